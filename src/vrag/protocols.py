@@ -1,0 +1,52 @@
+"""The seam: what the one loop (`vrag.rollout`) needs from each part. Implement one to replace it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from vrag.types import Encoded, Hit, Message, Page, Request, Sample, Step, Task, Word
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class PageStore(Protocol):
+    """Pages by id. Unknown ids raise `CorpusError`."""
+
+    def page(self, page_id: str) -> Page: ...
+    def image(self, page_id: str) -> Image: ...  # RGB, raw pixels
+    def words(self, page_id: str) -> Sequence[Word]: ...  # reading order, raw pixels
+
+
+class Retriever(Protocol):
+    """Raises `InfrastructureError` when it can't answer; an empty list means that nothing matches."""
+
+    async def search(self, query: str, k: int) -> list[Hit]: ...
+
+
+class Environment(Protocol):
+    """One episode's world; knows no tokens and no engine. Make one per episode."""
+
+    def reset(self, task: Task) -> list[Message]: ...
+    async def step(self, text: str) -> Step: ...
+
+
+class Codec(Protocol):
+    """Messages to ids for one model family. Never re-tokenises what the policy sampled."""
+
+    image_pad_id: int
+    merge_size: int
+
+    def prompt(self, messages: Sequence[Message]) -> Encoded: ...
+
+    def observe(self, messages: Sequence[Message], *, closed: bool) -> Encoded:
+        """The delta after a generation, up to where the next one starts; `closed`: it ended with end-of-turn."""
+        ...
+
+
+class Policy(Protocol):
+    """Speaks. `close` ends a session, whether or not it ever generated."""
+
+    async def generate(self, request: Request) -> Sample: ...
+    def close(self, session: str) -> None: ...

@@ -1,0 +1,247 @@
+"""The nouns of the project, in the order the data flows.
+
+Pydantic models cross disk or network and hold no tensors; dataclasses stay inside the process.
+
+Coordinates. A `Box` is (x1, y1, x2, y2), origin top-left, x right, y down, x2/y2 exclusive. Its frame is
+named where it is used: *raw* = pixels of the stored page image; *relative* = fractions 0..1 of the page.
+What a model writes is in its family's own frame and is mapped to raw by `vrag.geometry` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+
+class Frozen(BaseModel):
+    """Base of everything that is written to disk: immutable, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# ------------------------------------------------------------------------------------------ documents
+
+
+class Box(Frozen):
+    """A rectangle; x2 > x1 and y2 > y1 are checked where boxes enter (actions, datasets), not here."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    def scaled(self, x: float, y: float) -> Box:
+        return Box(x1=self.x1 * x, y1=self.y1 * y, x2=self.x2 * x, y2=self.y2 * y)
+
+    def as_tuple(self) -> tuple[float, float, float, float]:
+        return self.x1, self.y1, self.x2, self.y2
+
+
+class Word(Frozen):
+    """One word of the text layer or of OCR; `box` in raw pixels. `line` groups words of one line."""
+
+    text: str
+    box: Box
+    line: int = 0
+
+
+class PageRef(Frozen):
+    """A page as people and datasets name it: the document's name in its corpus and a 1-based number."""
+
+    document: str
+    page: int = Field(ge=1)
+
+
+class Page(Frozen):
+    """A stored page. `id` is made of the document's content hash and the page number, so it is safe as a path."""
+
+    id: str
+    document_id: str
+    ref: PageRef
+    width: int  # raw pixels
+    height: int
+    text: str
+    text_source: Literal["layer", "ocr", "none"]
+
+
+class Hit(Frozen):
+    """One retrieved page; larger `score` is better. A list of hits is in retrieval order."""
+
+    page_id: str
+    ref: PageRef
+    score: float
+
+
+# ---------------------------------------------------------------------------------------------- tasks
+
+
+class Evidence(Frozen):
+    """Where an answer stands: a page, and a box in relative coordinates (None: the whole page)."""
+
+    ref: PageRef
+    box: Box | None = None
+
+
+class Task(Frozen):
+    """One question with its gold answer. `answers` are alternatives, each right; `gold` is ordered by hop."""
+
+    id: str
+    question: str
+    answers: list[str] = []
+    gold: list[Evidence] = []
+    hops: int = 1
+    kind: str = "unknown"  # kind of page: table, bar, line, pie, cards, …
+    source: str = "unknown"  # dataset and split
+    meta: dict[str, Any] = {}
+
+
+# -------------------------------------------------------------------------------------------- actions
+
+
+class Search(Frozen):
+    name: Literal["search"] = "search"
+    query: str
+
+
+class Crop(Frozen):
+    """`<bbox>`: coordinates as the policy wrote them, in its family's frame over the last image shown."""
+
+    name: Literal["bbox"] = "bbox"
+    box: Box
+
+
+class Answer(Frozen):
+    name: Literal["answer"] = "answer"
+    text: str
+
+
+Action = Search | Crop | Answer
+
+
+class View(Frozen):
+    """What the encoder saw: `region` (raw pixels of page `page_id`) resized to `width` x `height` pixels."""
+
+    page_id: str
+    ref: PageRef
+    region: Box
+    width: int
+    height: int
+
+
+class Observation(Frozen):
+    """What the environment replied. `view` is None for a corrective text; `hits` is all that search returned."""
+
+    kind: Literal["page", "crop", "message"]
+    text: str = ""
+    view: View | None = None
+    hits: list[Hit] = []
+
+
+class Turn(Frozen):
+    """One generation and what came of it. `error` says why `text` is no valid action."""
+
+    text: str
+    action: Action | None = None
+    thought: str = ""
+    error: str | None = None
+    observation: Observation | None = None
+
+
+class StopReason(str, Enum):
+    """Why an episode ended; also a metric."""
+
+    ANSWER = "answer"  # the policy answered: the only way to finish
+    TURNS = "turns"  # the turn budget is spent
+    LENGTH = "length"  # the token budget is spent, or the next observation would not fit
+    PIXELS = "pixels"  # the pixel budget is spent
+    INVALID = "invalid"  # too many invalid actions in a row
+    ERROR = "error"  # infrastructure failed; never scored as a wrong answer
+
+
+# ----------------------------------------------------------------------------------- conversation
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """An image as the model sees it: already resized to `view.width` x `view.height`, mode RGB."""
+
+    image: Image
+    view: View
+
+
+@dataclass(frozen=True)
+class Message:
+    """One chat message. Images come in user messages, as in the paper's released checkpoint."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: list[str | ImagePart]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample one turn. `temperature` 0 is greedy; `seed` makes one session reproducible."""
+
+    temperature: float = 1.0
+    max_tokens: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One image after the processor. `pixels` [t*h*w, channels*temporal*patch*patch]; `grid` (t, h, w) in patches."""
+
+    pixels: np.ndarray
+    grid: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids [L] of some messages and their images, in order of appearance."""
+
+    ids: list[int]
+    images: list[EncodedImage] = field(default_factory=lambda: [])
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a policy may use to speak: the conversation so far, as messages and (with a codec) as tokens."""
+
+    session: str
+    messages: list[Message]
+    sampling: Sampling
+    input_ids: list[int] = field(default_factory=lambda: [])
+    images: list[EncodedImage] = field(default_factory=lambda: [])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One generation. `ids`/`logprobs` [L] are empty for a policy that speaks only text."""
+
+    text: str
+    finish: Literal["stop", "length"]
+    ids: list[int] = field(default_factory=lambda: [])
+    logprobs: list[float] = field(default_factory=lambda: [])
+
+
+@dataclass(frozen=True)
+class Step:
+    """The environment's reply. `messages` are to be appended to the conversation; empty when `stop` is set."""
+
+    turn: Turn
+    messages: list[Message]
+    stop: StopReason | None = None
