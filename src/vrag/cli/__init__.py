@@ -1,1 +1,107 @@
-"""The command line: one file per verb. Verbs are imported when they are used, so that `--help` stays quick."""
+"""The command `vrag`: a table of verbs, each imported only when it is used, so that `--help` is instant.
+
+A verb is one line of `VERBS` and one module of this package. Its attribute is a plain function (one command) or a
+`typer.Typer` (a verb with subcommands). Data go to stdout, everything else to stderr. Exit codes: 0 ok, 1 error,
+2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vrag import __version__
+from vrag.errors import VragError
+
+if TYPE_CHECKING:
+    import typer
+
+
+class Verb(NamedTuple):
+    target: str  # module:attribute
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "index": Verb("vrag.cli.index:index", "Turn PDFs and images into a searchable corpus."),
+    "search": Verb("vrag.cli.search:search", "Find pages of a corpus by their words."),
+}
+
+_COMPLETION_OPTIONS = {"--install-completion", "--show-completion"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code; errors made on purpose become one line on stderr."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    completing = "_VRAG_COMPLETE" in os.environ
+    if not completing:
+        if not args or args[0] in {"-h", "--help", "help"}:
+            print(_help())
+            return 0
+        if args[0] == "--version":
+            print(f"vrag {__version__}")
+            return 0
+        if args[0] not in VERBS and args[0] not in _COMPLETION_OPTIONS:
+            return _unknown(args[0])
+    return _run(args, list(VERBS) if completing else [name for name in args[:1] if name in VERBS])
+
+
+def _run(args: list[str], verbs: list[str]) -> int:
+    try:
+        _command(verbs)(args=args, prog_name="vrag")
+    except VragError as error:
+        print(f"vrag: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("vrag: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as stop:  # how typer ends a command, also a successful one
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+def _command(verbs: list[str]) -> Any:
+    """A typer command that knows only `verbs`: importing the others would cost their start-up time."""
+    import typer
+
+    root = typer.Typer(name="vrag", no_args_is_help=True, pretty_exceptions_enable=False)
+    root.callback()(_root)
+    for name in verbs:
+        module, attribute = VERBS[name].target.split(":")
+        verb: typer.Typer | Any = getattr(importlib.import_module(module), attribute)
+        if isinstance(verb, typer.Typer):
+            root.add_typer(verb, name=name, help=VERBS[name].help)
+        else:
+            root.command(name)(verb)
+    return typer.main.get_command(root)
+
+
+def _root() -> None:
+    """Find answers in visually rich documents: search, zoom, answer with page and box."""
+
+
+def _help() -> str:
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {name:<{width}}{verb.help}" for name, verb in VERBS.items())
+    return (
+        "Usage: vrag VERB [OPTIONS] …\n\n"
+        "Find answers in visually rich documents: search, zoom, answer with page and box.\n\n"
+        f"Verbs:\n{verbs}\n\n"
+        "Options:\n"
+        "  --version             Show the version.\n"
+        "  --install-completion  Install completion for this shell.\n"
+        "  --show-completion     Print the completion script of this shell.\n\n"
+        "`vrag VERB --help` explains a verb."
+    )
+
+
+def _unknown(verb: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f"did you mean `vrag {near[0]}`?" if near else "`vrag --help` lists the verbs"
+    print(f"vrag: no verb {verb!r}; {hint}", file=sys.stderr)
+    return 2
