@@ -37,6 +37,8 @@ class Codec(Protocol):
 
     image_pad_id: int
     merge_size: int
+    forbidden_ids: frozenset[int]  # never sampled: vision placeholders and turn starts
+    end_of_turn_id: int
 
     def prompt(self, messages: Sequence[Message]) -> Encoded: ...
 
