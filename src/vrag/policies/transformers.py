@@ -1,0 +1,302 @@
+"""The embedded policy: batched multi-turn sampling that carries its KV cache from turn to turn.
+
+Episodes that start together form a *wave*: one batch, one cache. At each turn every row's new tokens are
+prefilled in one left-padded block over the cache (only the new images are encoded), then the rows decode
+together until each has stopped. Finished episodes are evicted from the cache. Padding leaves holes in the
+attention mask, so `position_ids` are always explicit: a text row that counts real tokens, and three mRoPE rows
+taken from the model's own `get_rope_index` over the whole episode.
+
+Log-probabilities are those of the distribution that was sampled from: reserved ids masked, temperature
+applied. `vrag.training.logprobs` computes the same from the finished episode; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.errors import InvariantError
+from vrag.types import EncodedImage, Request, Sample
+
+STOP_TAGS = ("</search>", "</bbox>", "</answer>")
+TAIL_TOKENS = 12  # enough to hold any closing tag, however the vocabulary splits it
+
+
+def mask_reserved(logits: Tensor, reserved: Sequence[int]) -> Tensor:
+    """`logits` [..., V] with the reserved ids at -inf."""
+    if not reserved:
+        return logits
+    return logits.index_fill(-1, torch.as_tensor(list(reserved), device=logits.device), float("-inf"))
+
+
+@dataclass
+class _Row:
+    """One episode of a wave. `ids` are all its tokens; the first `cached` of them are in the KV cache."""
+
+    session: str
+    rng: np.random.Generator
+    ids: list[int] = field(default_factory=lambda: [])
+    cached: int = 0
+    images_cached: int = 0
+    closed: bool = False
+
+
+@dataclass
+class _Wave:
+    rows: list[_Row]
+    cache: Any
+    mask: Tensor  # [B, L]: 1 where the cache holds a real token
+
+
+class TransformersPolicy:
+    """Samples from a Qwen2.5-VL or Qwen3-VL model. Holds no gradient; the trainer owns `model`.
+
+    Requests that arrive in one pass of the event loop are batched, at most `max_batch` to a wave. A
+    generation stops at the end of turn, at a closed action tag, or at its token limit.
+    """
+
+    def __init__(
+        self, model: Any, codec: QwenVLCodec, *, max_batch: int = 64, stop_tags: Sequence[str] = STOP_TAGS
+    ) -> None:
+        self.model, self.codec = model, codec
+        self.max_batch = max_batch
+        self.stop_tags = tuple(stop_tags)
+        self._reserved = sorted(codec.forbidden_ids)
+        self._pad = int(codec.tokenizer.pad_token_id)
+        self._rows: dict[str, tuple[_Wave, _Row]] = {}
+        self._pending: dict[str, tuple[Request, asyncio.Future[Sample]]] = {}
+        self._scheduled = False
+
+    async def generate(self, request: Request) -> Sample:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Sample] = loop.create_future()
+        self._pending[request.session] = (request, future)
+        self._schedule(loop)
+        return await future
+
+    def close(self, session: str) -> None:
+        held = self._rows.pop(session, None)
+        if held is not None:
+            held[1].closed = True
+
+    # ------------------------------------------------------------------------------------- batching
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._settle, loop, len(self._pending))
+
+    def _settle(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
+        """Wait until a pass of the loop brings nobody new, so that a whole group moves in one batch."""
+        if len(self._pending) > before:
+            loop.call_soon(self._settle, loop, len(self._pending))
+            return
+        self._scheduled = False
+        pending, self._pending = self._pending, {}
+        for requests in self._batches(pending):
+            futures = [pending[request.session][1] for request in requests]
+            try:
+                samples = self._turn(requests)
+            except Exception as failure:  # noqa: BLE001 - handed to the awaiting episodes, not swallowed
+                for future in futures:
+                    if not future.cancelled():
+                        future.set_exception(failure)
+                continue
+            for future, sample in zip(futures, samples, strict=True):
+                if not future.cancelled():
+                    future.set_result(sample)
+
+    def _batches(self, pending: dict[str, tuple[Request, asyncio.Future[Sample]]]) -> Iterator[list[Request]]:
+        """Requests of one wave together, in the wave's row order; new sessions in waves of `max_batch`."""
+        known: dict[int, list[Request]] = {}
+        fresh: list[Request] = []
+        for session, (request, _) in pending.items():
+            held = self._rows.get(session)
+            if held is None:
+                fresh.append(request)
+            else:
+                known.setdefault(id(held[0]), []).append(request)
+        yield from known.values()
+        for start in range(0, len(fresh), self.max_batch):
+            yield fresh[start : start + self.max_batch]
+
+    # ------------------------------------------------------------------------------------- one turn
+
+    def _turn(self, requests: list[Request]) -> list[Sample]:
+        with torch.no_grad(), _evaluating(self.model):
+            wave = self._wave(requests)
+            by_session = {request.session: request for request in requests}
+            ordered = [by_session[row.session] for row in wave.rows]
+            logits, position = self._prefill(wave, ordered)
+            samples = self._decode(wave, ordered, logits, position)
+        found = {row.session: sample for row, sample in zip(wave.rows, samples, strict=True)}
+        return [found[request.session] for request in requests]
+
+    def _wave(self, requests: list[Request]) -> _Wave:
+        held = self._rows.get(requests[0].session)
+        if held is None:
+            return self._open(requests)
+        wave = held[0]
+        wanted = {request.session for request in requests}
+        keep = [i for i, row in enumerate(wave.rows) if not row.closed]
+        waiting = [wave.rows[i].session for i in keep if wave.rows[i].session not in wanted]
+        if waiting:
+            return self._split(wave, wanted)
+        if len(keep) < len(wave.rows):
+            self._select(wave, keep)
+        return wave
+
+    def _open(self, requests: list[Request]) -> _Wave:
+        from transformers import DynamicCache
+
+        rows = [_Row(r.session, np.random.default_rng(r.sampling.seed)) for r in requests]
+        wave = _Wave(rows, DynamicCache(config=self.model.config), torch.zeros(len(rows), 0, dtype=torch.long))
+        for row in rows:
+            self._rows[row.session] = (wave, row)
+        return wave
+
+    def _select(self, wave: _Wave, keep: list[int]) -> None:
+        index = torch.tensor(keep)
+        wave.cache.batch_select_indices(index.to(self.model.device))
+        wave.mask = wave.mask[index]
+        wave.rows = [wave.rows[i] for i in keep]
+
+    def _split(self, wave: _Wave, wanted: set[str]) -> _Wave:
+        """Some of the wave's rows wait on a slow environment: the ready ones go on as a wave of their own."""
+        import copy
+
+        ready = _Wave(list(wave.rows), copy.deepcopy(wave.cache), wave.mask.clone())
+        self._select(ready, [i for i, row in enumerate(ready.rows) if row.session in wanted])
+        self._select(wave, [i for i, row in enumerate(wave.rows) if row.session not in wanted and not row.closed])
+        for row in ready.rows:
+            self._rows[row.session] = (ready, row)
+        return ready
+
+    def _prefill(self, wave: _Wave, requests: list[Request]) -> tuple[Tensor, Tensor]:
+        """Feed each row's new tokens; returns the last logits [B, V] and each row's next mRoPE position [B]."""
+        blocks: list[list[int]] = []
+        fresh: list[EncodedImage] = []
+        for row, request in zip(wave.rows, requests, strict=True):
+            if request.input_ids[: len(row.ids)] != row.ids:
+                raise InvariantError(f"session {row.session}: the conversation's past changed between turns")
+            row.ids = list(request.input_ids)
+            blocks.append(row.ids[row.cached :])
+            fresh += request.images[row.images_cached :]
+            row.images_cached = len(request.images)
+            row.cached = len(row.ids)
+        width = max(len(block) for block in blocks)
+        ids = torch.full((len(blocks), width), self._pad)
+        mask = torch.zeros(len(blocks), width, dtype=torch.long)
+        positions = torch.zeros(3, len(blocks), width, dtype=torch.long)
+        following = torch.zeros(len(blocks), dtype=torch.long)
+        for i, (block, request) in enumerate(zip(blocks, requests, strict=True)):
+            rope = self._rope(request)
+            start = width - len(block)
+            ids[i, start:] = torch.tensor(block)
+            mask[i, start:] = 1
+            positions[:, i, start:] = rope[:, -len(block) :]
+            following[i] = rope.max() + 1
+        return self._forward(wave, ids, mask, positions, fresh), following
+
+    def _rope(self, request: Request) -> Tensor:
+        """mRoPE positions [3, L] of a whole episode, from the model's own index."""
+        ids = torch.tensor([request.input_ids])
+        if not request.images:
+            return torch.arange(ids.shape[1]).expand(3, -1)
+        grids = torch.tensor([image.grid for image in request.images])
+        kinds = (ids == self.codec.image_pad_id).int()
+        return self.model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)[0][:, 0]
+
+    def _forward(
+        self, wave: _Wave, ids: Tensor, mask: Tensor, positions: Tensor, images: Sequence[EncodedImage] = ()
+    ) -> Tensor:
+        """One forward over the cache. `ids`, `mask` [B, L], `positions` [3, B, L] -> last logits [B, V] fp32."""
+        device = self.model.device
+        wave.mask = torch.cat([wave.mask, mask], dim=1)
+        text = (wave.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        vision: dict[str, Tensor] = {}
+        if images:
+            pixels = torch.from_numpy(np.concatenate([image.pixels for image in images]))
+            vision["pixel_values"] = pixels.to(device, self.model.dtype)
+            vision["image_grid_thw"] = torch.tensor([image.grid for image in images], device=device)
+        out = self.model(
+            input_ids=ids.to(device),
+            attention_mask=wave.mask.to(device),
+            position_ids=torch.cat([text[None], positions]).to(device),
+            past_key_values=wave.cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **vision,
+        )
+        return mask_reserved(out.logits[:, -1].float(), self._reserved)
+
+    def _decode(self, wave: _Wave, requests: list[Request], logits: Tensor, position: Tensor) -> list[Sample]:
+        """Sample every row to its stop. A row's last token stays out of the cache until its next turn."""
+        n = len(wave.rows)
+        ids: list[list[int]] = [[] for _ in range(n)]
+        logprobs: list[list[float]] = [[] for _ in range(n)]
+        finish: list[str | None] = [None] * n
+        temperature = torch.tensor([r.sampling.temperature for r in requests])[:, None].to(logits.device)
+        while True:
+            running = [i for i in range(n) if finish[i] is None]
+            tokens, lps = self._pick(wave, logits, temperature, running)
+            for i in running:
+                ids[i].append(int(tokens[i]))
+                logprobs[i].append(float(lps[i]))
+                finish[i] = self._finished(ids[i], requests[i])
+            alive = torch.tensor([f is None for f in finish])
+            if not alive.any():
+                break
+            feed = torch.where(alive, tokens, torch.full_like(tokens, self._pad))[:, None]
+            where = (position * alive).view(1, n, 1).expand(3, n, 1)
+            logits = self._forward(wave, feed, alive.long()[:, None], where)
+            position = position + alive.long()
+        for row, sampled in zip(wave.rows, ids, strict=True):
+            row.ids = row.ids + sampled
+            row.cached = len(row.ids) - 1
+        return [
+            Sample(self.codec.decode(i), "stop" if f == "stop" else "length", i, lp)
+            for i, lp, f in zip(ids, logprobs, finish, strict=True)
+        ]
+
+    def _pick(
+        self, wave: _Wave, logits: Tensor, temperature: Tensor, running: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """One token per row, [B] ids and [B] log-probabilities, by each row's own random stream."""
+        scaled = torch.where(temperature > 0, logits / temperature.clamp(min=1e-6), logits)
+        logprobs = scaled.log_softmax(-1)
+        greedy = logprobs.argmax(-1)
+        cumulative = logprobs.double().exp().cumsum(-1)
+        draws = torch.zeros(len(wave.rows), 1, dtype=torch.float64)
+        for i in running:
+            draws[i] = wave.rows[i].rng.random()
+        sampled = torch.searchsorted(cumulative, draws.to(logits.device) * cumulative[:, -1:], right=True)[:, 0]
+        tokens = torch.where(temperature[:, 0] > 0, sampled.clamp(max=logits.shape[-1] - 1), greedy)
+        return tokens.cpu(), logprobs.gather(-1, tokens[:, None])[:, 0].cpu()
+
+    def _finished(self, ids: list[int], request: Request) -> str | None:
+        if ids[-1] == self.codec.end_of_turn_id:
+            return "stop"
+        tail = self.codec.tokenizer.decode(ids[-TAIL_TOKENS:], skip_special_tokens=False)
+        if any(tag in tail for tag in self.stop_tags):
+            return "stop"
+        return "length" if len(ids) >= request.sampling.max_tokens else None
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Dropout off while sampling; the trainer's mode is put back."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
