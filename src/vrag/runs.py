@@ -1,0 +1,226 @@
+"""A run on disk: its configuration, append-only logs, and writes that never show half a file.
+
+    RUN/run.json        the resolved configuration, written once
+    RUN/metrics.jsonl   one JSON object per line
+
+A line counts once its newline is on disk. What follows the last newline, and a last line that isn't JSON, is
+what a killed process left behind: readers skip it and the next writer cuts it off, so it is owed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from vrag.errors import DataError, UsageError, VragError
+
+Json = dict[str, Any]
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Replace `path` as a whole: after a crash it holds the old bytes or the new ones, never a part.
+
+    Raises `VragError` when the file system refuses; `path` is then as it was and no temporary file is left.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as failure:
+        raise _write_failed(path, failure) from failure
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def content_key(*parts: object) -> str:
+    """32 hex digits for `parts` (models, or anything JSON can say): equal content, equal key."""
+    return hashlib.sha256(_dump([to_json(part) for part in parts], sort_keys=True)).hexdigest()[:32]
+
+
+def to_json(value: object) -> Any:
+    """`value` as plain JSON types; a pydantic model by its own serializer."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else json.loads(json.dumps(value))
+
+
+def read_lines(path: Path) -> list[Json]:
+    """The committed objects of a JSON Lines file, in order; none if it doesn't exist.
+
+    Raises `DataError` for a broken line that isn't the last: that is damage, not an interrupted write.
+    """
+    return [row for row, _ in _committed(path)]
+
+
+class Log:
+    """An append-only JSON Lines file. `durable` also survives the machine's crash, at one fsync per line."""
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        self.path, self.durable = path, durable
+        self._mended = False
+
+    def read(self) -> list[Json]:
+        return read_lines(self.path)
+
+    def append(self, row: BaseModel | Mapping[str, Any]) -> None:
+        """Commit one line, or leave the log as it was and raise `VragError`."""
+        line = _dump(to_json(row)) + b"\n"
+        try:
+            if not self._mended:
+                self._mend()
+            with self.path.open("ab", buffering=0) as file:
+                self._write(file.fileno(), line)
+        except OSError as failure:
+            raise _write_failed(self.path, failure) from failure
+
+    def keep(self, wanted: Callable[[Json], bool]) -> None:
+        """Drop the rows that aren't `wanted`: resuming from a checkpoint takes back what came after it."""
+        rows = self.read()
+        kept = [row for row in rows if wanted(row)]
+        if len(kept) < len(rows):
+            atomic_write(self.path, b"".join(_dump(row) + b"\n" for row in kept))
+
+    def _write(self, descriptor: int, line: bytes) -> None:
+        start = os.fstat(descriptor).st_size
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            if self.durable:
+                os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, start)
+            raise
+
+    def _mend(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            ends = [end for _, end in _committed(self.path)]
+            os.truncate(self.path, ends[-1] if ends else 0)
+        self._mended = True
+
+
+class RunDir:
+    """One run's folder. Made by `open`, which is also how a run is resumed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = Log(path / "metrics.jsonl")
+
+    @classmethod
+    def open(cls, path: Path, config: BaseModel | Mapping[str, Any], *, overwrite: bool = False) -> RunDir:
+        """Start the run at `path`, or resume it if it was started with the same `config`.
+
+        `overwrite` deletes what an earlier run left there. Raises `UsageError` if the folder holds a run with
+        another configuration, or holds something and is no run.
+        """
+        file = path / "run.json"
+        wanted = to_json(config)
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path}: is a file; a run needs a folder")
+        if file.exists() and overwrite:
+            shutil.rmtree(path)
+        if file.exists():
+            found = read_config(path)
+            if changes := list(_differences(found, wanted)):
+                raise UsageError(
+                    f"{path}: holds a run with another configuration ({'; '.join(changes)}); "
+                    "name another folder, or pass --overwrite to delete that run"
+                )
+        else:
+            if path.exists() and any(path.iterdir()):
+                raise UsageError(f"{path}: is not empty and holds no run (no run.json); name another folder")
+            atomic_write(file, json.dumps(wanted, indent=2, ensure_ascii=False).encode() + b"\n")
+        return cls(path)
+
+    def log(self, name: str, *, durable: bool = False) -> Log:
+        """The log `name`.jsonl of this run."""
+        return Log(self.path / f"{name}.jsonl", durable=durable)
+
+
+def read_config(path: Path) -> Json:
+    """The configuration that the run at `path` was started with; raises `DataError` if it can't be read."""
+    file = path / "run.json"
+    try:
+        config = json.loads(file.read_bytes())
+    except (OSError, ValueError) as failure:
+        raise DataError(f"{file}: can't be read as a run's configuration: {failure}") from failure
+    if not isinstance(config, dict):
+        raise DataError(f"{file}: isn't a run's configuration: a JSON object was expected")
+    return config  # type: ignore[return-value]
+
+
+def _committed(path: Path) -> Iterator[tuple[Json, int]]:
+    """Each committed object and the offset in bytes behind its newline."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().split(b"\n")[:-1]
+    end = 0
+    for number, line in enumerate(lines, start=1):
+        end += len(line) + 1
+        row = _parse(line)
+        if row is not None:
+            yield row, end
+        elif number < len(lines):
+            raise DataError(f"{path}, line {number}: isn't a JSON object; restore the file, or delete it")
+
+
+def _parse(line: bytes) -> Json | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None  # type: ignore[return-value]
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in sorted({*found, *wanted}):
+        name = f"{prefix}{key}"
+        old, new = found.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{name}.")  # type: ignore[arg-type]
+        elif old != new or (key in found) != (key in wanted):
+            yield f"{name}: {_say(found, key)} there, {_say(wanted, key)} now"
+
+
+def _say(config: Mapping[str, Any], key: str) -> str:
+    return json.dumps(config[key], ensure_ascii=False) if key in config else "unset"
+
+
+def _dump(value: object, *, sort_keys: bool = False) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    return text.encode(errors="backslashreplace")  # a lone surrogate becomes its own JSON escape
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlast a crash of the machine; Windows can't open folders and needs no such thing."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_failed(path: Path, failure: OSError) -> VragError:
+    return VragError(
+        f"{path}: can't be written ({failure.strerror}); what was there before is intact: "
+        "make room or fix the permission, and run the same command again"
+    )

@@ -1,0 +1,168 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vrag.errors import DataError, UsageError, VragError
+from vrag.runs import Log, RunDir, atomic_write, content_key, read_config, read_lines
+from vrag.types import Frozen
+
+
+class Settings(Frozen):
+    rate: float = 0.1
+    names: tuple[str, ...] = ("a",)
+    width: int = 64
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "rows.jsonl")
+
+
+def test_what_is_appended_is_read_in_order(log: Log) -> None:
+    log.append({"step": 1, "text": "naïve 表 \u2028 \r \n"})
+    log.append(Settings(rate=0.5))
+    assert log.read() == [
+        {"step": 1, "text": "naïve 表 \u2028 \r \n"},
+        {"rate": 0.5, "names": ["a"], "width": 64},
+    ]
+    assert len(log.path.read_bytes().split(b"\n")) == 3
+
+
+def test_a_missing_log_is_empty(log: Log) -> None:
+    assert log.read() == []
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 2', b'{"step": 2}', b"\x00\x00\x00\n", b"[]\n"])
+def test_a_torn_last_line_is_skipped_and_then_cut_off(log: Log, torn: bytes) -> None:
+    log.append({"step": 1})
+    with log.path.open("ab") as file:
+        file.write(torn)
+    assert log.read() == [{"step": 1}]
+    Log(log.path).append({"step": 2})
+    assert log.path.read_bytes() == b'{"step":1}\n{"step":2}\n'
+
+
+def test_a_broken_line_in_the_middle_is_named(log: Log) -> None:
+    log.path.write_bytes(b'{"step":1}\nnonsense\n{"step":3}\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl, line 2"):
+        log.read()
+    with pytest.raises(DataError, match="line 2"):
+        log.append({"step": 4})
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(min_value=0, max_value=200))
+def test_a_log_cut_anywhere_holds_a_prefix_and_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    log = Log(tmp_path_factory.mktemp("cut") / "rows.jsonl")
+    rows = [{"step": step, "text": "é\n" * step} for step in range(6)]
+    for row in rows:
+        log.append(row)
+    os.truncate(log.path, min(cut, log.path.stat().st_size))
+    kept = log.read()
+    assert kept == rows[: len(kept)]
+    again = Log(log.path)
+    for row in rows[len(kept) :]:
+        again.append(row)
+    assert log.read() == rows
+
+
+def test_a_full_disk_is_one_clear_error_and_the_log_stays_whole(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append({"step": 1})
+    real_write = os.write
+
+    def half_then_full(descriptor: int, data: memoryview) -> int:
+        if len(data) > 4:
+            return real_write(descriptor, data[:4])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", half_then_full)
+    with pytest.raises(VragError, match=r"rows\.jsonl.*No space left"):
+        log.append({"step": 2})
+    monkeypatch.undo()
+    assert log.path.read_bytes() == b'{"step":1}\n'
+    log.append({"step": 2})
+    assert log.read() == [{"step": 1}, {"step": 2}]
+
+
+def test_keep_takes_rows_back(log: Log) -> None:
+    for step in range(5):
+        log.append({"step": step})
+    log.keep(lambda row: row["step"] <= 2)
+    assert [row["step"] for row in log.read()] == [0, 1, 2]
+
+
+def test_a_failed_atomic_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.bin"
+    atomic_write(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(VragError, match=r"model\.bin"):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_content_has_an_equal_key_whatever_the_order() -> None:
+    assert content_key({"a": 1, "b": 2}, "x") == content_key({"b": 2, "a": 1}, "x")
+    assert content_key(Settings()) == content_key(Settings())
+    assert content_key("ab", "c") != content_key("a", "bc")
+
+
+def test_a_run_with_the_same_configuration_is_resumed(tmp_path: Path) -> None:
+    run = RunDir.open(tmp_path / "run", Settings())
+    run.metrics.append({"step": 1})
+    again = RunDir.open(tmp_path / "run", Settings())
+    assert again.metrics.read() == [{"step": 1}]
+    assert read_config(tmp_path / "run") == json.loads(Settings().model_dump_json())
+
+
+def test_a_run_with_another_configuration_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+    RunDir.open(tmp_path / "run", {"rate": 0.1, "model": {"width": 64}, "old": 1})
+    with pytest.raises(UsageError) as refused:
+        RunDir.open(tmp_path / "run", {"rate": 0.1, "model": {"width": 96}, "new": None})
+    message = str(refused.value)
+    assert "model.width: 64 there, 96 now" in message
+    assert "old: 1 there, unset now" in message
+    assert "new: unset there, null now" in message
+    assert "rate" not in message
+    assert refused.value.exit_code == 2
+
+
+def test_overwrite_starts_the_run_anew(tmp_path: Path) -> None:
+    run = RunDir.open(tmp_path / "run", {"rate": 0.1})
+    run.metrics.append({"step": 1})
+    fresh = RunDir.open(tmp_path / "run", {"rate": 0.2}, overwrite=True)
+    assert fresh.metrics.read() == []
+    assert read_config(fresh.path) == {"rate": 0.2}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_is_no_run_is_never_touched(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "thesis.tex").write_text("my only copy")
+    with pytest.raises(UsageError, match="holds no run"):
+        RunDir.open(tmp_path, {"rate": 0.1}, overwrite=overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "my only copy"
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(DataError, match=r"run\.json"):
+        RunDir.open(tmp_path, {"rate": 0.1})
+
+
+def test_no_file_means_no_rows(tmp_path: Path) -> None:
+    assert read_lines(tmp_path / "absent.jsonl") == []
