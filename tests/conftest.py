@@ -1,10 +1,15 @@
-"""Shared by every suite: `--full` runs what takes long; a VRAG_HOME of its own keeps tests out of the user's."""
+"""Shared by every suite: `--full` runs what takes long; a VRAG_HOME of its own keeps off the user's data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# no deadline: the time of a first import or of a busy machine isn't a property of the code
+settings.register_profile("vrag", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("vrag")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
