@@ -28,6 +28,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "index": Verb("vrag.cli.index:index", "Turn PDFs and images into a searchable corpus."),
     "search": Verb("vrag.cli.search:search", "Find pages of a corpus by their words."),
+    "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark."),
 }
 
 _COMPLETION_OPTIONS = {"--install-completion", "--show-completion"}

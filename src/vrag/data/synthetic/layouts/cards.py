@@ -1,0 +1,78 @@
+"""Cards: a label in large type and its value in small print."""
+
+from __future__ import annotations
+
+from vrag.data.synthetic.page import Boxes, PageDrawing
+from vrag.data.synthetic.sheet import Rect, mix
+
+
+def grid(page: PageDrawing) -> Boxes:
+    """Cards in a grid; the value stands under its label, at a side that the page chooses."""
+    rows, theme = page.content.rows, page.style.theme
+    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
+    cells = page.body.grid(columns, -(-len(rows) // columns), 16)
+    side = page.rng.choice(("left", "center", "right"))
+    mark = page.rng.choice(("top", "left", "dot"))
+    boxes: Boxes = {}
+    for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
+        cell = _limited(cell, page)
+        tint = page.tint(index)
+        page.sheet.rect(cell, theme.panel, theme.rule, radius=page.style.rounded)
+        _mark(page, cell, tint, mark)
+        inner = cell.inset(16)
+        x = {"left": inner.x, "center": inner.cx, "right": inner.right}[side]
+        middle = cell.cy + page.style.type.label * 0.1
+        page.label(x, middle, row, align=side, width=inner.w)
+        text = page.content.value(row).text
+        boxes[row, None] = page.value(x, middle + page.style.type.value * 2.2, text, align=side)
+    return boxes
+
+
+def strips(page: PageDrawing) -> Boxes:
+    """One wide card under the other: label on the left, value on the right."""
+    theme = page.style.theme
+    cells = page.body.grid(1, len(page.content.rows), 10)
+    boxes: Boxes = {}
+    for index, (row, cell) in enumerate(zip(page.content.rows, cells, strict=True)):
+        tint = page.tint(index)
+        page.sheet.rect(cell, theme.panel, radius=page.style.rounded)
+        page.sheet.rect(Rect(cell.x, cell.y, 10, cell.h), tint, radius=min(4, page.style.rounded))
+        page.label(cell.x + 28, cell.cy + page.style.type.label * 0.35, row, width=cell.w * 0.6)
+        right = cell.right - 24
+        text = page.content.value(row).text
+        boxes[row, None] = page.value(right, cell.cy + page.style.type.value * 0.35, text, align="right")
+        dots = cell.x + cell.w * 0.62
+        page.sheet.line(dots, cell.cy, right - 52, cell.cy, mix(tint, theme.panel, 0.55), 1.2)
+    return boxes
+
+
+def badges(page: PageDrawing) -> Boxes:
+    """Round badges that hold the values, with the label under each."""
+    rows, theme = page.content.rows, page.style.theme
+    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
+    cells = page.body.grid(columns, -(-len(rows) // columns), 12)
+    boxes: Boxes = {}
+    for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
+        cell = _limited(cell, page)
+        tint, label = page.tint(index), page.style.type.label
+        radius = min(cell.w * 0.28, (cell.h - label * 1.6) / 2)
+        y = cell.y + radius + 2
+        page.sheet.circle(cell.cx, y, radius, mix(tint, theme.page, 0.82), tint, 3)
+        text = page.content.value(row).text
+        boxes[row, None] = page.value(cell.cx, y + page.style.type.value * 0.35, text, align="center")
+        page.label(cell.cx, y + radius + label * 1.1, row, align="center", width=cell.w)
+    return boxes
+
+
+def _limited(cell: Rect, page: PageDrawing) -> Rect:
+    """A cell no taller than looks well on a portrait page."""
+    return cell._replace(h=min(cell.h, 190.0)) if page.style.format.portrait else cell
+
+
+def _mark(page: PageDrawing, cell: Rect, tint: str, mark: str) -> None:
+    if mark == "top":
+        page.sheet.rect(Rect(cell.x, cell.y, cell.w, 6), tint)
+    elif mark == "left":
+        page.sheet.rect(Rect(cell.x, cell.y, 7, cell.h), tint)
+    else:
+        page.sheet.circle(cell.right - 18, cell.y + 18, 7, tint)
