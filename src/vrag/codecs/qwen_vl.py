@@ -67,6 +67,10 @@ class QwenVLCodec:
         kept = [i for i in ids if i != self.end_of_turn_id]
         return self.tokenizer.decode(kept, skip_special_tokens=False)
 
+    def encode_sampled(self, text: str) -> list[int]:
+        """Ids of a turn as a policy would sample it, end of turn included: for experts that speak only text."""
+        return [*self._text(text), self.end_of_turn_id]
+
     def encode_image(self, part: ImagePart) -> EncodedImage:
         """Patches of an image that already has the size of its view (`vrag.geometry` makes views)."""
         factor = self.patch_size * self.merge_size

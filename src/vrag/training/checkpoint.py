@@ -1,0 +1,104 @@
+"""Checkpoints that are complete or absent, and from which training continues exactly.
+
+    RUN/checkpoints/step-000120/
+        model.safetensors, config.json, tokenizer…   the Hub's layout: any checkpoint is a usable model
+        optimizer.safetensors                        moments by parameter name
+        state.json                                   step and the trainer's own state; written last
+
+A checkpoint is made under a temporary name and renamed, so a name that is there is whole. Random draws are
+functions of (seed, step), so no generator state has to be kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from vrag.errors import CheckpointError
+from vrag.killpoints import killpoint
+
+PREFIX = "step-"
+
+
+def save(folder: Path, step: int, model: Any, processor: Any, optimizer: Any, state: dict[str, Any]) -> Path:
+    """Write the checkpoint of `step` and return its path. `processor` has `save_pretrained(path)`."""
+    target = folder / f"{PREFIX}{step:06d}"
+    temporary = folder / f".{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        model.save_pretrained(temporary, safe_serialization=True)
+        processor.save_pretrained(temporary)
+        killpoint("checkpoint.model")
+        save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        (temporary / "state.json").write_text(json.dumps({"step": step, **state}))
+        _sync(temporary)
+        killpoint("checkpoint.before_rename")
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    except OSError as failure:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"{target}: can't be written ({failure}); earlier checkpoints are intact: make room and rerun"
+        ) from failure
+    return target
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest complete checkpoint, or None. What a killed save left behind is ignored."""
+    if not folder.is_dir():
+        return None
+    complete = sorted(p for p in folder.iterdir() if p.name.startswith(PREFIX) and (p / "state.json").is_file())
+    return complete[-1] if complete else None
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints."""
+    complete = sorted(p for p in folder.iterdir() if p.name.startswith(PREFIX))
+    for path in complete[: max(0, len(complete) - keep)]:
+        shutil.rmtree(path)
+
+
+def restore(path: Path, model: Any, optimizer: Any) -> dict[str, Any]:
+    """Load weights and moments in place; returns the trainer's state (with `step`).
+
+    Raises `CheckpointError` when the checkpoint is of another model.
+    """
+    tied = getattr(model, "_tied_weights_keys", None) or {}
+    weights = load_file(path / "model.safetensors")
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing = [name for name in missing if name not in tied]
+    if missing or unexpected:
+        raise CheckpointError(f"{path}: is of another model (missing {missing[:3]}, unexpected {unexpected[:3]})")
+    _load_optimizer(load_file(path / "optimizer.safetensors"), model, optimizer)
+    return json.loads((path / "state.json").read_text())
+
+
+def _optimizer_tensors(model: Any, optimizer: Any) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().clone().contiguous()
+    return tensors
+
+
+def _load_optimizer(tensors: dict[str, torch.Tensor], model: Any, optimizer: Any) -> None:
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        name, slot = key.rsplit("|", 1)
+        if name not in parameters:
+            raise CheckpointError(f"the optimizer's state names {name}, which the model doesn't have")
+        optimizer.state[parameters[name]][slot] = value
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

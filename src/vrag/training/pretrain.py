@@ -1,0 +1,202 @@
+"""Learning to see from nothing: transcription and localisation, taught from a corpus's own text layer.
+
+A freshly initialised vision tower learns neither to read nor to point inside whole trajectories, where few of
+the trained tokens depend on pixels. Two tasks made from pages and their word boxes teach it first:
+
+- *read*: a crop around a word; write the words that stand in it;
+- *find*: a page view and a word printed on it; write the word's box as `<bbox>`.
+
+The curriculum is adaptive: `level` starts at 0 (the word fills the crop, always in the middle) and rises by
+`rise` whenever the running accuracy at the present level passes `threshold`, up to 1 (any place, any scale
+that a crop can have). Nothing is drawn for it: every sample is a cut from a real page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL.Image import Image
+
+from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.episode import Tokens
+from vrag.geometry import ViewSpec, from_raw, page_view, render, view_size
+from vrag.protocols import PageStore
+from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
+from vrag.training.supervised import Example, supervised_step
+from vrag.types import Box, Frozen, ImagePart, Message, Page, View, Word
+
+Kind = Literal["read", "find"]
+
+
+class PretrainConfig(Frozen):
+    """Defaults train vrag-tiny. `find_share` of each batch is localisation, from `find_from` of the steps on."""
+
+    steps: int = 3000
+    batch: int = 64
+    find_share: float = 0.25
+    find_from: float = 0.3
+    digit_share: float = 0.6
+    longest: int = 14  # characters of a transcription
+    rise: float = 0.05
+    threshold: float = 0.85
+    momentum: float = 0.95
+    max_tokens: int = 8192
+    seed: int = 0
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1.5e-3, schedule="cosine", warmup=0.03, floor=0.1)
+
+
+@dataclass
+class Curriculum:
+    """The level of *read* and the running accuracy at it."""
+
+    config: PretrainConfig
+    level: float = 0.0
+    accuracy: float = 0.0
+
+    def update(self, right: float) -> None:
+        m = self.config.momentum
+        self.accuracy = m * self.accuracy + (1 - m) * right
+        if self.accuracy > self.config.threshold and self.level < 1.0:
+            self.level = min(1.0, self.level + self.config.rise)
+            self.accuracy -= 0.05  # earn the next rise at the new level
+
+
+class PageSampler:
+    """Draws samples from the pages of a store; page images are kept in memory as they are met."""
+
+    def __init__(
+        self, store: PageStore, pages: Sequence[Page], codec: QwenVLCodec, spec: ViewSpec, config: PretrainConfig
+    ) -> None:
+        self.store, self.codec, self.spec, self.config = store, codec, spec, config
+        self.pages = [p for p in pages if store.words(p.id)]
+        self._words = {p.id: list(store.words(p.id)) for p in self.pages}
+        self._images: dict[str, Image] = {}
+        self._views: dict[str, Image] = {}
+
+    def draw(self, kind: Kind, level: float, rng: np.random.Generator) -> Example:
+        while True:
+            page = self.pages[int(rng.integers(len(self.pages)))]
+            example = self._read(page, level, rng) if kind == "read" else self._find(page, rng)
+            if example is not None:
+                return example
+
+    def _read(self, page: Page, level: float, rng: np.random.Generator) -> Example | None:
+        words = self._words[page.id]
+        short = [w for w in words if any(c.isdigit() for c in w.text) and len(w.text) <= 5]
+        if short and rng.random() < self.config.digit_share:
+            words = short
+        word = words[int(rng.integers(len(words)))]
+        region = reading_region(word.box, page, level, rng)
+        text = text_inside(self._words[page.id], region)
+        if not text or len(text) > self.config.longest:
+            return None
+        height, width = view_size(round(region.height), round(region.width), self.spec)
+        view = View(page_id=page.id, ref=page.ref, region=region, width=width, height=height)
+        return self._example([ImagePart(render(self._image(page), view), view)], text)
+
+    def _find(self, page: Page, rng: np.random.Generator) -> Example | None:
+        view = page_view(page, self.spec)
+        tall = 9 * page.height / view.height  # raw height of a word that is 9 pixels tall in the view
+        words = self._words[page.id]
+        texts = [w.text for w in words]
+        large = [w for w in words if w.box.height >= tall and texts.count(w.text) == 1 and len(w.text) > 2]
+        if not large:
+            return None
+        word = large[int(rng.integers(len(large)))]
+        box = from_raw(view, word.box, self.spec.frame)
+        answer = "<bbox>[" + ", ".join(str(int(v)) for v in box.as_tuple()) + "]</bbox>"
+        return self._example([f"Find {word.text}", ImagePart(self._view(page, view), view)], answer)
+
+    def _example(self, parts: list[str | ImagePart], answer: str) -> Example:
+        prompt = self.codec.prompt([Message("user", parts)])
+        ids = self.codec.encode_sampled(answer)
+        tokens = Tokens(prompt.ids, images=list(prompt.images))
+        tokens.add_sampled(ids, [0.0] * len(ids))
+        return Example(tokens, [1.0] * len(ids))
+
+    def _image(self, page: Page) -> Image:
+        if page.id not in self._images:
+            self._images[page.id] = self.store.image(page.id)
+        return self._images[page.id]
+
+    def _view(self, page: Page, view: View) -> Image:
+        if page.id not in self._views:
+            self._views[page.id] = render(self._image(page), view)
+        return self._views[page.id]
+
+
+def reading_region(word: Box, page: Page, level: float, rng: np.random.Generator) -> Box:
+    """A region (whole raw pixels) that holds the word: tight and centred at level 0, of any scale, shape and
+    place at level 1. Its width is counted in heights of the word, so that glyph size is what varies.
+    """
+    height = max(word.height, 4.0)
+    width = max(word.width * 1.25, height * (3.5 + level * rng.uniform(-0.5, 7.0)))
+    aspect = 2.0 * 2.0 ** (level * rng.uniform(-1.0, 0.8))
+    tall = max(width / aspect, height * 1.3)
+    slack_x, slack_y = width - word.width, tall - word.height
+    left = word.x1 - slack_x * (0.5 + level * rng.uniform(-0.48, 0.48))
+    top = word.y1 - slack_y * (0.5 + level * rng.uniform(-0.45, 0.45))
+    left, top = min(max(left, 0.0), page.width - 8.0), min(max(top, 0.0), page.height - 8.0)
+    return Box(
+        x1=int(left), y1=int(top), x2=min(int(left + width) + 1, page.width), y2=min(int(top + tall) + 1, page.height)
+    )
+
+
+def text_inside(words: Sequence[Word], region: Box) -> str:
+    """The words that lie in `region` by at least 70 % of their area, in reading order; "" when a word is cut
+    through (30 to 70 % inside): such a crop has no clear transcription.
+    """
+    kept: list[str] = []
+    for word in words:
+        b = word.box
+        across = max(0.0, min(b.x2, region.x2) - max(b.x1, region.x1))
+        down = max(0.0, min(b.y2, region.y2) - max(b.y1, region.y1))
+        share = across * down / max(b.width * b.height, 1e-6)
+        if share >= 0.7:
+            kept.append(word.text)
+        elif share > 0.3:
+            return ""
+    return " ".join(kept)
+
+
+@dataclass(frozen=True)
+class PretrainStep:
+    """What one step did, for metrics and the progress line."""
+
+    step: int
+    loss: float
+    read_accuracy: float
+    find_accuracy: float | None
+    level: float
+    lr: float
+    gradient_norm: float
+
+
+def pretrain(
+    model: Any,
+    codec: QwenVLCodec,
+    sampler: PageSampler,
+    config: PretrainConfig,
+    on_step: Callable[[PretrainStep], None],
+) -> Curriculum:
+    """Train `model` in place; returns where the curriculum ended."""
+    optimizer = make_optimizer(model.parameters(), config.optimizer)
+    curriculum = Curriculum(config)
+    model.train()
+    for step in range(config.steps):
+        rng = np.random.default_rng([config.seed, step])
+        finding = round(config.batch * config.find_share) if step >= config.find_from * config.steps else 0
+        reading = config.batch - finding
+        examples = [sampler.draw("read", curriculum.level, rng) for _ in range(reading)]
+        examples += [sampler.draw("find", curriculum.level, rng) for _ in range(finding)]
+        result = supervised_step(model, codec, examples, config.max_tokens)
+        lr = rate(config.optimizer, step, config.steps)
+        norm = apply(optimizer, model, config.optimizer, lr)
+        read = float(np.mean(result.exact[:reading]))
+        find = float(np.mean(result.exact[reading:])) if finding else None
+        curriculum.update(read)
+        on_step(PretrainStep(step, result.loss, read, find, curriculum.level, lr, norm))
+    return curriculum

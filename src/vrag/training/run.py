@@ -1,0 +1,44 @@
+"""A training run on disk: configuration, metrics, checkpoints, and the step at which to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vrag.runs import RunDir
+from vrag.training import checkpoint
+from vrag.types import Frozen
+
+
+class CheckpointConfig(Frozen):
+    """Save after every `every` steps and after the last; keep the newest `keep`."""
+
+    every: int = 50
+    keep: int = 2
+
+
+class TrainingRun:
+    """Opens or resumes the run at `path`; `start` is the first step that is still owed."""
+
+    def __init__(
+        self, path: Path, config: Frozen, model: Any, codec: Any, optimizer: Any, checkpoints: CheckpointConfig
+    ) -> None:
+        self.run = RunDir.open(path, config)
+        self.model, self.codec, self.optimizer, self.checkpoints = model, codec, optimizer, checkpoints
+        self.folder = path / "checkpoints"
+        self.start = 0
+        self.state: dict[str, Any] = {}
+        newest = checkpoint.newest(self.folder)
+        if newest is not None:
+            self.state = checkpoint.restore(newest, model, optimizer)
+            self.start = int(self.state["step"])
+        start = self.start
+        self.run.metrics.keep(lambda row: int(row["step"]) < start)
+
+    def commit(self, step: int, steps: int, metrics: dict[str, Any], state: dict[str, Any] | None = None) -> None:
+        """Log step `step` (from 0) and save when it is due."""
+        self.run.metrics.append({"step": step, **metrics})
+        done = step + 1
+        if done % self.checkpoints.every == 0 or done == steps:
+            checkpoint.save(self.folder, done, self.model, self.codec, self.optimizer, state or {})
+            checkpoint.prune(self.folder, self.checkpoints.keep)

@@ -1,0 +1,111 @@
+"""Supervised fine-tuning on expert episodes: assistant tokens only.
+
+The paper fine-tunes on trajectories of an expert before RL (§3.4 and appendix); observation tokens are masked
+by the episode itself. `turn_weights` weigh the few tokens that carry an answer or a box against the many
+that repeat the question.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.episode import Episode
+from vrag.errors import DataError, InvariantError
+from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
+from vrag.training.run import CheckpointConfig, TrainingRun
+from vrag.training.supervised import Example, supervised_step
+from vrag.types import Frozen
+
+
+class SFTConfig(Frozen):
+    """Defaults are the paper's (FACTS: SFT hyperparameters): 3 epochs, batch 16 x 2, lr 1e-5 cosine, warmup 0.1."""
+
+    epochs: float = 3
+    batch: int = 32
+    max_tokens: int = 16_384  # padded tokens of one micro-batch
+    turn_weights: dict[str, float] = {"search": 1.0, "bbox": 1.0, "answer": 1.0}
+    freeze_vision: bool = True
+    seed: int = 0
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine", warmup=0.1, floor=0.0)
+    checkpoints: CheckpointConfig = CheckpointConfig()
+
+
+def example(episode: Episode, turn_weights: dict[str, float]) -> Example:
+    """Weigh each sampled token by the action of its turn; a turn without a valid action weighs nothing."""
+    if episode.tokens is None:
+        raise DataError(f"episode {episode.task.id}: carries no tokens; roll the expert out with a codec")
+    runs = _sampled_runs(episode.tokens.loss_mask)
+    if len(runs) != len(episode.turns):
+        raise InvariantError(f"episode {episode.task.id}: {len(runs)} sampled runs for {len(episode.turns)} turns")
+    weights: list[float] = []
+    for length, turn in zip(runs, episode.turns, strict=True):
+        weight = turn_weights.get(turn.action.name, 1.0) if turn.action else 0.0
+        weights += [weight] * length
+    return Example(episode.tokens, weights)
+
+
+def _sampled_runs(mask: Sequence[int]) -> list[int]:
+    runs: list[int] = []
+    previous = 0
+    for value in mask:
+        if value and previous:
+            runs[-1] += 1
+        elif value:
+            runs.append(1)
+        previous = value
+    return runs
+
+
+def sft(
+    model: Any,
+    codec: QwenVLCodec,
+    episodes: Sequence[Episode],
+    config: SFTConfig,
+    out: Path,
+    on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
+) -> None:
+    """Train `model` in place; rerunning the same call continues from the newest checkpoint."""
+    if not episodes:
+        raise DataError("no expert episodes to train on: construct some first")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
+    examples = [example(e, config.turn_weights) for e in episodes]
+    optimizer = make_optimizer(model.parameters(), config.optimizer)
+    run = TrainingRun(out, config, model, codec, optimizer, config.checkpoints)
+    steps = max(1, round(config.epochs * len(examples) / config.batch))
+    model.train()
+    for step in range(run.start, steps):
+        began = time.perf_counter()
+        chosen = [examples[i] for i in indices(step, config.batch, len(examples), config.seed)]
+        result = supervised_step(model, codec, chosen, config.max_tokens)
+        lr = rate(config.optimizer, step, steps)
+        norm = apply(optimizer, model, config.optimizer, lr)
+        metrics = {
+            "loss": result.loss,
+            "exact": float(np.mean(result.exact)),
+            "lr": lr,
+            "gradient_norm": norm,
+            "tokens": result.tokens,
+            "seconds": time.perf_counter() - began,
+        }
+        run.commit(step, steps, metrics)
+        on_step({"step": step, "steps": steps, **metrics})
+
+
+def indices(step: int, batch: int, size: int, seed: int) -> list[int]:
+    """The samples of `step`: a fresh permutation per epoch, a function of (seed, step) alone."""
+    chosen: list[int] = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, offset = divmod(position, size)
+        chosen.append(int(_permutation(epoch, size, seed)[offset]))
+    return chosen
+
+
+def _permutation(epoch: int, size: int, seed: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(size)
