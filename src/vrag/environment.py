@@ -1,0 +1,199 @@
+"""One episode's world: retrieves pages, shows and crops them, and says what is wrong with an action.
+
+Knows no tokens and no engine (`vrag.rollout` does). The paper's rollout (algorithm 1) with what it leaves
+open decided: every outcome is an observation or a typed stop, so an episode always ends.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from vrag.actions import ACTIONS, parse
+from vrag.errors import CorpusError, DocumentError, InfrastructureError
+from vrag.geometry import ViewSpec, crop_view, extent, page_view
+from vrag.prompts import ALL_SEEN, INVERTED, NO_IMAGE, NOTHING_FOUND, PROMPTS, invalid_action, outside
+from vrag.protocols import PageStore, Retriever
+from vrag.types import (
+    Action,
+    Answer,
+    Box,
+    Crop,
+    Frozen,
+    ImagePart,
+    Message,
+    Observation,
+    Page,
+    Search,
+    Step,
+    StopReason,
+    Task,
+    Turn,
+    View,
+)
+from vrag.views import ViewRenderer
+
+ActionName = Literal["search", "bbox", "answer"]
+
+
+class EnvironmentConfig(Frozen):
+    """What an episode may do and see. The defaults are the paper's training setting.
+
+    `max_turns` generations get an observation. With `final_turn` (the reference code trains so) one more
+    generation follows, of which only an answer counts; without it the last of the `max_turns` must be the
+    answer. `max_invalid` invalid actions in a row are each corrected; one more ends the episode.
+    `max_pixels` bounds the pixels of all views of an episode together. `crop_padding` is in pixels of the
+    view that is cropped.
+    """
+
+    view: ViewSpec = ViewSpec()
+    top_k: int = Field(default=10, ge=1)
+    prompt: str = "vrag-v1"
+    actions: tuple[ActionName, ...] = ("search", "bbox", "answer")
+    max_turns: int = Field(default=4, ge=1)
+    final_turn: bool = True
+    max_invalid: int = Field(default=2, ge=0)
+    max_pixels: int | None = Field(default=None, ge=1)
+    crop_padding: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _prompt_fits_actions(self) -> EnvironmentConfig:
+        if self.prompt not in PROMPTS:
+            raise ValueError(f"no prompt {self.prompt!r}; there are {', '.join(PROMPTS)}")
+        if "answer" not in self.actions:
+            raise ValueError("actions must hold 'answer': nothing else finishes an episode")
+        if extra := PROMPTS[self.prompt].actions - set(self.actions):
+            raise ValueError(f"prompt {self.prompt!r} teaches {sorted(extra)}, which actions doesn't allow")
+        return self
+
+
+class _Invalid(Exception):
+    """An action that can't be carried out; the message is for the policy."""
+
+
+class DocumentEnvironment:
+    """The `Environment` over a corpus. One instance per episode; `reset` starts it.
+
+    A crop acts on the last image shown, page or crop (nested crops). `renderer` is shared between the
+    environments of one run to spare rendering what siblings have seen. Errors of the retriever propagate as
+    `InfrastructureError`; a page that the store can't give becomes one.
+    """
+
+    def __init__(
+        self,
+        store: PageStore,
+        retriever: Retriever,
+        config: EnvironmentConfig | None = None,
+        renderer: ViewRenderer | None = None,
+    ) -> None:
+        self.config = config or EnvironmentConfig()
+        self._store = store
+        self._retriever = retriever
+        self._renderer = renderer or ViewRenderer(store, capacity=4)
+        self._actions = {name: ACTIONS[name] for name in self.config.actions}
+        self._start()
+
+    def _start(self) -> None:
+        self._seen: set[str] = set()
+        self._view: View | None = None
+        self._generations = 0
+        self._invalid = 0
+        self._pixels = 0
+
+    def reset(self, task: Task) -> list[Message]:
+        """Forget everything and pose `task`: one user message, as the paper's checkpoint was trained on."""
+        self._start()
+        return [Message("user", [PROMPTS[self.config.prompt].text(task.question)])]
+
+    async def step(self, text: str) -> Step:
+        """Carry out one generation. Never raises for anything that `text` says."""
+        self._generations += 1
+        parsed = parse(text, self._actions)
+        turn = Turn(text=text, thought=parsed.thought)
+        try:
+            if parsed.action is None:
+                raise _Invalid(parsed.error)
+            turn = turn.model_copy(update={"action": parsed.action})
+            if isinstance(parsed.action, Answer):
+                return Step(turn, [], StopReason.ANSWER)
+            if self._is_last():
+                return Step(turn, [], StopReason.TURNS)
+            observation = await self._observe(parsed.action)
+        except _Invalid as reason:
+            return self._correct(turn.model_copy(update={"action": None, "error": str(reason)}))
+        self._invalid = 0
+        return self._show(turn, observation)
+
+    def _is_last(self) -> bool:
+        return self._generations >= self.config.max_turns + self.config.final_turn
+
+    async def _observe(self, action: Action) -> Observation:
+        match action:
+            case Search():
+                return await self._search(action.query)
+            case Crop():
+                return self._crop(action.box)
+            case Answer():
+                raise AssertionError("an answer has no observation")
+
+    async def _search(self, query: str) -> Observation:
+        hits = await self._retriever.search(query, self.config.top_k)
+        best = next((hit for hit in hits if hit.page_id not in self._seen), None)
+        if best is None:
+            return Observation(kind="message", text=ALL_SEEN if hits else NOTHING_FOUND, hits=hits)
+        return Observation(kind="page", view=page_view(self._page(best.page_id), self.config.view), hits=hits)
+
+    def _page(self, page_id: str) -> Page:
+        try:
+            return self._store.page(page_id)
+        except (CorpusError, DocumentError) as error:
+            raise _broken(page_id, error) from error
+
+    def _image(self, view: View) -> ImagePart:
+        try:
+            return ImagePart(self._renderer.image(view), view)
+        except (CorpusError, DocumentError) as error:
+            raise _broken(view.page_id, error) from error
+
+    def _crop(self, box: Box) -> Observation:
+        if self._view is None:
+            raise _Invalid(NO_IMAGE)
+        if not (box.x2 > box.x1 and box.y2 > box.y1):
+            raise _Invalid(INVERTED)
+        width, height = extent(self._view, self.config.view.frame)
+        if box.x1 < 0 or box.y1 < 0 or box.x1 >= width or box.y1 >= height:
+            raise _Invalid(outside(box, width, height))
+        page = self._page(self._view.page_id)
+        view = crop_view(page, self._view, box, self.config.view, self.config.crop_padding)
+        return Observation(kind="crop", view=view)
+
+    def _show(self, turn: Turn, observation: Observation) -> Step:
+        """The reply to a valid action, within the pixel budget."""
+        view = observation.view
+        if view is None:
+            return self._reply(turn, observation, observation.text)
+        pixels = self._pixels + view.width * view.height
+        if self.config.max_pixels is not None and pixels > self.config.max_pixels:
+            unseen = Observation(kind="message", hits=observation.hits)
+            return Step(turn.model_copy(update={"observation": unseen}), [], StopReason.PIXELS)
+        self._pixels, self._view = pixels, view
+        self._seen.add(view.page_id)
+        return self._reply(turn, observation, self._image(view))
+
+    def _correct(self, turn: Turn) -> Step:
+        """The reply to an invalid action."""
+        self._invalid += 1
+        if self._invalid > self.config.max_invalid:
+            return Step(turn, [], StopReason.INVALID)
+        if self._is_last():
+            return Step(turn, [], StopReason.TURNS)
+        text = invalid_action(turn.error or "", self._actions)
+        return self._reply(turn, Observation(kind="message", text=text), text)
+
+    def _reply(self, turn: Turn, observation: Observation, part: str | ImagePart) -> Step:
+        return Step(turn.model_copy(update={"observation": observation}), [Message("user", [part])])
+
+
+def _broken(page_id: str, error: Exception) -> InfrastructureError:
+    return InfrastructureError(f"page {page_id} can't be shown: {error}; index its document again")

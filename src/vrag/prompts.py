@@ -1,0 +1,83 @@
+"""What the environment says in words: versioned prompts and corrective messages.
+
+A version is never edited once a model was trained on it; a change is a new name. Each prompt ends in the
+question, after the first "Question: ", so that policies without a model can read it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vrag.types import Box
+
+_QUESTION = "Question: "
+
+_REASON = (
+    "Answer the question below. Each time you receive new information, first reason about it between <think> "
+    "and </think>. "
+)
+_SEARCH = (
+    "When you lack knowledge, query a search engine over document pages with <search> your query </search>; "
+    "it shows you the best matching page that you have not seen yet as an image. You may search as often as "
+    "you like. "
+)
+_CROP = (
+    "Whenever you have been shown an image, you may look closer at a part of it by cropping it with "
+    "<bbox>[x1, y1, x2, y2]</bbox>, where x1, y1 is the top left and x2, y2 the bottom right corner; you "
+    "then see that region enlarged. "
+)
+_ANSWER = (
+    "Take exactly one of these actions at a time. Once you need no further information, give the answer "
+    "itself, without explanations, between <answer> and </answer>. For example, <answer> Beijing </answer>. "
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Instructions before the question, and the actions that they teach."""
+
+    instructions: str
+    actions: frozenset[str]
+
+    def text(self, question: str) -> str:
+        return f"{self.instructions}{_QUESTION}{question}"
+
+
+PROMPTS: dict[str, Prompt] = {
+    # the meaning of the paper's prompt (appendix), which its released checkpoint was trained on
+    "vrag-v1": Prompt(_REASON + _SEARCH + _CROP + _ANSWER, frozenset({"search", "bbox", "answer"})),
+    # the same without the crop: the paper's baseline that only searches
+    "search-v1": Prompt(_REASON + _SEARCH + _ANSWER, frozenset({"search", "answer"})),
+    # for models too small to read instructions: what to do is in their weights
+    "brief-v1": Prompt("", frozenset()),
+}
+
+
+def question_of(prompt: str) -> str:
+    """The question in a prompt made here."""
+    return prompt.partition(_QUESTION)[2]
+
+
+def invalid_action(reason: str, allowed: Iterable[str]) -> str:
+    """What was wrong with the last generation, and what may be written instead."""
+    forms = {
+        "search": "<search>query</search>",
+        "bbox": "<bbox>[x1, y1, x2, y2]</bbox>",
+        "answer": "<answer>answer</answer>",
+    }
+    listed = ", ".join(forms.get(name, f"<{name}>") for name in allowed)
+    return f"That was not a valid action: {reason}. Write <think>reasoning</think> and then one of {listed}."
+
+
+NO_IMAGE = "there is no image to crop yet; search first"
+NOTHING_FOUND = "No page matches this query. Search with other words, or answer with what you know."
+ALL_SEEN = "You have seen every page that this query finds. Search with other words, or answer."
+
+
+def outside(box: Box, width: int, height: int) -> str:
+    corners = ", ".join(f"{edge:g}" for edge in box.as_tuple())
+    return f"the box [{corners}] is outside the image, which spans [0, 0, {width}, {height}]"
+
+
+INVERTED = "the box is empty: x2 must be larger than x1, and y2 larger than y1"
