@@ -1,0 +1,184 @@
+"""The scripted expert: knows the gold page and box of a task and writes the trajectories that SFT learns
+from.
+
+It needs no API and no model, in place of the paper's planner and grounder (section 3.3). Its faults are
+dials: queries that name only half of what is sought, boxes that are too large, answers without a crop. They
+leave RL something to improve.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+
+from vrag.actions import render
+from vrag.errors import DataError
+from vrag.geometry import ViewSpec, extent, from_raw
+from vrag.policies.terms import content_words
+from vrag.protocols import PageStore
+from vrag.types import (
+    Action,
+    Answer,
+    Box,
+    Crop,
+    Evidence,
+    Frozen,
+    ImagePart,
+    Message,
+    Request,
+    Sample,
+    Search,
+    Task,
+    View,
+)
+
+GAVE_UP = "not found"
+
+
+class ExpertStyle(Frozen):
+    """How the expert plays. Probabilities are per hop; lengths are in units of the written frame.
+
+    `full_query`, `entity_only` and `metric_only` are weights of the first query of a hop; a search that
+    missed is repeated with the full query. The box is the gold box grown by `box_margin` of its own size on
+    each side, at least `box_min` long, each edge moved by up to `box_jitter` of its size, and snapped
+    outwards to multiples of `box_snap`. With probability `oversize` it is `oversize_factor` times as long
+    as that; with probability `guess` the crop is left out. `max_searches` bounds the searches of one hop.
+    """
+
+    full_query: float = Field(default=1.0, ge=0)
+    entity_only: float = Field(default=0.0, ge=0)
+    metric_only: float = Field(default=0.0, ge=0)
+    box_margin: float = Field(default=0.25, ge=0)
+    box_min: int = Field(default=28, ge=1)
+    box_jitter: float = Field(default=0.0, ge=0)
+    box_snap: int = Field(default=1, ge=1)
+    oversize: float = Field(default=0.0, ge=0, le=1)
+    oversize_factor: float = Field(default=3.0, ge=1)
+    guess: float = Field(default=0.0, ge=0, le=1)
+    thoughts: bool = True
+    max_searches: int = Field(default=3, ge=1)
+
+    @model_validator(mode="after")
+    def _some_query(self) -> ExpertStyle:
+        if self.full_query + self.entity_only + self.metric_only <= 0:
+            raise ValueError("one of full_query, entity_only and metric_only must be above 0")
+        return self
+
+
+@dataclass(frozen=True)
+class _Hop:
+    """What one hop looks for: the gold evidence, the full query, and its two halves."""
+
+    gold: Evidence
+    query: str
+    entity: str
+    metric: str
+
+
+class ExpertPolicy:
+    """Plays one task once: make one per episode. Its choices depend on `rng` and the task alone.
+
+    Raises `DataError` for a task without gold pages or answers.
+    """
+
+    def __init__(
+        self, task: Task, store: PageStore, spec: ViewSpec, style: ExpertStyle, rng: random.Random
+    ) -> None:
+        if not task.gold or not task.answers:
+            raise DataError(f"task {task.id} has no gold page or no answer; the expert needs both")
+        self._task, self._store, self._spec, self._style, self._rng = task, store, spec, style, rng
+        self._hops = _hops(task)
+        self._hop = 0
+        self._searches = 0  # of this hop
+        self._cropped = False
+
+    async def generate(self, request: Request) -> Sample:
+        thought, action = self._act(_last_view(request.messages))
+        text = render(action, thought if self._style.thoughts else "")
+        return Sample(text=text, finish="stop")
+
+    def close(self, session: str) -> None:
+        """Nothing to free: the state is that of the one episode."""
+
+    def _act(self, view: View | None) -> tuple[str, Action]:
+        """The next thought and action; `view` is what the last message shows, if it shows an image."""
+        if view is None or self._searches == 0:
+            return self._search()
+        hop = self._hops[self._hop]
+        if view.ref != hop.gold.ref:
+            return self._search()
+        box = self._gold_box(hop.gold, view)
+        if box is not None and not self._cropped and self._rng.random() >= self._style.guess:
+            self._cropped = True
+            return f"zoom in on {hop.metric}", Crop(box=self._written_box(box, view))
+        return self._next_hop()
+
+    def _next_hop(self) -> tuple[str, Action]:
+        if self._hop + 1 == len(self._hops):
+            answer = self._task.answers[0]
+            return f"it is {answer}", Answer(text=answer)
+        self._hop, self._searches, self._cropped = self._hop + 1, 0, False
+        bridge = self._task.meta.get("bridge")
+        thought, action = self._search()
+        return (f"it is {bridge}; {thought}" if bridge else thought), action
+
+    def _search(self) -> tuple[str, Action]:
+        if self._searches >= self._style.max_searches:
+            return "nothing fits", Answer(text=GAVE_UP)
+        hop = self._hops[self._hop]
+        query = hop.query if self._searches else self._first_query(hop)
+        self._searches += 1
+        return f"find {query}", Search(query=query)
+
+    def _first_query(self, hop: _Hop) -> str:
+        style = self._style
+        weights = [style.full_query, style.entity_only, style.metric_only]
+        return self._rng.choices([hop.query, hop.entity, hop.metric], weights)[0]
+
+    def _gold_box(self, gold: Evidence, view: View) -> Box | None:
+        """Raw pixels."""
+        page = self._store.page(view.page_id)
+        return gold.box.scaled(page.width, page.height) if gold.box else None
+
+    def _written_box(self, raw: Box, view: View) -> Box:
+        """The box as `style` has it, in whole numbers of the written frame, inside the view."""
+        exact = from_raw(view, raw, self._spec.frame)
+        large = self._style.oversize_factor if self._rng.random() < self._style.oversize else 1.0
+        width, height = extent(view, self._spec.frame)
+        x1, x2 = self._edges(exact.x1, exact.x2, large, width)
+        y1, y2 = self._edges(exact.y1, exact.y2, large, height)
+        return Box(x1=x1, y1=y1, x2=x2, y2=y2)
+
+    def _edges(self, low: float, high: float, large: float, limit: int) -> tuple[int, int]:
+        style, size = self._style, high - low
+        length = max(size * (1 + 2 * style.box_margin), style.box_min) * large
+        middle = (low + high) / 2
+        start = middle - length / 2 + self._rng.uniform(-1, 1) * style.box_jitter * size
+        end = middle + length / 2 + self._rng.uniform(-1, 1) * style.box_jitter * size
+        snap = style.box_snap
+        first = min(max(int(start // snap) * snap, 0), (limit - 1) // snap * snap)
+        last = min(-int(-end // snap) * snap, limit)
+        return first, max(last, min(first + snap, limit))
+
+
+def _hops(task: Task) -> list[_Hop]:
+    """One hop for each gold page; the queries are the task's own (`meta["queries"]`) or the question's
+    words."""
+    meta = task.meta
+    words = " ".join(content_words(task.question)) or task.question
+    queries = [str(query) for query in meta.get("queries", [])]
+    last = len(task.gold) - 1
+    hops: list[_Hop] = []
+    for i, gold in enumerate(task.gold):
+        query = queries[i] if i < len(queries) else words
+        entity = f"{meta['site']} {meta['bridge']}" if i and meta.get("bridge") else meta.get("entity", query)
+        metric = meta.get("metric", query) if i == last else meta.get("site") or query
+        hops.append(_Hop(gold, query, str(entity), str(metric).lower()))
+    return hops
+
+
+def _last_view(messages: list[Message]) -> View | None:
+    parts = messages[-1].parts
+    return next((part.view for part in reversed(parts) if isinstance(part, ImagePart)), None)
