@@ -48,7 +48,7 @@ class Manifest(Frozen):
 
 
 def synthesize(out: Path, spec: SyntheticSpec) -> Manifest:
-    """Write `out/documents/*.pdf`, `out/tasks.jsonl` and `out/manifest.json`; all of them or, if killed, none.
+    """Write `out/documents/*.pdf`, `out/tasks.jsonl` and `out/manifest.json`; all of them or none.
 
     The seed of a split is its own: `train` and `heldout` of one seed share nothing. Raises `UsageError` if
     `out` already holds files, and `ConfigError` if the spec asks for more than its documents can carry.

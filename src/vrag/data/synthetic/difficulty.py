@@ -1,8 +1,8 @@
 """How hard the benchmark is: named dials and three presets.
 
 Sizes are em sizes in *view pixels*: pixels of a page that is shown at `REFERENCE_PIXELS` (336 x 252 for a 4:3
-slide). At that size a label of 10 px is read with ease and a value of 4.4 px is not, on every page format, so
-that cropping is needed by construction and not by training.
+slide), the same on every page format. At that size a label of 10 px is read with ease, and a digit of a value of
+3.2 px is a smudge of two pixels by two: what stands there is known only after cropping.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Difficulty(Frozen):
     title_px: float
     label_px: float
     value_px: float
+    bold_values: float
     rows: tuple[int, int]  # labels on a page of one value each, and rows of a table
     points: tuple[int, int]  # categories of a chart of one metric
     columns: tuple[int, int]  # categories of a table or a grouped chart
@@ -42,7 +43,8 @@ DIFFICULTIES: dict[int, Difficulty] = {
         level=1,
         title_px=14.0,
         label_px=10.0,
-        value_px=4.4,
+        value_px=3.2,
+        bold_values=0.0,
         rows=(4, 5),
         points=(4, 5),
         columns=(3, 4),
@@ -59,7 +61,8 @@ DIFFICULTIES: dict[int, Difficulty] = {
         level=2,
         title_px=12.5,
         label_px=8.5,
-        value_px=4.2,
+        value_px=3.2,
+        bold_values=0.3,
         rows=(4, 6),
         points=(4, 6),
         columns=(3, 5),
@@ -76,7 +79,8 @@ DIFFICULTIES: dict[int, Difficulty] = {
         level=3,
         title_px=11.0,
         label_px=7.2,
-        value_px=3.8,
+        value_px=3.0,
+        bold_values=0.3,
         rows=(5, 6),
         points=(5, 6),
         columns=(4, 6),

@@ -68,6 +68,32 @@ class PageDrawing:
             y += step
         return y - size * 0.4
 
+    def stage(self, tallest: float) -> Rect:
+        """Where the layout draws: on a slide the body, on a portrait page its upper part under a paragraph.
+
+        What a portrait page leaves under the stage is filled with text in two columns, as in a report.
+        """
+        body = self.body
+        if not self.style.format.portrait:
+            if self.dials.clutter >= 2 and self.rng.random() < 0.4:
+                body = self._aside(body)
+            return body._replace(h=min(body.h, tallest))
+        top = self.paragraph(Rect(body.x, body.y, body.w, body.h * 0.2), self.rng.randint(3, 6)) + 16
+        stage = Rect(body.x, top, body.w, min(body.bottom - top, tallest))
+        rest = Rect(body.x, stage.bottom + 26, body.w, body.bottom - stage.bottom - 26)
+        if rest.h > self.style.type.small * 4:
+            for column in rest.grid(2, 1, 22):
+                self.paragraph(column, len(FILLER) // 2)
+        return stage
+
+    def _aside(self, body: Rect) -> Rect:
+        """A panel of text on the right; returns what it leaves."""
+        panel = Rect(body.right - body.w * 0.22, body.y, body.w * 0.22, body.h)
+        self.sheet.rect(panel, self.style.theme.panel, radius=self.style.rounded)
+        self.sheet.rect(panel._replace(h=3), self.style.theme.accent)
+        self.paragraph(panel.inset(10, 14), self.rng.randint(5, len(FILLER) // 2))
+        return body._replace(w=body.w * 0.75)
+
     def tint(self, index: int) -> str:
         series = self.style.theme.series
         return series[index % len(series)]

@@ -63,13 +63,16 @@ class Face:
     regular: str
     bold: str
     italic: str
+    scale: float = (
+        1.0  # of values and small print: a wide face would be legible at sizes where others are not
+    )
 
 
 FACES: dict[str, Face] = {
     "Helvetica": Face("Helvetica", "Helvetica-Bold", "Helvetica-Oblique"),
     "Times": Face("Times-Roman", "Times-Bold", "Times-Italic"),
     "Courier": Face("Courier", "Courier-Bold", "Courier-Oblique"),
-    "Vera": Face("Vera", "Vera-Bold", "Vera-Italic"),
+    "Vera": Face("Vera", "Vera-Bold", "Vera-Italic", 0.88),
 }
 
 
@@ -145,14 +148,16 @@ def choose_style(rng: random.Random, split: Split, dials: Difficulty) -> Style:
     own = split == "heldout" and rng.random() < 0.5
     theme = rng.choice([theme for theme in themes if theme.heldout_only == own])
     page_format = rng.choice(FORMATS)
-    sizes = (dials.title_px, dials.label_px, dials.value_px, dials.value_px * 0.92)
+    face = FACES[rng.choice(dials.fonts)]
+    value = dials.value_px * face.scale
+    sizes = (dials.title_px, dials.label_px, value, value)
     return Style(
         format=page_format,
         theme=theme,
-        face=FACES[rng.choice(dials.fonts)],
+        face=face,
         type=Type(*(page_format.points(size) for size in sizes)),
         header=rng.choice(HEADERS),
         logo=rng.randrange(1 << 30),
-        bold_values=rng.random() < 0.5,
+        bold_values=rng.random() < dials.bold_values,
         rounded=rng.choice((0.0, 4.0, 9.0)),
     )

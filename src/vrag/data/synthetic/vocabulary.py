@@ -73,6 +73,18 @@ FILLER: tuple[str, ...] = (
     "Preliminary and subject to review by the auditor.",
     "The steering committee took note of this overview.",
     "Definitions are the same for every unit and season.",
+    "This overview is meant for readers inside and outside the house.",
+    "Where data were late, the last known state is shown.",
+    "Small differences can come from the moment of counting.",
+    "A list of contacts is found on the last sheet.",
+    "The method follows the guide that the board adopted in spring.",
+    "Seasonal effects were not removed.",
+    "No adjustment was made for currency or inflation.",
+    "Each unit signed off its own part before printing.",
+    "The survey covered every branch that was open all year.",
+    "Questions and remarks are welcome at any time.",
+    "Charts start at zero unless stated otherwise.",
+    "The next edition will add a longer view back.",
 )
 
 _ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z")

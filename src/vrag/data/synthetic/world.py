@@ -64,7 +64,7 @@ class DocumentContent:
 def build_world(
     rng: random.Random, split: words.Split, documents: int, dials: Difficulty
 ) -> list[DocumentContent]:
-    """`documents` (4 or more) documents whose entities and codes all differ; `ConfigError` if that can't be."""
+    """`documents` (4 or more) whose entities and codes all differ; `ConfigError` if that can't be."""
     entity_count = max(1, min(documents - 1, round(documents * ENTITY_SHARE)))
     codes = _codes(rng, dials.code_digits, need=documents * len(words.SITES))
     entities = [

@@ -10,12 +10,12 @@ def grid(page: PageDrawing) -> Boxes:
     """Cards in a grid; the value stands under its label, at a side that the page chooses."""
     rows, theme = page.content.rows, page.style.theme
     columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
-    cells = page.body.grid(columns, -(-len(rows) // columns), 16)
+    lines = -(-len(rows) // columns)
+    cells = page.stage(lines * 170.0).grid(columns, lines, 16)
     side = page.rng.choice(("left", "center", "right"))
     mark = page.rng.choice(("top", "left", "dot"))
     boxes: Boxes = {}
     for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
-        cell = _limited(cell, page)
         tint = page.tint(index)
         page.sheet.rect(cell, theme.panel, theme.rule, radius=page.style.rounded)
         _mark(page, cell, tint, mark)
@@ -31,18 +31,19 @@ def grid(page: PageDrawing) -> Boxes:
 def strips(page: PageDrawing) -> Boxes:
     """One wide card under the other: label on the left, value on the right."""
     theme = page.style.theme
-    cells = page.body.grid(1, len(page.content.rows), 10)
+    cells = page.stage(len(page.content.rows) * 92.0).grid(1, len(page.content.rows), 10)
     boxes: Boxes = {}
     for index, (row, cell) in enumerate(zip(page.content.rows, cells, strict=True)):
         tint = page.tint(index)
         page.sheet.rect(cell, theme.panel, radius=page.style.rounded)
         page.sheet.rect(Rect(cell.x, cell.y, 10, cell.h), tint, radius=min(4, page.style.rounded))
         page.label(cell.x + 28, cell.cy + page.style.type.label * 0.35, row, width=cell.w * 0.6)
-        right = cell.right - 24
         text = page.content.value(row).text
-        boxes[row, None] = page.value(right, cell.cy + page.style.type.value * 0.35, text, align="right")
-        dots = cell.x + cell.w * 0.62
-        page.sheet.line(dots, cell.cy, right - 52, cell.cy, mix(tint, theme.panel, 0.55), 1.2)
+        baseline = cell.cy + page.style.type.value * 0.35
+        box = boxes[row, None] = page.value(cell.right - 24, baseline, text, align="right")
+        page.sheet.line(
+            cell.x + cell.w * 0.62, cell.cy, box.x - 12, cell.cy, mix(tint, theme.panel, 0.55), 1.2
+        )
     return boxes
 
 
@@ -50,10 +51,10 @@ def badges(page: PageDrawing) -> Boxes:
     """Round badges that hold the values, with the label under each."""
     rows, theme = page.content.rows, page.style.theme
     columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
-    cells = page.body.grid(columns, -(-len(rows) // columns), 12)
+    lines = -(-len(rows) // columns)
+    cells = page.stage(lines * 190.0).grid(columns, lines, 12)
     boxes: Boxes = {}
     for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
-        cell = _limited(cell, page)
         tint, label = page.tint(index), page.style.type.label
         radius = min(cell.w * 0.28, (cell.h - label * 1.6) / 2)
         y = cell.y + radius + 2
@@ -62,11 +63,6 @@ def badges(page: PageDrawing) -> Boxes:
         boxes[row, None] = page.value(cell.cx, y + page.style.type.value * 0.35, text, align="center")
         page.label(cell.cx, y + radius + label * 1.1, row, align="center", width=cell.w)
     return boxes
-
-
-def _limited(cell: Rect, page: PageDrawing) -> Rect:
-    """A cell no taller than looks well on a portrait page."""
-    return cell._replace(h=min(cell.h, 190.0)) if page.style.format.portrait else cell
 
 
 def _mark(page: PageDrawing, cell: Rect, tint: str, mark: str) -> None:

@@ -1,0 +1,55 @@
+"""Expert trajectories for SFT: the scripted expert played through the one loop, with tokens and masks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.episode import Episode
+from vrag.environment import DocumentEnvironment
+from vrag.geometry import ViewSpec
+from vrag.policies.expert import ExpertPolicy, ExpertStyle
+from vrag.protocols import PageStore, Policy
+from vrag.rollout import Job, Limits, rollout_many
+from vrag.types import Request, Sample, Sampling, StopReason, Task
+
+
+class Tokenized:
+    """Gives a policy that speaks only text the ids of what it says, so that its episodes can be trained on."""
+
+    def __init__(self, policy: Policy, codec: QwenVLCodec) -> None:
+        self._policy, self._codec = policy, codec
+
+    async def generate(self, request: Request) -> Sample:
+        sample = await self._policy.generate(request)
+        ids = self._codec.encode_sampled(sample.text)
+        return replace(sample, ids=ids, logprobs=[0.0] * len(ids))
+
+    def close(self, session: str) -> None:
+        self._policy.close(session)
+
+
+def expert_episodes(
+    tasks: Sequence[Task],
+    store: PageStore,
+    make_environment: Callable[[], DocumentEnvironment],
+    codec: QwenVLCodec,
+    spec: ViewSpec,
+    style: ExpertStyle,
+    seed: int,
+    *,
+    samples: int = 1,
+) -> list[Episode]:
+    """`samples` finished episodes per task; those that the expert could not finish are left out."""
+
+    def expert(job: Job) -> Policy:
+        rng = random.Random(job.session_seed())
+        return Tokenized(ExpertPolicy(job.task, store, spec, style, rng), codec)
+
+    jobs = [Job(task, sample, seed) for task in tasks for sample in range(samples)]
+    limits = Limits()
+    episodes = asyncio.run(rollout_many(jobs, make_environment, expert, codec, limits, Sampling(), concurrency=8))
+    return [e for e in episodes if e.stop is StopReason.ANSWER]
