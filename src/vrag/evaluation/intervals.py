@@ -1,0 +1,132 @@
+"""How sure a measured number is: 95 % intervals and the comparison of two runs on the same questions.
+
+Questions are the unit: several samples of one question are one draw, so that more seeds never look like more
+questions. Everything is deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import comb, sqrt
+from typing import Literal
+
+import numpy as np
+
+from vrag.types import Frozen
+
+Z95 = 1.959963984540054
+RESAMPLES = 4000
+FLIPS = 20_000
+
+
+class Interval(Frozen):
+    """A mean with its 95 % interval. `n` counts what was averaged: questions, or turns."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: Literal["wilson", "bootstrap"]
+
+
+class Difference(Frozen):
+    """Run b minus run a over the questions that both scored; `p` is two-sided under exchange of the runs."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    n: int
+    better: int  # questions on which b is better
+    worse: int
+
+
+def wilson(successes: float, n: int) -> Interval | None:
+    """Wilson's score interval of a share (Wilson 1927); None when nothing was counted."""
+    if n == 0:
+        return None
+    share = successes / n
+    middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
+    return Interval(
+        value=share, low=max(0.0, middle - half), high=min(1.0, middle + half), n=n, method="wilson"
+    )
+
+
+def bootstrap(values: Sequence[float], seed: int = 0) -> Interval | None:
+    """Percentile bootstrap of the mean of one value per question."""
+    if not values:
+        return None
+    array_Q = np.asarray(values, dtype=np.float64)
+    low, high = np.quantile(_resampled_means(array_Q, seed), [0.025, 0.975])
+    return Interval(
+        value=float(array_Q.mean()), low=float(low), high=float(high), n=len(values), method="bootstrap"
+    )
+
+
+def mean_by_question(scores: Mapping[str, Sequence[float]]) -> Interval | None:
+    """Mean over questions of the mean over each one's samples.
+
+    Wilson's interval when each question has one sample that is right or wrong, the bootstrap otherwise.
+    """
+    means = [float(np.mean(samples)) for samples in scores.values() if samples]
+    if all(len(samples) == 1 for samples in scores.values()) and set(means) <= {0.0, 1.0}:
+        return wilson(sum(means), len(means))
+    return bootstrap(means)
+
+
+def compare(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) -> Difference | None:
+    """Paired comparison by question of b with a; None when they share no question."""
+    shared = sorted(key for key in a.keys() & b.keys() if a[key] and b[key])
+    if not shared:
+        return None
+    delta_Q = np.asarray([np.mean(b[key]) - np.mean(a[key]) for key in shared], dtype=np.float64)
+    low, high = np.quantile(_resampled_means(delta_Q, seed=0), [0.025, 0.975])
+    return Difference(
+        value=float(delta_Q.mean()),
+        low=float(low),
+        high=float(high),
+        p=sign_flip_p(delta_Q.tolist()),
+        n=len(shared),
+        better=int((delta_Q > 0).sum()),
+        worse=int((delta_Q < 0).sum()),
+    )
+
+
+def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
+    """P(|sum| at least as large) when each difference could as well have the other sign.
+
+    Exact when all differences are equally large, which is McNemar's exact test for right and wrong; otherwise
+    estimated from random flips, counting the observed one so that p is never 0.
+    """
+    nonzero_D = np.asarray([d for d in differences if d != 0.0])
+    count = len(nonzero_D)
+    if count == 0:
+        return 1.0
+    if np.allclose(np.abs(nonzero_D), abs(nonzero_D[0])):
+        smaller = int(min((nonzero_D > 0).sum(), (nonzero_D < 0).sum()))
+        tail = sum(comb(count, k) for k in range(smaller + 1)) / 2**count
+        return min(1.0, 2 * tail)
+    generator, observed, extreme = np.random.default_rng(seed), abs(nonzero_D.sum()) - 1e-12, 0
+    for size in _blocks(FLIPS, count):
+        signs_FD = generator.choice(np.array([-1.0, 1.0]), size=(size, count))
+        extreme += int((np.abs(signs_FD @ nonzero_D) >= observed).sum())
+    return (extreme + 1) / (FLIPS + 1)
+
+
+def _resampled_means(values_Q: np.ndarray, seed: int) -> np.ndarray:
+    """Means of RESAMPLES draws of Q values with replacement."""
+    generator, count = np.random.default_rng(seed), len(values_Q)
+    return np.concatenate(
+        [
+            values_Q[generator.integers(0, count, size=(size, count))].mean(axis=1)
+            for size in _blocks(RESAMPLES, count)
+        ]
+    )
+
+
+def _blocks(draws: int, width: int) -> Iterator[int]:
+    """Split `draws` rows of `width` numbers so that memory stays small for any number of questions."""
+    block = max(1, 2_000_000 // width)
+    for start in range(0, draws, block):
+        yield min(block, draws - start)

@@ -1,0 +1,129 @@
+"""One HTML file that shows what runs did: numbers with intervals, curves, and trajectories one can read.
+
+The file is self-contained and makes no request: images are data, and its content security policy forbids
+everything else and every script but its own, so that text of models and documents stays text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from vrag.episode import EpisodeRecord
+from vrag.evaluation.intervals import Interval
+from vrag.evaluation.metrics import Summary, compare_runs, summarize
+from vrag.evaluation.report.charts import Chart, line_chart
+from vrag.evaluation.report.gallery import Trajectory, choose, gallery
+from vrag.evaluation.report.html import Html, el, join
+from vrag.evaluation.report.images import Images
+from vrag.evaluation.report.tables import footnotes, group_table, headline, main_table
+from vrag.protocols import PageStore
+from vrag.runs import atomic_write
+
+__all__ = ["Chart", "Run", "Trajectory", "choose", "write_report"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One column of the tables. The first is what the last is compared with."""
+
+    name: str
+    records: Sequence[EpisodeRecord]
+
+
+def write_report(
+    path: Path,
+    runs: Sequence[Run],
+    curves: Sequence[Chart],
+    trajectories: Sequence[Trajectory] | int,
+    corpus: PageStore,
+    *,
+    title: str = "vrag report",
+    lead: str = "",
+    facts: Mapping[str, str] | None = None,
+    image_budget: int = 8_000_000,
+) -> None:
+    """Write the report to `path`, replacing it as a whole.
+
+    `trajectories` are shown as given; a number means that many questions of the last run, spread over right
+    and wrong, hops and kinds of page, each with what the other runs answered. `facts` (name to value) close
+    the page: settings, commands, versions. `image_budget` bounds the bytes of embedded images; what doesn't
+    fit is replaced by a note. Raises `ValueError` without runs.
+    """
+    if not runs:
+        raise ValueError("a report needs at least one run")
+    columns = [(run.name, summarize(run.records)) for run in runs]
+    images = Images(corpus, image_budget)
+    chosen = _trajectories(runs, trajectories) if isinstance(trajectories, int) else trajectories
+    cards = gallery(chosen, images)
+    body = join([
+        el("header", el("h1", title), *([el("p", lead, class_="lead")] if lead else []), class_="top"),
+        headline(columns, compare_runs(runs[0].records, runs[-1].records) if len(runs) > 1 else None),
+        _numbers(columns),
+        _charts(curves),
+        images.definitions(),
+        cards,
+        _facts(facts or {}),
+    ])  # fmt: skip
+    atomic_write(path, _document(title, body).encode())
+
+
+def _trajectories(runs: Sequence[Run], limit: int) -> list[Trajectory]:
+    first: list[tuple[str, dict[str, EpisodeRecord]]] = [
+        (run.name, {record.task.id: record for record in reversed(run.records)}) for run in runs[:-1]
+    ]
+    return [
+        Trajectory(
+            record, [(name, by_task[record.task.id]) for name, by_task in first if record.task.id in by_task]
+        )
+        for record in choose(runs[-1].records, limit)
+    ]
+
+
+def _numbers(columns: Sequence[tuple[str, Summary]]) -> Html:
+    return el(
+        "section",
+        el("h2", "Numbers"),
+        main_table(columns),
+        group_table("Right answers by number of hops", columns, _by_hop),
+        group_table("Right answers by kind of page", columns, lambda summary: summary.by_kind),
+        footnotes(columns),
+    )
+
+
+def _by_hop(summary: Summary) -> dict[str, Interval]:
+    return {f"{hops} hop" if hops == "1" else f"{hops} hops": share for hops, share in summary.by_hop.items()}
+
+
+def _charts(curves: Sequence[Chart]) -> Html:
+    drawn = [figure for figure in map(line_chart, curves) if figure]
+    if not drawn:
+        return Html("")
+    return el("section", el("h2", "Training"), el("div", *drawn, class_="charts"))
+
+
+def _facts(facts: Mapping[str, str]) -> Html:
+    if not facts:
+        return Html("")
+    rows = [el("div", el("dt", name), el("dd", value)) for name, value in facts.items()]
+    return el("section", el("h2", "How this was made"), el("dl", *rows, class_="facts"))
+
+
+def _document(title: str, body: Html) -> str:
+    style = Html(files(__name__).joinpath("page.css").read_text(encoding="utf-8"))
+    script = Html(files(__name__).joinpath("page.js").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    head = [
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=policy),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("title", title),
+        el("style", style),
+    ]
+    document = el("html", el("head", *head), el("body", el("main", body), el("script", script)), lang="en")
+    return f"<!doctype html>\n{document}\n"

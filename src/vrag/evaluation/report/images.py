@@ -1,0 +1,111 @@
+"""Page images inside the report: each page once, as JPEG data, within a budget of bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field
+
+from PIL import Image as PillowImage
+from PIL.Image import Image
+
+from vrag.errors import VragError
+from vrag.evaluation.report.html import Html, el
+from vrag.protocols import PageStore
+from vrag.types import Box, View
+
+QUALITY = 80
+PAGE_WIDTH = 720  # pixels; pages are shown to people, so not as small as the model may have seen them
+CROP_WIDTH = 480
+OVER_BUDGET = "Image left out: the report's size budget is spent."
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A rectangle over a page, in raw pixels. `style` is a class of the style sheet: cropped or gold."""
+
+    box: Box
+    style: str
+
+
+@dataclass
+class Images:
+    """Pictures for one report. A page is stored once and referred to; what is over budget is a note."""
+
+    store: PageStore
+    budget: int
+    spent: int = 0
+    left_out: int = 0
+    _pages: dict[str, tuple[str, int, int]] = field(default_factory=lambda: {})
+    _defined: list[Html] = field(default_factory=lambda: [])
+
+    def page(self, view: View, marks: list[Mark]) -> Html:
+        """The whole page with `marks` drawn over it."""
+        try:
+            handle, width, height = self._page(view.page_id)
+        except VragError as failure:
+            return _missing(f"Page image not available: {failure}")
+        if not handle:
+            return _missing(OVER_BUDGET)
+        return el(
+            "svg",
+            el("use", href=f"#{handle}"),
+            *[_rectangle(mark) for mark in marks],
+            viewBox=f"0 0 {width} {height}",
+            style=f"aspect-ratio: {width} / {height}",
+            role="img",
+            aria_label=f"{view.ref.document}, page {view.ref.page}",
+            class_="page",
+        )
+
+    def crop(self, view: View) -> Html:
+        """The region of `view`, cut from the raw page."""
+        try:
+            raw = self.store.image(view.page_id)
+        except VragError as failure:
+            return _missing(f"Page image not available: {failure}")
+        x1, y1, x2, y2 = (round(value) for value in view.region.as_tuple())
+        uri = self._embed(raw.crop((x1, y1, max(x2, x1 + 1), max(y2, y1 + 1))), CROP_WIDTH)
+        return (
+            Html(f'<img class="crop" src="{uri}" alt="The cropped region">') if uri else _missing(OVER_BUDGET)
+        )
+
+    def definitions(self) -> Html:
+        """The pages that were referred to; stands once in the document, drawing nothing itself."""
+        return el(
+            "svg", el("defs", *self._defined), width=0, height=0, class_="definitions", aria_hidden="true"
+        )
+
+    def _page(self, page_id: str) -> tuple[str, int, int]:
+        """(handle, raw width, raw height); the handle is empty if the page went over budget."""
+        if page_id not in self._pages:
+            raw = self.store.image(page_id)
+            uri = self._embed(raw, PAGE_WIDTH)
+            handle = f"page-{len(self._defined)}" if uri else ""
+            if uri:
+                size = f'width="{raw.width}" height="{raw.height}"'
+                self._defined.append(Html(f'<image id="{handle}" {size} href="{uri}"/>'))
+            self._pages[page_id] = (handle, raw.width, raw.height)
+        return self._pages[page_id]
+
+    def _embed(self, image: Image, width: int) -> str | None:
+        if image.width > width:
+            height = max(1, round(image.height * width / image.width))
+            image = image.resize((width, height), PillowImage.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "JPEG", quality=QUALITY, optimize=True)
+        uri = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        if self.spent + len(uri) > self.budget:
+            self.left_out += 1
+            return None
+        self.spent += len(uri)
+        return uri
+
+
+def _rectangle(mark: Mark) -> Html:
+    box = mark.box
+    return el("rect", x=box.x1, y=box.y1, width=box.width, height=box.height, class_=f"mark-{mark.style}")
+
+
+def _missing(why: str) -> Html:
+    return el("p", why, class_="missing")

@@ -1,0 +1,8 @@
+for (const button of document.querySelectorAll("[data-show]"))
+  button.addEventListener("click", () => {
+    const show = button.dataset.show;
+    for (const other of document.querySelectorAll("[data-show]"))
+      other.setAttribute("aria-pressed", String(other === button));
+    for (const card of document.querySelectorAll("[data-verdict]"))
+      card.hidden = show !== "all" && card.dataset.verdict !== show;
+  });

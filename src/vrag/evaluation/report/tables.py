@@ -1,0 +1,131 @@
+"""The numbers of the report: the headline, and tables with one column per run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vrag.evaluation.intervals import Difference, Interval
+from vrag.evaluation.metrics import Summary
+from vrag.evaluation.report.charts import interval_mark
+from vrag.evaluation.report.html import Html, el, foreign, join
+
+Column = tuple[str, Summary]
+Cell = str | Interval | None
+
+
+def headline(columns: Sequence[Column], difference: Difference | None) -> Html:
+    """The accuracy of the first and of the last run, large, and whether they differ."""
+    shown = [columns[0], columns[-1]] if len(columns) > 1 else list(columns)
+    figures: list[Html] = []
+    for index, (name, summary) in enumerate(shown):
+        if index:
+            figures.append(el("span", "→", class_="arrow", aria_hidden="true"))
+        figures.append(_figure(name, summary.accuracy))
+    return el("section", el("div", *figures, class_="figures"), _verdict(difference), class_="headline")
+
+
+def _figure(name: str, accuracy: Interval | None) -> Html:
+    if accuracy is None:
+        return el("div", el("span", "–", class_="big"), el("span", name), class_="figure")
+    return el(
+        "div",
+        el("span", name, class_="name"),
+        el("span", f"{100 * accuracy.value:.0f}", el("small", " %"), class_="big"),
+        el("span", f"{_range(accuracy)} of {accuracy.n} questions", class_="range"),
+        class_="figure",
+    )
+
+
+def _verdict(difference: Difference | None) -> Html:
+    if difference is None:
+        return Html("")
+    return el(
+        "p",
+        el("b", f"{100 * difference.value:+.1f} points"),
+        f" (95 % interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}, {_p(difference.p)}): ",
+        f"better on {difference.better}, worse on {difference.worse} of the same {difference.n} questions.",
+        class_="verdict",
+    )
+
+
+def main_table(columns: Sequence[Column]) -> Html:
+    rows: list[tuple[str, Callable[[Summary], Cell]]] = [
+        ("Right answers", lambda s: s.accuracy),
+        ("Finished with an answer", lambda s: s.finished),
+        ("Turns without a valid action", lambda s: s.invalid),
+        (
+            "Gold page first in the first search",
+            lambda s: s.first_search and _percent(s.first_search.recall[1]),
+        ),
+        ("MRR of the first search", lambda s: s.first_search and f"{s.first_search.mrr:.2f}"),
+        ("nDCG of the pages shown", lambda s: s.shown and f"{s.shown.ndcg:.2f}"),
+        ("Gold pages shown", lambda s: s.shown and _percent(s.shown.recall[max(s.shown.recall)])),
+        ("Gold boxes inside the crop", lambda s: _maybe(s.box_containment, _percent)),
+        ("IoU of crop and gold box", lambda s: _maybe(s.box_iou, lambda value: f"{value:.2f}")),
+        ("Reward", lambda s: _maybe(s.reward.get("total"), lambda value: f"{value:.2f}")),
+        ("Turns", lambda s: f"{s.turns:.1f}"),
+        ("Searches", lambda s: f"{s.searches:.1f}"),
+        ("Crops", lambda s: f"{s.crops:.1f}"),
+        ("Tokens written", lambda s: f"{s.sampled_tokens:.0f}" if s.sampled_tokens else None),
+        ("Seconds per episode", lambda s: f"{s.seconds:.2f}"),
+        ("Episodes scored", lambda s: f"{s.scored} of {s.episodes}"),
+    ]
+    cells = [(label, [read(summary) for _, summary in columns]) for label, read in rows]
+    return _table("Measure", columns, [row for row in cells if any(cell is not None for cell in row[1])])
+
+
+def group_table(
+    title: str, columns: Sequence[Column], read: Callable[[Summary], dict[str, Interval]]
+) -> Html:
+    """Accuracy by group (hops, kinds of page); nothing when there is only one group."""
+    names = sorted({name for _, summary in columns for name in read(summary)})
+    if len(names) < 2:
+        return Html("")
+    return _table(
+        title, columns, [(name, [read(summary).get(name) for _, summary in columns]) for name in names]
+    )
+
+
+def footnotes(columns: Sequence[Column]) -> Html:
+    notes = [
+        "Ranges are 95 % intervals: Wilson's for one sample per question, else a bootstrap over questions."
+    ]
+    out = [el("p", *notes)]
+    constant = next((summary.constant for _, summary in columns if summary.constant), None)
+    if constant:
+        said = (el("q", foreign(constant.answer)), f" would be right for {_percent(constant.share)} of them.")
+        out.append(el("p", "The best single answer to every question, ", *said))
+    for name, summary in columns:
+        if summary.errored:
+            failed = f"{summary.errored} of {summary.episodes} episodes failed in infrastructure"
+            out.append(el("p", f"{name}: {failed}; they are not scored."))
+    return el("div", *out, class_="notes")
+
+
+def _table(corner: str, columns: Sequence[Column], rows: Sequence[tuple[str, Sequence[Cell]]]) -> Html:
+    head = el("tr", el("th", corner, scope="col"), *[el("th", name, scope="col") for name, _ in columns])
+    body = [el("tr", el("th", label, scope="row"), *[_cell(cell) for cell in cells]) for label, cells in rows]
+    return el("div", el("table", el("thead", head), el("tbody", *body)), class_="scroll")
+
+
+def _cell(cell: Cell) -> Html:
+    if isinstance(cell, Interval):
+        numbers = join([el("b", _percent(cell.value, 1)), " ", el("small", _range(cell))])
+        return el("td", numbers, interval_mark(cell), title=f"n = {cell.n}")
+    return el("td", "–" if cell is None else cell)
+
+
+def _range(interval: Interval) -> str:
+    return f"{100 * interval.low:.0f}–{100 * interval.high:.0f} %"
+
+
+def _percent(value: float, digits: int = 0) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def _maybe(value: float | None, say: Callable[[float], str]) -> str | None:
+    return None if value is None else say(value)
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

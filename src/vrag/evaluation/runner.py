@@ -1,0 +1,136 @@
+"""Run a policy over questions and keep every episode; a rerun does only what is still owed.
+
+    RUN/run.json         what was asked for, written by the caller through `RunDir.open`
+    RUN/episodes.jsonl   one `EpisodeRecord` per line, in order of completion
+    RUN/summary.json     the `Summary` of the finished run
+
+An episode is owed until it is on disk without an error of infrastructure. Each samples from its own seed, so
+which ones ran before an interruption, and beside which others, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from vrag.episode import Episode, EpisodeRecord, Reward
+from vrag.errors import DataError, InfrastructureError
+from vrag.evaluation.metrics import Summary, summarize
+from vrag.killpoints import killpoint
+from vrag.protocols import Codec, Environment, Policy
+from vrag.rollout import Job, Limits, rollout_many
+from vrag.runs import Json, RunDir, atomic_write, read_lines
+from vrag.types import Frozen, Sampling, StopReason, Task
+
+Key = tuple[str, int, int]  # task id, sample, seed
+Score = Callable[[Episode], Reward | None]
+
+
+class EvalSettings(Frozen):
+    """How to sample. `temperature` 0 is greedy. `concurrency` episodes run at once, as one batch."""
+
+    seeds: tuple[int, ...] = (0,)
+    samples: int = Field(default=1, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    max_tokens: int = Field(default=512, ge=1)
+    concurrency: int = Field(default=64, ge=1)
+
+
+async def evaluate(
+    run: RunDir,
+    tasks: Sequence[Task],
+    *,
+    make_environment: Callable[[], Environment],
+    policy: Policy | Callable[[Job], Policy],
+    codec: Codec | None,
+    score: Score,
+    settings: EvalSettings,
+    limits: Limits,
+    on_record: Callable[[EpisodeRecord], None] | None = None,
+) -> list[EpisodeRecord]:
+    """Every episode of the run, in the order of seeds, tasks and samples; those on disk aren't run again.
+
+    A failure of infrastructure, while running or while scoring, becomes an errored record without reward, and
+    is tried again by the next call. Raises `DataError` for a damaged log.
+    """
+    log = run.log("episodes")
+    jobs = [
+        Job(t, sample, seed) for seed in settings.seeds for t in tasks for sample in range(settings.samples)
+    ]
+    records = _by_key(read_records(run.path))
+    owed = [job for job in jobs if not _is_done(records.get(_key(job)))]
+
+    def keep(episode: Episode) -> None:
+        record = _scored(episode, score)
+        log.append(record)
+        killpoint("evaluation.recorded")
+        records[_key(record)] = record
+        if on_record is not None:
+            on_record(record)
+
+    # Whole batches rather than a sliding window: the embedded policy carries one cache for episodes that
+    # start together, and a newcomer would be a batch of its own.
+    for start in range(0, len(owed), settings.concurrency):
+        await rollout_many(
+            owed[start : start + settings.concurrency],
+            make_environment,
+            policy,
+            codec,
+            limits,
+            Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens),
+            concurrency=settings.concurrency,
+            on_episode=keep,
+        )
+    return [records[_key(job)] for job in jobs]
+
+
+def finish(run: RunDir, records: Sequence[EpisodeRecord]) -> Summary:
+    """Summarize a run and write `summary.json` beside its episodes."""
+    summary = summarize(records)
+    atomic_write(run.path / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
+    return summary
+
+
+def read_records(run: Path) -> list[EpisodeRecord]:
+    """The episodes of the run at `run`, one per task, sample and seed: of several attempts the last.
+
+    Raises `DataError` naming the line that is no episode.
+    """
+    path = run / "episodes.jsonl"
+    rows = enumerate(read_lines(path), start=1)
+    return list(_by_key([_record(row, f"{path}, line {number}") for number, row in rows]).values())
+
+
+def _record(row: Json, where: str) -> EpisodeRecord:
+    try:
+        return EpisodeRecord.model_validate(row)
+    except ValidationError as failure:
+        first = failure.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{where}: isn't an episode ({field}: {first['msg']}); "
+            "it was written by another version, or damaged: name another folder"
+        ) from failure
+
+
+def _by_key(records: Sequence[EpisodeRecord]) -> dict[Key, EpisodeRecord]:
+    return {_key(record): record for record in records}
+
+
+def _key(item: Job | EpisodeRecord) -> Key:
+    return item.task.id, item.sample, item.seed
+
+
+def _is_done(record: EpisodeRecord | None) -> bool:
+    return record is not None and record.stop is not StopReason.ERROR
+
+
+def _scored(episode: Episode, score: Score) -> EpisodeRecord:
+    if episode.stop is not StopReason.ERROR:
+        try:
+            episode.reward = score(episode)
+        except InfrastructureError as failure:
+            episode.reward, episode.stop, episode.error = None, StopReason.ERROR, str(failure)
+    return episode.record()

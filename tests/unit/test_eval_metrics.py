@@ -1,0 +1,107 @@
+import pytest
+from fabricated import GOLD, answer_turn, crop_turn, episode, failed, invalid_turn, make_task, search_turn
+
+from vrag.evaluation.evidence import box_scores, first_hits
+from vrag.evaluation.metrics import best_constant, compare_runs, summarize
+from vrag.rewards.retrieval import shown_pages
+from vrag.types import Box, StopReason, Task
+
+
+def test_what_infrastructure_failed_is_counted_apart_and_never_as_wrong() -> None:
+    records = [episode(make_task("a")), episode(make_task("b"), right=False), failed(make_task("c"))]
+    summary = summarize(records)
+    assert (summary.episodes, summary.scored, summary.errored) == (3, 2, 1)
+    assert summary.accuracy is not None and summary.accuracy.value == 0.5 and summary.accuracy.n == 2
+    assert summary.stops == {"answer": 2, "error": 1}
+    assert summary.finished is not None and summary.finished.value == 1.0
+
+
+def test_a_run_that_failed_throughout_has_no_accuracy() -> None:
+    summary = summarize([failed(), failed(make_task("b"))])
+    assert summary.accuracy is None and summary.finished is None and summary.constant is None
+    assert summary.errored == 2
+
+
+def test_accuracy_is_split_by_hops_kind_and_seed() -> None:
+    records = [
+        episode(make_task("a", hops=1, kind="bar")),
+        episode(make_task("b", hops=2, kind="pie"), right=False),
+        episode(make_task("c", hops=2, kind="bar")),
+        episode(make_task("a", hops=1, kind="bar"), seed=1),
+        episode(make_task("b", hops=2, kind="pie"), right=False, seed=1),
+        episode(make_task("c", hops=2, kind="bar"), right=False, seed=1),
+    ]
+    summary = summarize(records)
+    assert {hops: share.value for hops, share in summary.by_hop.items()} == {"1": 1.0, "2": 0.25}
+    assert {kind: share.value for kind, share in summary.by_kind.items()} == {"bar": 0.75, "pie": 0.0}
+    assert summary.by_sample == pytest.approx({"0.0": 2 / 3, "1.0": 1 / 3})
+    assert summary.questions == 3
+
+
+def test_behaviour_is_counted_per_episode_and_invalid_actions_per_turn() -> None:
+    steps = [search_turn(3), invalid_turn(), crop_turn(3), answer_turn("42")]
+    summary = summarize([episode(None, *steps), episode(make_task("b"), stop=StopReason.TURNS)])
+    assert (summary.turns, summary.searches, summary.crops) == (3.5, 1.0, 1.0)
+    assert summary.invalid is not None and (summary.invalid.value, summary.invalid.n) == (1 / 7, 7)
+    assert summary.finished is not None and summary.finished.value == 0.5
+    assert summary.reward["answer"] == 0.5 and summary.reward["retrieval"] == pytest.approx(0.8)
+
+
+def test_the_first_search_is_judged_by_all_it_returned_and_views_by_what_was_shown() -> None:
+    task = make_task(hops=2)  # gold pages 3 and 4
+    steps = [search_turn(9, ranked=(9, 3, 4)), search_turn(3, ranked=(9, 3)), answer_turn("42")]
+    record = episode(task, *steps)
+    assert [hit.ref.page for hit in first_hits(record)] == [9, 3, 4]
+    assert [ref.page for ref in shown_pages(record.turns)] == [9, 3]
+    summary = summarize([record])
+    assert summary.first_search is not None and summary.shown is not None
+    assert summary.first_search.recall == {1: 0.0, 5: 1.0, 10: 1.0}
+    assert summary.first_search.mrr == 0.5
+    assert summary.shown.recall[10] == 0.5
+    assert summary.shown.ndcg < summary.first_search.ndcg < 1
+
+
+def test_an_episode_that_never_searched_found_nothing() -> None:
+    summary = summarize([episode(None, answer_turn("42"))])
+    assert summary.first_search is not None and summary.first_search.mrr == 0.0
+
+
+def test_questions_without_gold_pages_have_no_retrieval_numbers() -> None:
+    summary = summarize([episode(Task(id="x", question="?", answers=["42"]))])
+    assert summary.first_search is None and summary.shown is None and summary.box_iou is None
+
+
+def test_the_last_crop_of_a_page_is_held_against_its_gold_box() -> None:
+    twice = Box(x1=GOLD.x1, y1=GOLD.y1, x2=GOLD.x2, y2=GOLD.y2 + GOLD.height)
+    record = episode(None, search_turn(3), crop_turn(3), crop_turn(3, twice), answer_turn("42"))
+    assert box_scores(record) == [(pytest.approx(0.5), pytest.approx(1.0))]
+
+
+def test_a_crop_elsewhere_or_on_another_page_shows_no_gold() -> None:
+    elsewhere = Box(x1=0.0, y1=0.0, x2=0.2, y2=0.2)
+    assert box_scores(episode(None, search_turn(3), crop_turn(3, elsewhere), answer_turn("42"))) == [
+        (0.0, 0.0)
+    ]
+    assert box_scores(episode(None, search_turn(5), crop_turn(5), answer_turn("42"))) == [(0.0, 0.0)]
+
+
+def test_the_best_constant_answer_is_the_most_frequent_one_by_question() -> None:
+    tasks = [
+        make_task("a", answers=("New  York", "NYC")),
+        make_task("b", answers=("new york",)),
+        make_task("c", answers=("Oslo",)),
+    ]
+    constant = best_constant([*tasks, tasks[2], tasks[2]])  # repeats are seeds, not questions
+    assert constant is not None
+    assert (constant.answer, constant.share) == ("new york", pytest.approx(2 / 3))
+
+
+def test_two_runs_are_compared_question_by_question() -> None:
+    tasks = [make_task(f"q{i}") for i in range(8)]
+    before = [episode(task, right=i == 0) for i, task in enumerate(tasks)]
+    after = [episode(task, right=i != 0) for i, task in enumerate(tasks)]
+    difference = compare_runs(before, [*after, failed(make_task("new"))])
+    assert difference is not None
+    assert (difference.better, difference.worse, difference.n) == (7, 1, 8)
+    assert difference.value == pytest.approx(6 / 8)
+    assert difference.p == pytest.approx(2 * 9 / 2**8)
