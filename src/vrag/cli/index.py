@@ -1,0 +1,176 @@
+"""`vrag index`: documents → corpus, with progress, and every file that can't be read named with its reason."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from vrag.corpus.ingest import IngestOptions, IngestReport, Progress, ingest
+from vrag.corpus.ocr import HINT, ocr_available
+from vrag.corpus.paths import corpus_folder
+from vrag.corpus.store import DPI, Corpus, Failure
+from vrag.errors import UsageError
+
+_STAGES = {"hash": "checking files", "read": "reading pages", "ocr": "recognising text"}
+_PLAIN_SECONDS = 10.0  # between progress lines when stderr is no terminal
+_SHOWN_FAILURES = 50
+
+
+class Ocr(str, Enum):
+    auto = "auto"
+    off = "off"
+    force = "force"
+
+
+def index(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders: PDF, PNG, JPEG, TIFF, WebP.")],
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    dpi: Annotated[
+        int | None, typer.Option(min=36, max=600, help=f"Resolution of rendered pages (new corpus: {DPI}).")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")
+    ] = 0,
+    ocr: Annotated[
+        Ocr,
+        typer.Option(help="Pages without text: auto reads them if OCR is installed, force reads every page."),
+    ] = Ocr.auto,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
+    console = Console(stderr=True)
+    options = IngestOptions(workers=workers, ocr=ocr.value, retry_failed=retry_failed)
+    with open_or_create(corpus, paths, dpi) as store, _Reporter(console) as reporter:
+        report = ingest(paths, store, options, reporter.update)
+    _show_failures(console, report.failures)
+    _show_hints(console, report, ocr)
+    if json_:
+        print(report.model_dump_json())
+    else:
+        print(summary(report, corpus))
+    if report.pages_here == 0 and not report.documents_removed:
+        if not report.files and not report.failures:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in report.skipped.items())
+            console.print(
+                f"vrag: no PDF or image found there{f' (but {kinds})' if kinds else ''}", markup=False
+            )
+        raise typer.Exit(1)
+
+
+def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
+    """The corpus of that name, made when there is none; its resolution is fixed when it is made."""
+    if (corpus_folder(name) / "catalog.sqlite").is_file():
+        corpus = Corpus.open(name)
+        if dpi is not None and dpi != corpus.dpi:
+            corpus.close()
+            raise UsageError(
+                f"corpus {name!r} holds pages at {corpus.dpi} dpi: leave --dpi out, or choose another --corpus"
+            )
+        return corpus
+    for path in paths:
+        if not path.expanduser().exists():
+            raise UsageError(f"no such file or folder: {path}")
+    return Corpus.create(name, dpi=dpi or DPI)
+
+
+def summary(report: IngestReport, corpus: str) -> str:
+    """One line of what was done."""
+    parts = [f"{report.pages_added} pages added", f"{report.unchanged} of {report.files} files unchanged"]
+    if report.documents_removed:
+        parts.append(f"{report.documents_removed} documents removed")
+    if report.pages_ocr:
+        parts.append(f"{report.pages_ocr} pages by OCR")
+    if report.failures:
+        parts.append(f"{len(report.failures)} failures")
+    return f"{corpus}: {report.pages} pages ({', '.join(parts)}; {report.seconds:.1f} s)"
+
+
+class _Reporter:
+    """Progress on stderr: a bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: Bars | None = None
+        self._task: tuple[str, int] | None = None  # stage, id
+        self._started = self._last = time.monotonic()
+
+    def __enter__(self) -> _Reporter:
+        if self._console.is_terminal:
+            columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+            status = TextColumn("{task.fields[failed]} failed · {task.fields[current]}")
+            text = TextColumn("{task.description}")
+            self._bars = Bars(text, *columns, status, console=self._console, transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def update(self, progress: Progress) -> None:
+        if self._bars is None:
+            self._line(progress)
+            return
+        current = escape(printable(progress.current))
+        if self._task is None or self._task[0] != progress.stage:
+            task = self._bars.add_task(_STAGES[progress.stage], total=None, failed=0, current="")
+            self._task = (progress.stage, task)
+        self._bars.update(
+            self._bars.task_ids[-1],
+            completed=progress.done,
+            total=progress.total,
+            failed=progress.failed,
+            current=current,
+        )
+
+    def _line(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last < _PLAIN_SECONDS:
+            return
+        self._last = now
+        left = (now - self._started) * (progress.total - progress.done) / max(1, progress.done)
+        print(
+            f"{_STAGES[progress.stage]}: {progress.done} of {progress.total}, {progress.failed} failed,"
+            f" about {left:.0f} s left ({printable(progress.current)})",
+            file=sys.stderr,
+        )
+
+
+def _show_failures(console: Console, failures: list[Failure]) -> None:
+    if not failures:
+        return
+    table = Table("document", "page", "reason", title="What couldn't be read", title_justify="left", box=None)
+    for failure in failures[:_SHOWN_FAILURES]:
+        page = "" if failure.page is None else str(failure.page)
+        table.add_row(escape(printable(failure.document)), page, escape(printable(failure.reason)))
+    console.print(table)
+    if len(failures) > _SHOWN_FAILURES:
+        console.print(f"… and {len(failures) - _SHOWN_FAILURES} more (--json lists all)", markup=False)
+
+
+def _show_hints(console: Console, report: IngestReport, ocr: Ocr) -> None:
+    if not report.pages_without_text or ocr is Ocr.off:
+        return
+    pages = f"{report.pages_without_text} pages have no text, so search can't find them"
+    if ocr_available():
+        console.print(f"{pages}: OCR found none either", markup=False)
+    else:
+        console.print(f"{pages}: for OCR, {HINT} and run this again", markup=False)
+
+
+def printable(text: str) -> str:
+    """Text from a document or file name without anything that could steer a terminal."""
+    return "".join(char if char.isprintable() else "�" for char in text)

@@ -1,0 +1,128 @@
+"""The files under the paths a person names, in a stable order, and a short unique name for each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vrag.corpus.reader import SUFFIXES
+from vrag.errors import UsageError
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to index. `path` is absolute; `name` is relative to the path that was asked for."""
+
+    path: str
+    name: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass
+class Scan:
+    """What the paths hold. Nothing below a `blocked` path (which couldn't be listed) counts as gone."""
+
+    roots: list[str] = field(default_factory=lambda: [])
+    found: list[Found] = field(default_factory=lambda: [])
+    blocked: dict[str, str] = field(default_factory=lambda: {})  # path → reason
+    skipped: Counter[str] = field(default_factory=lambda: Counter[str]())  # files of other kinds, by suffix
+
+    def covers(self, path: str) -> bool:
+        """Whether `path` would have been found here, had it been there."""
+        return any(_inside(path, root) for root in self.roots) and not any(
+            _inside(path, b) for b in self.blocked
+        )
+
+
+def scan(paths: Sequence[str | Path]) -> Scan:
+    """List the documents under `paths`: files with a suffix we know, and any file that is named itself.
+
+    Hidden files and folders are left out, and symbolic links to folders aren't followed. A path that doesn't exist is
+    a root without files: the caller knows whether it was indexed before.
+    """
+    if not paths:
+        raise UsageError("name at least one file or folder to index")
+    result = Scan()
+    seen: set[str] = set()
+    for path in paths:
+        root = os.path.abspath(Path(path).expanduser())  # noqa: PTH100  links in the path stay as the person wrote them
+        result.roots.append(root)
+        if os.path.isdir(root):  # noqa: PTH112
+            _walk(root, result, seen)
+        elif os.path.lexists(root):
+            _add(root, os.path.basename(root), result, seen)  # noqa: PTH119
+    return result
+
+
+def _walk(root: str, result: Scan, seen: set[str]) -> None:
+    def blocked(error: OSError) -> None:
+        result.blocked[str(error.filename)] = error.strerror or str(error)
+
+    for folder, folders, files in os.walk(root, onerror=blocked):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = os.path.join(folder, name)  # noqa: PTH118
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+            if name.startswith("."):
+                continue
+            if suffix in SUFFIXES:
+                _add(path, os.path.relpath(path, root), result, seen)
+            else:
+                result.skipped[suffix or "no suffix"] += 1
+
+
+def _add(path: str, name: str, result: Scan, seen: set[str]) -> None:
+    if path in seen:
+        return
+    seen.add(path)
+    try:
+        info = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        result.blocked[path] = error.strerror or str(error)
+        return
+    if stat.S_ISREG(info.st_mode):
+        result.found.append(Found(path, name.replace(os.sep, "/"), info.st_size, info.st_mtime_ns))
+    else:
+        result.blocked[path] = "not a regular file"
+
+
+def _inside(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def content_id(path: str) -> str:
+    """The id of a file's content: 96 bits of its SHA-256 as hex."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()[:24]
+
+
+def as_text(path: str) -> str:
+    """A path as text that can be stored and shown, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def unique_name(found: Found, taken: Callable[[str], bool]) -> str:
+    """The file's name, with as many parent folders before it as make it unique."""
+    name = as_text(found.name)
+    if not taken(name):
+        return name
+    parts = as_text(found.path).replace(os.sep, "/").split("/")
+    for count in range(name.count("/") + 2, len(parts) + 1):
+        longer = "/".join(parts[-count:])
+        if not taken(longer):
+            return longer
+    number = 2  # two paths that differ only in bytes that are no text
+    while taken(f"{name} ({number})"):
+        number += 1
+    return f"{name} ({number})"

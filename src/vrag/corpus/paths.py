@@ -1,0 +1,51 @@
+"""Where corpora live on disk, and the files of one corpus.
+
+HOME/corpora/NAME/
+    catalog.sqlite        everything but the pixels
+    pages/<aa>/<id>.jpg   page images by id; <aa> are the id's first two characters
+    pages/tmp/            files being written
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from vrag.errors import UsageError
+
+_PAGE_ID = re.compile(r"[0-9a-f]{24}-[0-9]{1,7}")
+_NAME = re.compile(r"[^\W][\w.-]{0,99}")
+
+
+def home() -> Path:
+    """`$VRAG_HOME`, or the platform's folder for user data."""
+    chosen = os.environ.get("VRAG_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("vrag"))
+
+
+def corpus_folder(name_or_path: str | Path) -> Path:
+    """The folder of a corpus: a plain name lives in the home, anything with a separator is a path of its own."""
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in text or os.sep in text:
+        return Path(text).expanduser()
+    if not _NAME.fullmatch(text):
+        raise UsageError(f"{text!r} is no corpus name: use letters, digits, '.', '_' and '-', or a path")
+    return home() / "corpora" / text
+
+
+def page_id(document_id: str, number: int) -> str:
+    return f"{document_id}-{number}"
+
+
+def is_page_id(text: str) -> bool:
+    """Whether `text` has the form of an id. Only such a text ever becomes part of a path."""
+    return _PAGE_ID.fullmatch(text) is not None
+
+
+def page_file(folder: Path, page_id: str) -> Path:
+    return folder / "pages" / page_id[:2] / f"{page_id}.jpg"

@@ -1,0 +1,156 @@
+"""Pages of a PDF: the image and the words of the text layer, both in raw pixels, by pdfium.
+
+pdfium isn't thread-safe, and a damaged file can crash or hang it: call this from `vrag.corpus.worker` only, where the
+process can be killed. Tests of healthy files may call it directly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+from PIL import Image
+
+from vrag.corpus.limits import PAGES, check_shape, stored_scale
+from vrag.corpus.text import Glyphs
+from vrag.errors import BudgetExceeded, UnreadableDocument
+
+POINTS_PER_INCH = 72
+_SUBPIXEL = 64  # pdfium maps page to device in whole pixels; a finer device keeps fractions
+_PASSWORD_ERRORS = {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}
+_HYPHEN = 0x02  # pdfium's sign for a hyphen at the end of a line, the word going on in the next
+_BREAKS_WORD = {0x00AD, _HYPHEN}
+_ENDS_WORD = frozenset("、。，；：！？")  # scripts without spaces: a box for each clause, not for each line
+
+
+@contextmanager
+def open_pdf(path: Path) -> Iterator[Any]:
+    """An open `pypdfium2.PdfDocument` with at least one page; `UnreadableDocument` says why not."""
+    if path.stat().st_size == 0:
+        raise UnreadableDocument("the file is empty")
+    try:
+        document: Any = pypdfium2.PdfDocument(_source(path), autoclose=True)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) in _PASSWORD_ERRORS or "password" in str(error).lower():
+            raise UnreadableDocument("encrypted: save a copy without the password") from error
+        raise UnreadableDocument("damaged: pdfium can't open it") from error
+    try:
+        pages = len(document)
+        if pages == 0:
+            raise UnreadableDocument("the PDF has no pages")
+        if pages > PAGES:
+            raise BudgetExceeded(f"{pages} pages, more than the {PAGES} allowed: split the document")
+        yield document
+    finally:
+        document.close()
+
+
+def _source(path: Path) -> Any:
+    """The path, or an open file when the name isn't valid UTF-8, which pdfium can't take."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.open("rb")
+    return path
+
+
+def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[Glyphs]]:
+    """Render page `number` (1-based) to RGB and read its words; rotation and crop box are applied to both."""
+    try:
+        page = document[number - 1]
+    except pypdfium2.PdfiumError as error:
+        raise UnreadableDocument("the page is damaged: pdfium can't load it") from error
+    try:
+        width, height = page.get_size()
+        check_shape(width, height, "the page")
+        scale = stored_scale(width, height, dpi / POINTS_PER_INCH)
+        bitmap = page.render(scale=scale, rev_byteorder=True)
+        image = bitmap.to_pil().convert("RGB")
+        bitmap.close()
+        return image, _glyphs(page, image.width, image.height)
+    finally:
+        page.close()
+
+
+def _glyphs(page: Any, width: int, height: int) -> list[Glyphs]:
+    """The words in the order of the text layer, or none when over half of its characters have no Unicode."""
+    try:
+        layer = page.get_textpage()
+    except pypdfium2.PdfiumError:
+        return []  # a page without a usable text layer is a page for OCR
+    try:
+        words, known, unknown = _read_words(layer, _to_pixels(page, width, height))
+    finally:
+        layer.close()
+    return words if known >= unknown else []
+
+
+def _to_pixels(page: Any, width: int, height: int) -> tuple[float, float, float, float, float, float]:
+    """The affine map (a, b, c, d, e, f) from page points to raw pixels: x = ax + cy + e, y = bx + dy + f."""
+
+    def device(x: float, y: float) -> tuple[float, float]:
+        px, py = ctypes.c_int(), ctypes.c_int()
+        size = width * _SUBPIXEL, height * _SUBPIXEL
+        pdfium.FPDF_PageToDevice(page, 0, 0, *size, 0, x, y, ctypes.byref(px), ctypes.byref(py))
+        return px.value / _SUBPIXEL, py.value / _SUBPIXEL
+
+    span = 1000.0  # points: long enough for the rounding to vanish in the slope
+    e, f = device(0, 0)
+    (xx, xy), (yx, yy) = device(span, 0), device(0, span)
+    return (xx - e) / span, (xy - f) / span, (yx - e) / span, (yy - f) / span, e, f
+
+
+def _read_words(layer: Any, to_pixels: tuple[float, ...]) -> tuple[list[Glyphs], int, int]:
+    """Words, and how many characters have a Unicode value and how many have none."""
+    a, b, c, d, e, f = to_pixels
+    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
+    box = tuple(ctypes.byref(side) for side in (left, right, bottom, top))
+    words: list[Glyphs] = []
+    current: Glyphs | None = None
+    known = unknown = 0
+    for index, char in _characters(layer):
+        code = ord(char)
+        if char.isspace() or (code < 32 and code != _HYPHEN):
+            current = None
+            continue
+        if code == 0xFFFD or 0xE000 <= code <= 0xF8FF or code & 0xFFFF >= 0xFFFE:
+            unknown += 1
+            continue
+        known += 1
+        if not pdfium.FPDFText_GetCharBox(layer, index, *box):
+            continue
+        x1, x2 = sorted((a * left.value + c * bottom.value + e, a * right.value + c * top.value + e))
+        y1, y2 = sorted((b * left.value + d * bottom.value + f, b * right.value + d * top.value + f))
+        breaks = code in _BREAKS_WORD
+        char = "-" if breaks else char
+        if current is None:
+            current = Glyphs(char, x1, y1, x2, y2)
+            words.append(current)
+        else:
+            current.text += char
+            current.x1, current.y1 = min(current.x1, x1), min(current.y1, y1)
+            current.x2, current.y2 = max(current.x2, x2), max(current.y2, y2)
+        if breaks:
+            current.broken = True
+        if breaks or char in _ENDS_WORD:
+            current = None
+    return words, known, unknown
+
+
+def _characters(layer: Any) -> Iterator[tuple[int, str]]:
+    """Index and character; the halves of a surrogate pair become one, and no Unicode value is U+FFFD."""
+    high = 0
+    for index in range(layer.count_chars()):
+        code: int = pdfium.FPDFText_GetUnicode(layer, index)
+        if 0xD800 <= code < 0xDC00:
+            high = code
+            continue
+        if 0xDC00 <= code < 0xE000:
+            code = 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00) if high else 0xFFFD
+        high = 0
+        yield index, "\ufffd" if code == 0 or code > 0x10FFFF else chr(code)

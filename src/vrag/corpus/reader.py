@@ -1,0 +1,66 @@
+"""One way to open any document: its kind by content, its page count, and a function that reads a page.
+
+A new kind of document is one context manager and one line in `OPENERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL.Image import Image
+
+from vrag.corpus.text import Glyphs
+from vrag.errors import UnreadableDocument, UnsupportedFormat
+
+SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open document. `read(number, dpi)` gives page `number` (1-based) as RGB and its words in raw pixels."""
+
+    kind: str
+    count: int
+    read: Callable[[int, int], tuple[Image, list[Glyphs]]]
+
+
+def open_document(path: Path) -> AbstractContextManager[Opened]:
+    """Open by content, whatever the name says. Raises a `DocumentError` that says why it can't be read."""
+    return OPENERS[sniff(path)](path)
+
+
+def sniff(path: Path) -> str:
+    """ "pdf" or "image", from the first bytes."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if not head:
+        raise UnreadableDocument("the file is empty")
+    if b"%PDF-" in head:
+        return "pdf"
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "image"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image"
+    raise UnsupportedFormat("its content is neither a PDF nor a PNG, JPEG, TIFF or WebP image")
+
+
+@contextmanager
+def _pdf(path: Path) -> Iterator[Opened]:
+    from vrag.corpus.pdf import open_pdf, read_page
+
+    with open_pdf(path) as document:
+        yield Opened("pdf", len(document), lambda number, dpi: read_page(document, number, dpi))
+
+
+@contextmanager
+def _image(path: Path) -> Iterator[Opened]:
+    from vrag.corpus.images import count_frames, open_image, read_frame
+
+    with open_image(path) as image:
+        yield Opened("image", count_frames(image), lambda number, _: (read_frame(image, number), []))
+
+
+OPENERS: dict[str, Callable[[Path], AbstractContextManager[Opened]]] = {"pdf": _pdf, "image": _image}

@@ -1,0 +1,264 @@
+"""A corpus as everyone else sees it: pages by id, their pixels and words, and what couldn't be read.
+
+Readable from any number of threads and processes, also while `vrag.corpus.ingest` writes to it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from vrag.corpus import catalog, paths
+from vrag.corpus.text import unpack
+from vrag.errors import CorpusError
+from vrag.index import lexical
+from vrag.types import Frozen, Hit, Page, PageRef, Word
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+DPI = 150  # of rendered pages, unless the corpus was made with another
+_PAGE = (
+    "SELECT pages.rowid, pages.id, documents.id, documents.name, width, height, text, text_source"
+    " FROM pages JOIN documents ON documents.seq = pages.rowid >> 20"
+)
+
+
+class Document(Frozen):
+    """One content. `names` are all the files that hold it; `pages` is None until it has been opened."""
+
+    id: str
+    name: str
+    names: list[str]
+    kind: str | None
+    pages: int | None
+    stored: int  # pages that can be read
+
+
+class Failure(Frozen):
+    """Something that couldn't be read: a file (`page` None) or one page of it."""
+
+    document: str
+    page: int | None
+    stage: str  # read, ocr
+    kind: str  # the name of an error class
+    reason: str
+
+
+class Corpus:
+    """An open corpus; implements `vrag.protocols.PageStore`. Use as a context manager or `close` it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Prefer `Corpus.open` and `Corpus.create`, which check the folder."""
+        self.folder = folder
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        with self._reader() as db:
+            self.dpi = int(catalog.setting(db, "dpi"))
+            if int(catalog.setting(db, "tokens")) != lexical.VERSION:
+                raise CorpusError(f"corpus {folder} has the search index of another version: index it anew")
+
+    @classmethod
+    def open(cls, name_or_path: str | Path) -> Corpus:
+        """Open an existing corpus by name (in the home) or path."""
+        folder = paths.corpus_folder(name_or_path)
+        if not (folder / "catalog.sqlite").is_file():
+            known = ", ".join(names()) or "none yet"
+            raise CorpusError(
+                f"no corpus {str(name_or_path)!r} (corpora: {known}): make it with"
+                f" `vrag index PATH --corpus {name_or_path}`"
+            )
+        return cls(folder)
+
+    @classmethod
+    def create(cls, name_or_path: str | Path, *, dpi: int = DPI) -> Corpus:
+        """Make an empty corpus. Raises `CorpusError` when there is one, or the folder holds other things."""
+        folder = paths.corpus_folder(name_or_path)
+        if (folder / "catalog.sqlite").exists():
+            raise CorpusError(f"corpus {folder} exists already")
+        try:
+            (folder / "pages" / "tmp").mkdir(parents=True, exist_ok=True)
+            catalog.create(folder / "catalog.sqlite", dpi)
+        except OSError as error:
+            raise CorpusError(f"corpus {folder} can't be made: {error.strerror or error}") from error
+        return cls(folder)
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            while self._idle:
+                self._idle.pop().close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection of one's own for a moment; as many exist as there were readers at once."""
+        with self._lock:
+            if self._closed:
+                raise CorpusError(f"corpus {self.folder} is closed")
+            db = self._idle.pop() if self._idle else None
+        db = db or catalog.connect(self.folder / "catalog.sqlite")
+        try:
+            with catalog.translated(self.folder):
+                yield db
+        finally:
+            with self._lock:
+                if self._closed:
+                    db.close()
+                else:
+                    self._idle.append(db)
+
+    def _all(self, sql: str, *values: Any) -> list[Any]:
+        with self._reader() as db:
+            return db.execute(sql, values).fetchall()
+
+    # ------------------------------------------------------------------------------------------ pages
+
+    def page(self, page_id: str) -> Page:
+        rows = self._all(f"{_PAGE} WHERE pages.id = ?", page_id)
+        if not rows:
+            raise CorpusError(f"no page {page_id!r} in corpus {self.folder}")
+        return _page(rows[0])
+
+    def image(self, page_id: str) -> Image:
+        """The stored page image, RGB."""
+        from PIL import Image
+
+        if not paths.is_page_id(page_id):
+            raise CorpusError(f"{page_id!r} is no page id")
+        file = paths.page_file(self.folder, page_id)
+        try:
+            with Image.open(file, formats=["JPEG"]) as image:
+                return image.convert("RGB")
+        except FileNotFoundError:
+            raise CorpusError(f"no page {page_id!r} in corpus {self.folder}") from None
+        except OSError as error:
+            raise CorpusError(
+                f"page image {file} is damaged ({error}): delete the corpus and index again"
+            ) from error
+
+    def words(self, page_id: str) -> Sequence[Word]:
+        """Words in reading order, boxes in raw pixels; none for a page without text."""
+        rows = self._all("SELECT words FROM pages WHERE id = ?", page_id)
+        if not rows:
+            raise CorpusError(f"no page {page_id!r} in corpus {self.folder}")
+        return unpack(rows[0][0]) if rows[0][0] else []
+
+    def pages(self, document: str | None = None, *, text_source: str | None = None) -> Iterator[Page]:
+        """Pages by document and number; of the document with that name or id, or with that source of text only."""
+        where, values = ["1"], list[Any]()
+        if document is not None:
+            where.append("pages.rowid >> 20 = ?")
+            values.append(self._sequence(document))
+        if text_source is not None:
+            where.append("text_source = ?")
+            values.append(text_source)
+        last = -1
+        while True:  # in portions: no read transaction stays open while the caller works
+            sql = f"{_PAGE} WHERE {' AND '.join(where)} AND pages.rowid > ? ORDER BY pages.rowid LIMIT 256"
+            rows = self._all(sql, *values, last)
+            if not rows:
+                return
+            for row in rows:
+                yield _page(row)
+            last = rows[-1][0]
+
+    def resolve(self, ref: PageRef) -> str:
+        """The id of the page that people and datasets call `ref`, by any of the document's names."""
+        row = catalog.page_row(self._sequence(ref.document), ref.page)
+        found = self._all("SELECT id FROM pages WHERE rowid = ?", row)
+        if not found:
+            raise CorpusError(f"no page {ref.page} of {ref.document!r} in corpus {self.folder}")
+        return found[0][0]
+
+    def _sequence(self, document: str) -> int:
+        found = self._all(
+            "SELECT document FROM sources WHERE name = ?1 AND document IS NOT NULL"
+            " UNION ALL SELECT seq FROM documents WHERE id = ?1",
+            document,
+        )
+        if not found:
+            raise CorpusError(f"no document {document!r} in corpus {self.folder}")
+        return found[0][0]
+
+    # -------------------------------------------------------------------------------------- documents
+
+    def documents(self) -> list[Document]:
+        """All documents in the order they came in, also those of which nothing could be read."""
+        held: dict[int, list[str]] = {}
+        for name, document in self._all(
+            "SELECT name, document FROM sources WHERE document IS NOT NULL ORDER BY path"
+        ):
+            held.setdefault(document, []).append(name)
+        stored = dict(self._all("SELECT rowid >> 20, count(*) FROM pages GROUP BY 1"))
+        rows = self._all("SELECT seq, id, name, kind, pages FROM documents ORDER BY seq")
+        return [
+            Document(id=id, name=name, names=held[seq], kind=kind, pages=pages, stored=stored.get(seq, 0))
+            for seq, id, name, kind, pages in rows
+            if seq in held
+        ]
+
+    def failures(self) -> list[Failure]:
+        """What couldn't be read, by file and page. A failure of a content is named once for each file that holds it."""
+        rows = self._all(
+            "SELECT sources.name, page, stage, kind, reason FROM failures JOIN sources"
+            " ON sources.path = failures.path OR sources.document = failures.document"
+            " ORDER BY sources.name, page"
+        )
+        return [Failure(document=d, page=p, stage=s, kind=k, reason=r) for d, p, s, k, r in rows]
+
+    def count(self) -> int:
+        """Stored pages."""
+        return self._all("SELECT count(*) FROM pages")[0][0]
+
+    # ----------------------------------------------------------------------------------------- search
+
+    def search(self, query: str, k: int) -> list[Hit]:
+        """The `k` best pages by BM25 over their text; see `vrag.index.lexical`."""
+        with self._reader() as db:
+            db.execute("BEGIN")  # one state of the corpus for both questions
+            try:
+                scored = lexical.search(db, query, k)
+                hits = [
+                    (one.score, db.execute(f"{_PAGE} WHERE pages.rowid = ?", (one.rowid,)).fetchone())
+                    for one in scored
+                ]
+            finally:
+                db.execute("ROLLBACK")
+        return [
+            Hit(page_id=row[1], ref=PageRef(document=row[3], page=catalog.split_row(row[0])[1]), score=score)
+            for score, row in hits
+            if row is not None
+        ]
+
+
+def names() -> list[str]:
+    """The named corpora of the home."""
+    return sorted(file.parent.name for file in (paths.home() / "corpora").glob("*/catalog.sqlite"))
+
+
+def _page(row: Any) -> Page:
+    rowid, id, document_id, name, width, height, text, source = row
+    ref = PageRef(document=name, page=catalog.split_row(rowid)[1])
+    return Page(
+        id=id, document_id=document_id, ref=ref, width=width, height=height, text=text, text_source=source
+    )
+
+
+def as_name(path: bytes | str) -> str:
+    """A path as text that can be stored and shown, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")

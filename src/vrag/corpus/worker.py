@@ -1,0 +1,178 @@
+"""The process that touches documents: started by `vrag.corpus.pool`, and killed by it when it hangs.
+
+    python -m vrag.corpus.worker SETTINGS      SETTINGS: {"folder", "dpi", "memory", "threads"} as JSON
+
+One JSON object a line. It says {"ready": true}, then takes one job after the other on stdin and answers each with
+messages that end in {"done": true}:
+
+    {"op": "read", "path", "document", "size", "mtime_ns", "pages": [1, 2, …]}
+        → {"kind": "pdf" | "image", "count": n}, then for each page {"page": n, …} or {"page": n, "failed", "reason"};
+          {"failed", "reason"} alone when the file as a whole can't be read
+    {"op": "ocr", "id", "page"} → {"page": n, …}: the words of a stored page image
+
+`failed` is the name of an error class. {"fatal": reason} means that the corpus, not the document, is at fault.
+A page's image is in the corpus before its message is sent. pdfium may print to stdout, so the protocol moves to a
+descriptor of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vrag.corpus.paths import page_file, page_id
+from vrag.corpus.reader import open_document
+from vrag.corpus.text import Glyphs, assemble, pack
+from vrag.errors import DocumentError, UnreadableDocument
+from vrag.index.lexical import index_text
+
+Message = dict[str, Any]
+_QUALITY = {"pdf": 90, "image": 95}  # JPEG: an image file has usually lost some quality before
+
+
+class StoreFault(Exception):
+    """The corpus folder can't be written: a fault of the corpus, not of the document."""
+
+
+class Worker:
+    """One corpus, many jobs; the OCR engine is loaded with the first page that needs it."""
+
+    def __init__(self, settings: Message) -> None:
+        self.folder = Path(settings["folder"])
+        self.dpi = int(settings["dpi"])
+        self.threads = int(settings["threads"])
+        self._ocr: Any = None
+
+    def answer(self, job: Message) -> Iterator[Message]:
+        """Every message of a job but the last."""
+        try:
+            yield from self._ocr_page(job) if job["op"] == "ocr" else self._read(job)
+        except StoreFault as fault:
+            yield {"fatal": str(fault)}
+        except Exception as error:  # noqa: BLE001  the boundary: any failure of a document is data
+            yield _failure(error)
+
+    def _read(self, job: Message) -> Iterator[Message]:
+        path = Path(job["path"])
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) != (job["size"], job["mtime_ns"]):
+            raise UnreadableDocument("the file changed while it was being read: run the command again")
+        with open_document(path) as document:
+            yield {"kind": document.kind, "count": document.count}
+            for number in job["pages"]:
+                if number > document.count:
+                    break
+                try:
+                    image, glyphs = document.read(number, self.dpi)
+                    self._save(image, page_id(job["document"], number), _QUALITY[document.kind])
+                    yield {"page": number, **_content(glyphs, image)}
+                except StoreFault:
+                    raise
+                except Exception as error:  # noqa: BLE001  the boundary: a bad page stops no other
+                    yield {"page": number, **_failure(error)}
+
+    def _ocr_page(self, job: Message) -> Iterator[Message]:
+        if self._ocr is None:
+            from vrag.corpus.ocr import RapidOcr
+
+            self._ocr = RapidOcr(self.threads)
+        with Image.open(page_file(self.folder, job["id"])) as image:
+            yield {"page": job["page"], **_content(self._ocr.read(image), image)}
+
+    def _save(self, image: Image.Image, id: str, quality: int) -> None:
+        """Write the page image so that it is there whole or not at all."""
+        encoded = io.BytesIO()
+        image.save(encoded, "JPEG", quality=quality)
+        final = page_file(self.folder, id)
+        temporary = self.folder / "pages" / "tmp" / f"{id}.{os.getpid()}"
+        try:
+            final.parent.mkdir(exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(encoded.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())  # the row that makes the page visible must never outlive its pixels
+            temporary.replace(final)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise StoreFault(f"{error.strerror or error}: {final}") from error
+
+
+def _content(glyphs: list[Glyphs], image: Image.Image) -> Message:
+    """Everything about a page but its pixels, ready for the catalogue; bytes as base64."""
+    page = assemble(glyphs, image.width, image.height)
+    return {
+        "width": image.width,
+        "height": image.height,
+        "text": page.text,
+        "words": base64.b64encode(pack(page.words)).decode() if page.words else "",
+        "index": index_text(page.text),
+    }
+
+
+def _failure(error: Exception) -> Message:
+    if isinstance(error, DocumentError):
+        return {"failed": type(error).__name__, "reason": str(error)}
+    if isinstance(error, MemoryError):
+        return {"failed": "BudgetExceeded", "reason": "needs more memory than one page may use"}
+    return {"failed": UnreadableDocument.__name__, "reason": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _limit_memory(limit: int) -> None:
+    """Let a page that asks for too much fail on its own instead of taking the machine down (not on Windows)."""
+    if limit <= 0 or sys.platform == "win32":
+        return
+    import resource
+
+    with suppress(ValueError, OSError):  # a lower limit may already be in force
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _jobs(lines: Any) -> queue.Queue[str]:
+    """Jobs as they come. When stdin closes, the parent has died: so does the worker, even in the middle of a page."""
+    jobs: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        for line in lines:
+            jobs.put(line)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    return jobs
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    settings: Message = json.loads(sys.argv[1])
+    _limit_memory(int(settings["memory"]))
+    output = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+
+    def say(message: Message) -> None:
+        output.write(json.dumps(message) + "\n")
+        output.flush()
+
+    worker = Worker(settings)
+    say({"ready": True})
+    jobs = _jobs(sys.stdin)
+    while True:
+        job: Message = json.loads(jobs.get())
+        for message in worker.answer(job):
+            say(message)
+        say({"done": True})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""Every change of a catalogue, for the one process that indexes.
+
+Changes collect in a transaction that `commit` ends; a kill in between loses just them. Image files are deleted after
+the rows that point to them, by way of `trash`, so that no visible page is ever without its image.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vrag.corpus import catalog, paths
+from vrag.corpus.files import Found, unique_name
+from vrag.errors import CorpusError
+from vrag.index import lexical
+from vrag.killpoints import killpoint
+
+BATCH_PAGES = 64
+BATCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as the catalogue knows it; `document` is None when it couldn't be read at all."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    document: int | None
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other indexing runs out; the lock goes with the process, however it ends."""
+    with catalog.translated(folder):
+        lock = sqlite3.connect(folder / "writer.lock", isolation_level=None, timeout=0)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise CorpusError(f"corpus {folder}: {error}") from error
+            raise CorpusError(f"another process is indexing into {folder}: wait for it to end") from error
+        yield
+    finally:
+        lock.close()
+
+
+class Writer:
+    """The writing side of one corpus."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._db = catalog.connect(folder / "catalog.sqlite")
+        self._waiting = 0
+        self._since = time.monotonic()
+
+    def close(self) -> None:
+        """What isn't committed is lost."""
+        self._db.close()
+
+    def _begin(self) -> sqlite3.Connection:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._since = time.monotonic()
+        return self._db
+
+    def commit(self) -> None:
+        """Make everything so far visible and safe from a kill."""
+        if self._db.in_transaction:
+            killpoint("ingest.before-commit")
+            self._db.execute("COMMIT")
+            killpoint("ingest.after-commit")
+        self._waiting = 0
+
+    def commit_when_due(self) -> None:
+        """Count one page, and commit when a batch is full or old."""
+        self._waiting += 1
+        if self._waiting >= BATCH_PAGES or time.monotonic() - self._since >= BATCH_SECONDS:
+            self.commit()
+
+    # ---------------------------------------------------------------------------------------- sources
+
+    def sources(self) -> dict[str, Source]:
+        rows = self._db.execute("SELECT path, size, mtime_ns, document FROM sources")
+        return {
+            os.fsdecode(path): Source(os.fsdecode(path), size, mtime, document)
+            for path, size, mtime, document in rows
+        }
+
+    def register(self, found: Found, content: str | None, problem: tuple[str, str] | None = None) -> None:
+        """Note a file and its content; `problem` (kind, reason) when it couldn't be read. Clears older failures."""
+        db, path = self._begin(), os.fsencode(found.path)
+        known = db.execute("SELECT name FROM sources WHERE path = ?", (path,)).fetchone()
+        name = known[0] if known else unique_name(found, self._is_taken)
+        document = None if content is None else self._document(content, name)
+        db.execute(
+            "INSERT INTO sources VALUES (?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET"
+            " size = excluded.size, mtime_ns = excluded.mtime_ns, document = excluded.document",
+            (path, name, found.size, found.mtime_ns, document),
+        )
+        db.execute("DELETE FROM failures WHERE path = ? OR document = ?", (path, document))
+        if problem is not None:
+            db.execute("INSERT INTO failures VALUES (?, NULL, NULL, 'read', ?, ?)", (path, *problem))
+
+    def _is_taken(self, name: str) -> bool:
+        return self._db.execute("SELECT 1 FROM sources WHERE name = ?", (name,)).fetchone() is not None
+
+    def _document(self, content: str, name: str) -> int:
+        db = self._db
+        db.execute(
+            "INSERT INTO documents(id, name) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (content, name)
+        )
+        return db.execute("SELECT seq FROM documents WHERE id = ?", (content,)).fetchone()[0]
+
+    def forget(self, sources: Iterable[Source]) -> None:
+        """Drop files that are gone. Their documents stay until `drop_orphans`: a moved file keeps its pages."""
+        db = self._begin()
+        for source in sources:
+            path = (os.fsencode(source.path),)
+            db.execute("DELETE FROM sources WHERE path = ?", path)
+            db.execute("DELETE FROM failures WHERE path = ?", path)
+
+    def rename_documents(self) -> None:
+        """Call each document by one of its files, where the file that named it is gone."""
+        db = self._begin()
+        stale = db.execute(
+            "SELECT seq, (SELECT name FROM sources WHERE document = seq ORDER BY length(name), name LIMIT 1) AS heir"
+            " FROM documents WHERE heir IS NOT NULL"
+            " AND NOT EXISTS (SELECT 1 FROM sources WHERE document = seq AND name = documents.name)"
+        ).fetchall()
+        for seq, name in stale:
+            db.execute("UPDATE documents SET name = ? WHERE seq = ?", (name, seq))
+            lexical.rename(db, *catalog.row_span(seq), name)
+
+    # -------------------------------------------------------------------------------------- documents
+
+    def pending(self, seq: int) -> tuple[str, int | None, list[int]]:
+        """Content id, page count (None: not opened yet) and the pages that are still to be read."""
+        db = self._db
+        content, count = db.execute("SELECT id, pages FROM documents WHERE seq = ?", (seq,)).fetchone()
+        bad = {page for (page,) in db.execute(
+            "SELECT page FROM failures WHERE document = ? AND stage = 'read'", (seq,)
+        )}  # fmt: skip
+        if None in bad:
+            return content, count or 0, []
+        if count is None:
+            return content, None, []
+        rows = db.execute("SELECT rowid FROM pages WHERE rowid BETWEEN ? AND ?", catalog.row_span(seq))
+        done = {catalog.split_row(rowid)[1] for (rowid,) in rows} | bad
+        return content, count, [number for number in range(1, count + 1) if number not in done]
+
+    def set_count(self, seq: int, kind: str, count: int) -> None:
+        self._begin().execute("UPDATE documents SET kind = ?, pages = ? WHERE seq = ?", (kind, count, seq))
+
+    def add_page(self, seq: int, page: dict[str, Any]) -> None:
+        """Store what a worker says about a page whose image is in place. A page that is there already stays."""
+        db, number = self._begin(), int(page["page"])
+        content, name = db.execute("SELECT id, name FROM documents WHERE seq = ?", (seq,)).fetchone()
+        row = catalog.page_row(seq, number)
+        words = base64.b64decode(page["words"])
+        values = (row, paths.page_id(content, number), page["width"], page["height"], page["text"], words)
+        added = db.execute(
+            "INSERT INTO pages(rowid, id, width, height, text, words, text_source) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            (*values, "layer" if words else "none"),
+        )
+        if added.rowcount:
+            lexical.add(db, row, name, page["index"])
+        killpoint("ingest.page")
+
+    def add_failure(self, seq: int, page: int | None, stage: str, kind: str, reason: str) -> None:
+        self._begin().execute(
+            "INSERT INTO failures VALUES (NULL, ?, ?, ?, ?, ?)", (seq, page, stage, kind, reason)
+        )
+
+    def clear_failures(self, documents: Iterable[int]) -> None:
+        """Forget that reading or OCR failed, so that it is tried again."""
+        db = self._begin()
+        for seq in documents:
+            db.execute(
+                "UPDATE pages SET ocr_done = 0 WHERE rowid IN"
+                " (SELECT (document << 20) | page FROM failures WHERE document = ? AND stage = 'ocr')",
+                (seq,),
+            )
+            db.execute("DELETE FROM failures WHERE document = ?", (seq,))
+
+    # -------------------------------------------------------------------------------------------- OCR
+
+    def without_text(self, documents: Sequence[int], *, force: bool) -> list[tuple[str, int, int]]:
+        """(page id, seq, number) of pages for OCR: those without text, or with `force` all, each tried once."""
+        wanted = set(documents)
+        source = "text_source <> 'ocr'" if force else "text_source = 'none'"
+        rows = self._db.execute(f"SELECT id, rowid FROM pages WHERE {source} AND ocr_done = 0 ORDER BY rowid")
+        split = ((id, *catalog.split_row(rowid)) for id, rowid in rows)
+        return [(id, seq, number) for id, seq, number in split if seq in wanted]
+
+    def set_ocr(self, seq: int, page: dict[str, Any]) -> None:
+        """Store what OCR read; when it read nothing, the page stays as it was."""
+        db, row = self._begin(), catalog.page_row(seq, int(page["page"]))
+        words = base64.b64decode(page["words"])
+        if words:
+            db.execute(
+                "UPDATE pages SET text = ?, words = ?, text_source = 'ocr', ocr_done = 1 WHERE rowid = ?",
+                (page["text"], words, row),
+            )
+            lexical.replace_body(db, row, page["index"])
+        else:
+            self.ocr_tried(seq, int(page["page"]))
+        killpoint("ingest.ocr-page")
+
+    def ocr_tried(self, seq: int, number: int) -> None:
+        row = catalog.page_row(seq, number)
+        self._begin().execute("UPDATE pages SET ocr_done = 1 WHERE rowid = ?", (row,))
+
+    # ---------------------------------------------------------------------------------------- standing
+
+    def count_pages(self, documents: Iterable[int]) -> tuple[int, int]:
+        """Stored pages of these documents, and how many of them have no text."""
+        wanted, stored, without = set(documents), 0, 0
+        sql = "SELECT rowid >> 20, count(*), sum(text_source = 'none') FROM pages GROUP BY 1"
+        for seq, count, bare in self._db.execute(sql):
+            if seq in wanted:
+                stored, without = stored + count, without + bare
+        return stored, without
+
+    def names(self, wanted: Callable[[str], bool]) -> set[str]:
+        """Names of the files whose path is wanted."""
+        rows = self._db.execute("SELECT path, name FROM sources")
+        return {name for path, name in rows if wanted(os.fsdecode(path))}
+
+    # ----------------------------------------------------------------------------------------- leaving
+
+    def drop_orphans(self) -> int:
+        """Remove the documents that no file holds any more, with their pages; returns how many."""
+        self.commit()
+        orphans = self._db.execute(
+            "SELECT seq, id, pages FROM documents WHERE seq NOT IN (SELECT document FROM sources WHERE document NOT NULL)"
+        ).fetchall()
+        for seq, content, pages in orphans:
+            db, span = self._begin(), catalog.row_span(seq)
+            # also pages without a row: a kill may have left their image files
+            ids = ((paths.page_id(content, number),) for number in range(1, (pages or 0) + 1))
+            db.executemany("INSERT OR IGNORE INTO trash VALUES (?)", ids)
+            db.execute("DELETE FROM pages WHERE rowid BETWEEN ? AND ?", span)
+            lexical.remove(db, *span)
+            db.execute("DELETE FROM failures WHERE document = ?", (seq,))
+            db.execute("DELETE FROM documents WHERE seq = ?", (seq,))
+            self.commit()
+        killpoint("ingest.before-trash")
+        self.empty_trash()
+        return len(orphans)
+
+    def empty_trash(self) -> None:
+        """Delete the image files whose rows are gone."""
+        self.commit()
+        ids = [id for (id,) in self._db.execute("SELECT id FROM trash")]
+        for id in ids:
+            paths.page_file(self.folder, id).unlink(missing_ok=True)
+            killpoint("ingest.image-deleted")
+        if ids:
+            self._begin().execute("DELETE FROM trash")
+            self.commit()

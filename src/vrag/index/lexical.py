@@ -1,0 +1,93 @@
+"""BM25 over page text: an FTS5 table inside the corpus catalogue, in the same transactions as the pages.
+
+The text is tokenised by `vrag.index.tokens`; SQLite only splits at the spaces between tokens (its `ascii` tokeniser
+keeps every non-ASCII character), so indexing doesn't depend on SQLite's version of Unicode. Rows are found by the
+page's row id, which is ordered by document and page: equal scores come in that order.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from itertools import islice
+
+from vrag.index.tokens import page_tokens, query_tokens
+
+SCHEMA = "CREATE VIRTUAL TABLE page_words USING fts5(name, body, tokenize = 'ascii')"
+VERSION = 1  # of the tokens: other tokens need another index
+QUERY_TOKENS = 64  # of one query: bounds the time of any search
+_NAME_WEIGHT, _BODY_WEIGHT = 0.5, 1.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One page's row and its BM25 score; larger is better."""
+
+    rowid: int
+    score: float
+
+
+def index_text(text: str) -> str:
+    """What is stored in the index for a text."""
+    return " ".join(page_tokens(text))
+
+
+def add(db: sqlite3.Connection, rowid: int, name: str, body: str) -> None:
+    """Index one page; `body` comes from `index_text`."""
+    db.execute("INSERT INTO page_words(rowid, name, body) VALUES (?, ?, ?)", (rowid, index_text(name), body))
+
+
+def replace_body(db: sqlite3.Connection, rowid: int, body: str) -> None:
+    db.execute("UPDATE page_words SET body = ? WHERE rowid = ?", (body, rowid))
+
+
+def rename(db: sqlite3.Connection, first: int, last: int, name: str) -> None:
+    """Give the rows of one document (`first`..`last`) another name."""
+    db.execute("UPDATE page_words SET name = ? WHERE rowid BETWEEN ? AND ?", (index_text(name), first, last))
+
+
+def remove(db: sqlite3.Connection, first: int, last: int) -> None:
+    db.execute("DELETE FROM page_words WHERE rowid BETWEEN ? AND ?", (first, last))
+
+
+def search(db: sqlite3.Connection, query: str, k: int) -> list[Scored]:
+    """The `k` best pages that hold any word of `query`; no words, no pages. Safe for any text."""
+    expression = match_expression(query)
+    if not expression or k <= 0:
+        return []
+    rows = db.execute(
+        "SELECT rowid, -bm25(page_words, ?, ?) AS score FROM page_words WHERE page_words MATCH ?"
+        " ORDER BY score DESC, rowid LIMIT ?",
+        (_NAME_WEIGHT, _BODY_WEIGHT, expression, k),
+    )
+    return [Scored(rowid, score) for rowid, score in rows]
+
+
+def match_expression(query: str) -> str:
+    """An FTS5 expression: the first different tokens of the query, each quoted, joined by OR."""
+    tokens = islice(dict.fromkeys(query_tokens(query[:100_000])), QUERY_TOKENS)
+    return " OR ".join(f'"{token[:-1]}"*' if token.endswith("*") else f'"{token}"' for token in tokens)
+
+
+def snippet(text: str, query: str, width: int = 160) -> str:
+    """The stretch of `text` of about `width` characters that holds most of the query's different words."""
+    wanted = {token.rstrip("*") for token in query_tokens(query)}
+    words = [match.span() for match in re.finditer(r"\S+", text)]
+    if not words:
+        return ""
+    found = [wanted.intersection(page_tokens(text[start:end])) for start, end in words]
+    best, best_count = 0, -1
+    for index, (start, _) in enumerate(words):
+        if not found[index] and best_count >= 0:
+            continue
+        held: set[str] = set()
+        for (_, end), tokens in zip(words[index:], found[index:], strict=True):
+            if end - start > width:
+                break
+            held |= tokens
+        if len(held) > best_count:
+            best, best_count = index, len(held)
+    start = words[max(0, best - 2)][0]
+    cut = " ".join(text[start : start + width].split())
+    return ("…" if start > words[0][0] else "") + cut + ("…" if start + width < words[-1][1] else "")
