@@ -53,6 +53,11 @@ class QwenVLCodec:
         tokenizer = AutoTokenizer.from_pretrained(str(path))
         return cls(tokenizer, Qwen2VLImageProcessorPil.from_pretrained(str(path)))
 
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write tokenizer, chat template and image settings beside a model."""
+        self.tokenizer.save_pretrained(str(path))
+        self.image_processor.save_pretrained(str(path))
+
     def prompt(self, messages: Sequence[Message]) -> Encoded:
         """The whole opening up to the first generation, the checkpoint's default system message included."""
         opening = [*self._opening_system(messages), *messages]

@@ -24,7 +24,7 @@ class PolicyLoss:
     kl: float
 
 
-def token_weights(rows_M: Tensor, episodes: int, aggregate: Aggregate, total_tokens: int) -> Tensor:
+def token_weights(rows_M: Tensor, episodes: float, aggregate: Aggregate, total_tokens: float) -> Tensor:
     """Weight of each token, [M]. "sequence": 1/|o_i| within an episode and 1/B over `episodes` (GRPO);
     "token": every token alike, 1/`total_tokens`. Totals are those of the whole optimiser step, so that
     micro-batches add up to it.

@@ -25,6 +25,7 @@ from vrag.episode import Tokens
 from vrag.geometry import ViewSpec, from_raw, page_view, render, view_size
 from vrag.protocols import PageStore
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
+from vrag.training.precision import Precision
 from vrag.training.supervised import Example, supervised_step
 from vrag.types import Box, Frozen, ImagePart, Message, Page, View, Word
 
@@ -44,6 +45,7 @@ class PretrainConfig(Frozen):
     threshold: float = 0.85
     momentum: float = 0.95
     max_tokens: int = 8192
+    precision: Precision = "bf16"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=1.5e-3, schedule="cosine", warmup=0.03, floor=0.1)
 
@@ -192,7 +194,7 @@ def pretrain(
         reading = config.batch - finding
         examples = [sampler.draw("read", curriculum.level, rng) for _ in range(reading)]
         examples += [sampler.draw("find", curriculum.level, rng) for _ in range(finding)]
-        result = supervised_step(model, codec, examples, config.max_tokens)
+        result = supervised_step(model, codec, examples, config.max_tokens, config.precision)
         lr = rate(config.optimizer, step, config.steps)
         norm = apply(optimizer, model, config.optimizer, lr)
         read = float(np.mean(result.exact[:reading]))

@@ -18,6 +18,7 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode
 from vrag.errors import DataError, InvariantError
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
+from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
 from vrag.training.supervised import Example, supervised_step
 from vrag.types import Frozen
@@ -31,6 +32,7 @@ class SFTConfig(Frozen):
     max_tokens: int = 16_384  # padded tokens of one micro-batch
     turn_weights: dict[str, float] = {"search": 1.0, "bbox": 1.0, "answer": 1.0}
     freeze_vision: bool = True
+    precision: Precision = "bf16"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine", warmup=0.1, floor=0.0)
     checkpoints: CheckpointConfig = CheckpointConfig()
@@ -83,7 +85,7 @@ def sft(
     for step in range(run.start, steps):
         began = time.perf_counter()
         chosen = [examples[i] for i in indices(step, config.batch, len(examples), config.seed)]
-        result = supervised_step(model, codec, chosen, config.max_tokens)
+        result = supervised_step(model, codec, chosen, config.max_tokens, config.precision)
         lr = rate(config.optimizer, step, steps)
         norm = apply(optimizer, model, config.optimizer, lr)
         metrics = {

@@ -14,6 +14,7 @@ from vrag.episode import Tokens
 from vrag.training.batch import collate, micro_batches
 from vrag.training.logprobs import sampled_logits, sampled_rows, sampled_targets
 from vrag.training.losses import supervised_loss
+from vrag.training.precision import Precision, autocast
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,11 @@ class SupervisedStep:
 
 
 def supervised_step(
-    model: Any, codec: QwenVLCodec, examples: Sequence[Example], max_tokens: int
+    model: Any,
+    codec: QwenVLCodec,
+    examples: Sequence[Example],
+    max_tokens: int,
+    precision: Precision = "fp32",
 ) -> SupervisedStep:
     """Accumulate gradients over micro-batches of at most `max_tokens` padded tokens; doesn't step."""
     total_weight = sum(sum(e.weights) for e in examples)
@@ -42,7 +47,8 @@ def supervised_step(
     exact = [True] * len(examples)
     loss = 0.0
     for group in micro_batches(lengths, max_tokens):
-        part, right = _backward(model, codec, [examples[i] for i in group], total_weight)
+        with autocast(model, precision):
+            part, right = _backward(model, codec, [examples[i] for i in group], total_weight)
         loss += part
         for i, ok in zip(group, right, strict=True):
             exact[i] = ok
