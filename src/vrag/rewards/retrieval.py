@@ -1,0 +1,52 @@
+"""The retrieval reward of the paper (section 3.3), and ranking metrics over lists of pages.
+
+All take pages in retrieval order and the gold pages, relevance 0 or 1. A page counts once, at its first
+place; later mentions are dropped before ranks are counted, so every value lies in 0..1 whatever the lists
+hold. Without gold pages nothing can be found: 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from vrag.types import PageRef, Turn
+
+
+def retrieval_reward(turns: Iterable[Turn], gold: Iterable[PageRef]) -> float:
+    """r_Ret = sum_i (2^s_i - 1) / log2(i + 1) over the ideal sum, i from 1.
+
+    The order is that in which pages were *shown*, as in the reference code, whose list holds the one page
+    injected for each search; the rest of the engine's ranking was never seen by the policy. Crops don't
+    count. Irrelevant pages cost something only when they come before a relevant one.
+    """
+    return ndcg(shown_pages(turns), gold)
+
+
+def shown_pages(turns: Iterable[Turn]) -> list[PageRef]:
+    """The pages that the episode was shown, in order."""
+    seen = [turn.observation for turn in turns if turn.observation is not None]
+    return [item.view.ref for item in seen if item.kind == "page" and item.view is not None]
+
+
+def ndcg(found: Iterable[PageRef], gold: Iterable[PageRef]) -> float:
+    wanted = set(gold)
+    gain = sum(1 / math.log2(rank + 1) for rank in _ranks(found, wanted))
+    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, len(wanted) + 1))
+    return gain / ideal if wanted else 0.0
+
+
+def recall(found: Iterable[PageRef], gold: Iterable[PageRef]) -> float:
+    """The share of the gold pages that was found; cut `found` for recall@k."""
+    wanted = set(gold)
+    return len(wanted.intersection(found)) / len(wanted) if wanted else 0.0
+
+
+def mrr(found: Iterable[PageRef], gold: Iterable[PageRef]) -> float:
+    """One over the rank of the first gold page; 0 if there is none."""
+    return 1 / next(iter(_ranks(found, set(gold))), math.inf)
+
+
+def _ranks(found: Iterable[PageRef], wanted: set[PageRef]) -> Sequence[int]:
+    """Ranks, from 1, of the wanted pages among the different pages found."""
+    return [rank for rank, ref in enumerate(dict.fromkeys(found), start=1) if ref in wanted]
