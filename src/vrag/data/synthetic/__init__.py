@@ -2,5 +2,6 @@
 
 from vrag.data.synthetic.benchmark import Manifest, SyntheticSpec, synthesize
 from vrag.data.synthetic.difficulty import DIFFICULTIES, Difficulty, difficulty
+from vrag.data.synthetic.validate import validate
 
-__all__ = ["DIFFICULTIES", "Difficulty", "Manifest", "SyntheticSpec", "difficulty", "synthesize"]
+__all__ = ["DIFFICULTIES", "Difficulty", "Manifest", "SyntheticSpec", "difficulty", "synthesize", "validate"]

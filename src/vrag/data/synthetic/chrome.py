@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+from reportlab.pdfbase.pdfmetrics import stringWidth
+
 from vrag.data.synthetic.sheet import Rect, Sheet, fitted, mix
 from vrag.data.synthetic.themes import Style
-from vrag.data.synthetic.vocabulary import FILLER
+from vrag.data.synthetic.vocabulary import NOTES
 from vrag.data.synthetic.world import PageContent
 
 MARGIN = 38.0
@@ -20,13 +22,7 @@ def subtitle(content: PageContent) -> str:
 
 
 def draw_chrome(
-    sheet: Sheet,
-    style: Style,
-    content: PageContent,
-    number: int,
-    pages: int,
-    rng: random.Random,
-    clutter: int,
+    sheet: Sheet, style: Style, content: PageContent, number: int, pages: int, rng: random.Random
 ) -> Rect:
     """Draw everything around the body and return the body."""
     theme = style.theme
@@ -35,9 +31,7 @@ def draw_chrome(
     left = MARGIN + (16 if style.header == "sidebar" else 0)
     bottom = _footer(sheet, style, content, number, pages, left)
     body = Rect(left, top, sheet.width - MARGIN - left, bottom - top)
-    return (
-        _note(sheet, style, body, rng) if clutter and (style.format.portrait or rng.random() < 0.5) else body
-    )
+    return _note(sheet, style, content, body, rng)
 
 
 def _titles(
@@ -95,8 +89,8 @@ def _tab(sheet: Sheet, style: Style, content: PageContent) -> float:
     _logo(sheet, style, sheet.width - MARGIN - 20, height / 2 + 2, min(20, height / 2 - 6), theme.accent)
     words = subtitle(content)
     small = fitted(words, style.face.bold, kind.label, sheet.width - 2 * MARGIN - 30)
-    box = sheet.text(MARGIN + 12, -99, words, style.face.bold, small, theme.accent_ink)
-    sheet.rect(Rect(MARGIN, height - 3, box.w + 24, kind.label * 1.5), theme.accent, radius=3)
+    width = stringWidth(words, style.face.bold, small) + 24
+    sheet.rect(Rect(MARGIN, height - 3, width, kind.label * 1.5), theme.accent, radius=3)
     sheet.text(MARGIN + 12, height - 3 + kind.label * 1.07, words, style.face.bold, small, theme.accent_ink)
     return height + kind.label * 1.5 + 16
 
@@ -148,10 +142,10 @@ def _footer(sheet: Sheet, style: Style, content: PageContent, number: int, pages
     return y - size - 18
 
 
-def _note(sheet: Sheet, style: Style, body: Rect, rng: random.Random) -> Rect:
+def _note(sheet: Sheet, style: Style, content: PageContent, body: Rect, rng: random.Random) -> Rect:
     """One sentence of small print under the body; returns what is left of it."""
     size = style.type.small
-    sentence = rng.choice(FILLER)
+    sentence = content.fill(rng.choice(NOTES), rng)
     small = fitted(sentence, style.face.italic, size, body.w)
     sheet.text(body.x, body.bottom, sentence, style.face.italic, small, style.theme.muted)
     return body._replace(h=body.h - size * 2.2)

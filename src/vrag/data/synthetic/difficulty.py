@@ -1,8 +1,8 @@
 """How hard the benchmark is: named dials and three presets.
 
 Sizes are em sizes in *view pixels*: pixels of a page that is shown at `REFERENCE_PIXELS` (336 x 252 for a 4:3
-slide), the same on every page format. At that size a label of 10 px is read with ease, and a digit of a value of
-3.2 px is a smudge of two pixels by two: what stands there is known only after cropping.
+slide), the same on every page format. At that size a label of 10 px is read with ease, and a digit of a value
+of 3.2 px is a smudge of two pixels by two: what stands there is known only after cropping.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Difficulty(Frozen):
     code_digits: int
     fonts: tuple[str, ...]
     dark_themes: bool
-    clutter: int  # 0 to 3: notes, gridlines, side remarks
+    clutter: int  # 0 to 3: gridlines; from 2 on also tick labels and panels of text
     legends: float  # a legend in place of direct labels, where the layout can
     rotated: float  # turned category labels, where the layout can
     unseen_phrasings: bool  # the held-out split also asks in words that training never saw

@@ -14,6 +14,8 @@ from vrag.data.synthetic.world import Form, Key, PageContent
 
 Boxes = dict[Key, Rect]
 
+LEADING = 1.42  # of running text, in em
+
 
 @dataclass(frozen=True)
 class PageDrawing:
@@ -58,14 +60,20 @@ class PageDrawing:
 
     def paragraph(self, box: Rect, sentences: int) -> float:
         """Filler text from the top of `box`; returns the y under its last line that fits."""
+        return self._print(box, self._filler(box.w, sentences))
+
+    def _filler(self, width: float, sentences: int) -> list[str]:
+        text = " ".join(self.content.fill(line, self.rng) for line in self.rng.sample(FILLER, sentences))
+        return wrapped(text, self.style.face.regular, self.style.type.small, width)
+
+    def _print(self, box: Rect, lines: list[str]) -> float:
         size = self.style.type.small
-        step, y = size * 1.42, box.y + size
-        lines = wrapped(" ".join(self.rng.sample(FILLER, sentences)), self.style.face.regular, size, box.w)
+        y = box.y + size
         for line in lines:
             if y > box.bottom:
                 break
             self.small(box.x, y, line)
-            y += step
+            y += size * LEADING
         return y - size * 0.4
 
     def stage(self, tallest: float) -> Rect:
@@ -88,10 +96,13 @@ class PageDrawing:
 
     def _aside(self, body: Rect) -> Rect:
         """A panel of text on the right; returns what it leaves."""
-        panel = Rect(body.right - body.w * 0.22, body.y, body.w * 0.22, body.h)
+        width = body.w * 0.22
+        lines = self._filler(width - 20, self.rng.randint(len(FILLER) // 3, len(FILLER)))
+        height = min(body.h, len(lines) * self.style.type.small * LEADING + 28)
+        panel = Rect(body.right - width, body.y, width, height)
         self.sheet.rect(panel, self.style.theme.panel, radius=self.style.rounded)
         self.sheet.rect(panel._replace(h=3), self.style.theme.accent)
-        self.paragraph(panel.inset(10, 14), self.rng.randint(5, len(FILLER) // 2))
+        self._print(panel.inset(10, 14), lines)
         return body._replace(w=body.w * 0.75)
 
     def tint(self, index: int) -> str:

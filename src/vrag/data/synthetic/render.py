@@ -82,7 +82,7 @@ def draw_page(
 ) -> dict[Key, Box]:
     """Draw one page and return the box of each value, relative to the page."""
     sheet = Sheet(canvas, style.format.width, style.format.height)
-    body = draw_chrome(sheet, style, content, number, pages, rng, dials.clutter)
+    body = draw_chrome(sheet, style, content, number, pages, rng)
     rects = layout.draw(PageDrawing(sheet, style, content, dials, rng, body))
     canvas.showPage()
     missing = content.values.keys() - rects.keys()

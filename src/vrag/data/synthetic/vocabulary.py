@@ -60,32 +60,37 @@ SUFFIXES: tuple[str, ...] = (
     *("Partners", "Systems", "Holding", "Studio", "Alliance"),
 )
 
-FILLER: tuple[str, ...] = (
-    "Figures are rounded and were checked by the board.",
-    "Compared with the plan the year went well.",
-    "All numbers follow the rules of the handbook.",
-    "Earlier years were restated where the scope changed.",
-    "The team will report again after the summer.",
-    "More detail is given in the annex of this document.",
-    "Weather and holidays explain most of the change.",
-    "The outlook for the coming months remains stable.",
-    "A new method of counting applies from this edition.",
-    "Preliminary and subject to review by the auditor.",
-    "The steering committee took note of this overview.",
-    "Definitions are the same for every unit and season.",
-    "This overview is meant for readers inside and outside the house.",
-    "Where data were late, the last known state is shown.",
-    "Small differences can come from the moment of counting.",
-    "A list of contacts is found on the last sheet.",
-    "The method follows the guide that the board adopted in spring.",
-    "Seasonal effects were not removed.",
-    "No adjustment was made for currency or inflation.",
-    "Each unit signed off its own part before printing.",
-    "The survey covered every branch that was open all year.",
-    "Questions and remarks are welcome at any time.",
-    "Charts start at zero unless stated otherwise.",
-    "The next edition will add a longer view back.",
+# Small print. {e} is whose page it is, {m} one of its metrics ("refunds", "the plant"), {all} all of them.
+NOTES: tuple[str, ...] = (
+    "{e}: {all}, as reported to the board.",
+    "Source: {e}, own count of {all}.",
+    "This page of {e} covers {all}.",
+    "{e} publishes {all} once a year.",
 )
+FILLER: tuple[str, ...] = (
+    "{e} counts {m} as agreed with the board.",
+    "The overview of {m} covers every branch of {e}.",
+    "{e} restated {m} where the scope changed.",
+    "Compared with the plan {e} did well on {m}.",
+    "More detail on {m} of {e} is given in the annex.",
+    "Weather and holidays explain most of the change in {m}.",
+    "At {e} the outlook for {m} remains stable.",
+    "A new method of counting {m} applies from this edition.",
+    "{e} will report on {m} again after the summer.",
+    "The auditor of {e} took note of {m}.",
+    "For {m} the last known state is shown where data were late.",
+    "{e} compares {m} with the plan every month.",
+    "All numbers of {e} follow the rules of the handbook.",
+    "Definitions are the same for every unit of {e}.",
+    "Preliminary and subject to review by the auditor.",
+    "The steering committee of {e} discussed {m}.",
+    "Small differences can come from the moment of counting.",
+    "{e} did not adjust {m} for inflation.",
+    "Each unit of {e} signed off its own part before printing.",
+    "Questions about {m} are welcome at any time.",
+    "The next edition of {e} will look further back.",
+)
+
 
 _ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z")
 _VOWELS = ("a", "e", "i", "o", "u")

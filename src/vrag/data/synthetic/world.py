@@ -18,6 +18,8 @@ from vrag.errors import ConfigError
 Form = Literal["flat", "series", "matrix"]  # labels; one metric over categories; metrics x categories
 Key = tuple[str, str | None]  # (row label, category)
 
+_FORMS: tuple[Form, ...] = ("flat", "flat", "series", "series", "matrix")
+
 ENTITY_SHARE = 0.7  # of the documents; the others describe sites
 SITES_PAGE_SHARE = 0.75  # of the entities say which sites they have
 
@@ -45,6 +47,12 @@ class PageContent:
 
     def value(self, row: str, column: str | None = None) -> Value:
         return self.values[row, column]
+
+    def fill(self, sentence: str, rng: random.Random) -> str:
+        """Small print about this page: `sentence` with its subject and metrics put in."""
+        names = [f"the {row.lower()}" if self.is_sites else row.lower() for row in self.rows]
+        every = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+        return sentence.format(e=self.subject, m=rng.choice(names), all=every)
 
     @property
     def is_sites(self) -> bool:
@@ -125,10 +133,7 @@ def _entity_pages(
 ) -> tuple[PageContent, ...]:
     count = rng.randint(4, 6)
     topics = rng.sample(words.TOPICS, count - with_sites)
-    pages = [
-        _metrics_page(rng, name, topic, dials, rng.choice(("flat", "flat", "series", "matrix")))
-        for topic in topics
-    ]
+    pages = [_metrics_page(rng, name, topic, dials, rng.choice(_FORMS)) for topic in topics]
     if with_sites:
         pages.insert(rng.randrange(count), _sites_page(rng, name, codes, dials))
     return tuple(pages)
