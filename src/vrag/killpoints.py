@@ -1,7 +1,7 @@
-"""Named places at which a crash test may kill the process: the test's SIGKILL falls where the author meant it.
+"""Named places at which a crash test may kill the process, so that the kill falls where it is meant to.
 
-`VRAG_KILL_AT=name` kills at the first pass of that point, `name:3` at the third. Without the variable a point costs
-one dictionary look-up. Points are named `part.what-just-happened`.
+`VRAG_KILL_AT=name` kills at the first pass of that point, `name:3` at the third. Without the variable a point
+costs one dictionary look-up. Points are named `part.what-just-happened`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The command `vrag`: a table of verbs, each imported only when it is used, so that `--help` is instant.
 
-A verb is one line of `VERBS` and one module of this package. Its attribute is a plain function (one command) or a
-`typer.Typer` (a verb with subcommands). Data go to stdout, everything else to stderr. Exit codes: 0 ok, 1 error,
-2 usage, 130 interrupted.
+A verb is one line of `VERBS` and one module of this package. Its attribute is a plain function (one command)
+or a `typer.Typer` (a verb with subcommands). Data go to stdout, everything else to stderr. Exit codes: 0 ok,
+1 error, 2 usage, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`vrag index`: documents → corpus, with progress, and every file that can't be read named with its reason."""
+"""`vrag index`: documents → corpus, with progress; every file that can't be read is named with its reason."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
         if dpi is not None and dpi != corpus.dpi:
             corpus.close()
             raise UsageError(
-                f"corpus {name!r} holds pages at {corpus.dpi} dpi: leave --dpi out, or choose another --corpus"
+                f"corpus {name!r} holds pages at {corpus.dpi} dpi: leave --dpi out or choose another --corpus"
             )
         return corpus
     for path in paths:
@@ -166,7 +166,7 @@ def _show_hints(console: Console, report: IngestReport, ocr: Ocr) -> None:
         return
     pages = f"{report.pages_without_text} pages have no text, so search can't find them"
     if ocr_available():
-        console.print(f"{pages}: OCR found none either", markup=False)
+        console.print(f"{pages}; OCR found none either", markup=False)
     else:
         console.print(f"{pages}: for OCR, {HINT} and run this again", markup=False)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def row_span(seq: int) -> tuple[int, int]:
 
 
 @contextmanager
-def translated(what: Path) -> Iterator[None]:
+def translated(what: Path) -> Generator[None]:
     """SQLite's errors as `CorpusError`, naming the corpus and the way out."""
     try:
         yield
@@ -132,7 +132,7 @@ def setting(db: sqlite3.Connection, key: str) -> str:
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Generator[None]:
     """All or nothing; takes the write lock at once."""
     db.execute("BEGIN IMMEDIATE")
     try:

@@ -45,8 +45,8 @@ class Scan:
 def scan(paths: Sequence[str | Path]) -> Scan:
     """List the documents under `paths`: files with a suffix we know, and any file that is named itself.
 
-    Hidden files and folders are left out, and symbolic links to folders aren't followed. A path that doesn't exist is
-    a root without files: the caller knows whether it was indexed before.
+    Hidden files and folders are left out, and symbolic links to folders aren't followed. A path that doesn't
+    exist is a root without files: the caller knows whether it was indexed before.
     """
     if not paths:
         raise UsageError("name at least one file or folder to index")

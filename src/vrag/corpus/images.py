@@ -1,16 +1,17 @@
 """Image files as pages: opened from the header within a pixel budget, and converted to plain upright RGB.
 
-Nothing is decoded before the header has passed the budget, so an image bomb costs milliseconds. TIFF frames are pages;
-of an animation (WebP, PNG) and of a multi-picture JPEG the first frame is the page.
+Nothing is decoded before the header has passed the budget, so an image bomb costs milliseconds. TIFF frames
+are pages; of an animation (WebP, PNG) and of a multi-picture JPEG the first frame is the page.
 """
 
 from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -31,7 +32,7 @@ _UPRIGHT = {  # EXIF orientation → the transposition that undoes it
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Generator[Image.Image]:
     """An image that is within budget and not yet decoded; raises a `DocumentError` that says why not."""
     if path.stat().st_size == 0:
         raise UnreadableDocument("the file is empty")
@@ -63,7 +64,7 @@ def count_frames(image: Image.Image) -> int:
 
 
 def read_frame(image: Image.Image, number: int) -> Image.Image:
-    """Frame `number` (1-based) as upright RGB, scaled down to the budget of a stored page where it is larger."""
+    """Frame `number` (1-based) as upright RGB, scaled down where it is above the budget of a stored page."""
     try:
         if number > 1:
             image.seek(number - 1)
@@ -94,13 +95,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _deep_grey(image: Image.Image) -> Image.Image:
     """16-bit integers by their top byte; 32-bit integers and floats stretched over their own range."""
     wide = image.convert("F")
-    low, high = wide.getextrema()
+    low, high = cast("tuple[float, float]", wide.getextrema())
     if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
         low, high = 0.0, 65535.0
-    elif low >= 0 and high <= 255 and image.mode == "I":
+    elif image.mode == "I" and low >= 0 and high <= 255:
         low, high = 0.0, 255.0
     scale = 255.0 / (high - low) if high > low else 0.0
-    return wide.point(lambda value: value * scale - low * scale).convert("L")
+    offset = -low * scale
+    return wide.point(lambda value: cast(Any, value) * scale + offset).convert("L")
 
 
 def _upright(pixels: Image.Image, source: Image.Image) -> Image.Image:

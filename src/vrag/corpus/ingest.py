@@ -1,7 +1,7 @@
 """Files → corpus. A run does only what is new or changed, so running it again is how to resume it.
 
-Order: what is gone is forgotten; new and changed files are hashed and noted; documents without a file leave; pages
-that are missing are read by worker processes and committed in batches; pages without text go to OCR.
+Order: what is gone is forgotten; new and changed files are hashed and noted; documents without a file leave;
+pages that are missing are read by worker processes and committed in batches; pages without text go to OCR.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vrag.corpus.ocr import HINT, ocr_available
 from vrag.corpus.pool import WorkerPool
 from vrag.corpus.reading import PageReading, TextRecognition
 from vrag.corpus.store import Corpus, Failure
-from vrag.corpus.writer import Source, Writer, sole_writer
+from vrag.corpus.writer import BATCH_PAGES, Source, Writer, sole_writer
 from vrag.errors import UnreadableDocument, UsageError
 from vrag.killpoints import killpoint
 from vrag.types import Frozen
@@ -39,10 +39,13 @@ class IngestOptions:
     page_seconds: float = 30.0
     ocr_seconds: float = 120.0
     page_memory: int = 2 << 30  # bytes of address space of a process that reads documents
+    batch_pages: int = BATCH_PAGES  # committed together: what a kill can cost
 
     @property
     def processes(self) -> int:
-        return self.workers or len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
+        if self.workers:
+            return self.workers
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,9 @@ def ingest(
 ) -> IngestReport:
     """Bring `corpus` in line with the files under `paths`; everything else in it stays.
 
-    Raises `UsageError` for a path that neither exists nor was indexed before, and `CorpusError` when the corpus can't
-    be written (disk full, another run at work). What a single file or page does wrong is data in the report.
+    Raises `UsageError` for a path that neither exists nor was indexed before, and `CorpusError` when the
+    corpus can't be written (disk full, another run at work). What a single file or page does wrong is data in
+    the report.
     """
     options = options or IngestOptions()
     if options.ocr == "force" and not ocr_available():

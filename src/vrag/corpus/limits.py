@@ -1,4 +1,4 @@
-"""Budgets of one page. What is above a hard limit is refused with the figure; what can be reduced is reduced."""
+"""Budgets of one page. What is above a hard limit is refused with its figure; the rest is scaled down."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_pixels(width: int, height: int) -> None:
     check_shape(width, height, "the image")
     if width * height > DECODED_PIXELS:
         raise BudgetExceeded(
-            f"the image has {width} x {height} pixels, more than the {DECODED_PIXELS // 10**6} million allowed:"
+            f"the image has {width} x {height} pixels, above the limit of {DECODED_PIXELS // 10**6} million:"
             " save it at a lower resolution"
         )
 

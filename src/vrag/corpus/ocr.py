@@ -57,10 +57,10 @@ class RapidOcr:
 
 
 def line_words(text: str, pieces: Sequence[tuple[str, float, Sequence[Sequence[float]]]]) -> Iterator[Glyphs]:
-    """The words of one line. `pieces` are (text, confidence, four corners), a piece being a word or one character.
+    """The words of one line. `pieces` are (text, confidence, four corners) of a word or one character.
 
-    Characters are put together into the words that the spaces of `text` and its punctuation delimit; where the pieces
-    don't add up to the line (the engine drops some signs), each piece is a word of its own.
+    Characters are put together into the words that the spaces of `text` and its punctuation delimit; where
+    the pieces don't add up to the line (the engine drops some signs), each piece is a word of its own.
     """
     boxed = [(piece, _extent(corners)) for piece, _, corners in pieces if piece.strip()]
     if "".join(piece for piece, _ in boxed) != "".join(text.split()):

@@ -29,7 +29,7 @@ def home() -> Path:
 
 
 def corpus_folder(name_or_path: str | Path) -> Path:
-    """The folder of a corpus: a plain name lives in the home, anything with a separator is a path of its own."""
+    """The folder of a corpus: a plain name lives in the home, one with a separator is a path of its own."""
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or "/" in text or os.sep in text:
         return Path(text).expanduser()

@@ -1,13 +1,13 @@
 """Pages of a PDF: the image and the words of the text layer, both in raw pixels, by pdfium.
 
-pdfium isn't thread-safe, and a damaged file can crash or hang it: call this from `vrag.corpus.worker` only, where the
-process can be killed. Tests of healthy files may call it directly.
+pdfium isn't thread-safe, and a damaged file can crash or hang it: call this from `vrag.corpus.worker` only,
+where the process can be killed. Tests of healthy files may call it directly.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,14 @@ _ENDS_WORD = frozenset("、。，；：！？")  # scripts without spaces: a box
 
 
 @contextmanager
-def open_pdf(path: Path) -> Iterator[Any]:
+def open_pdf(path: Path) -> Generator[Any]:
     """An open `pypdfium2.PdfDocument` with at least one page; `UnreadableDocument` says why not."""
     if path.stat().st_size == 0:
         raise UnreadableDocument("the file is empty")
     try:
         document: Any = pypdfium2.PdfDocument(_source(path), autoclose=True)
     except pypdfium2.PdfiumError as error:
-        if getattr(error, "err_code", None) in _PASSWORD_ERRORS or "password" in str(error).lower():
-            raise UnreadableDocument("encrypted: save a copy without the password") from error
-        raise UnreadableDocument("damaged: pdfium can't open it") from error
+        raise UnreadableDocument(_why_closed(path)) from error
     try:
         pages = len(document)
         if pages == 0:
@@ -48,6 +46,20 @@ def open_pdf(path: Path) -> Iterator[Any]:
         yield document
     finally:
         document.close()
+
+
+def _why_closed(path: Path) -> str:
+    """Why a document didn't open. Without pages pdfium leaves its last error as it was: so set one."""
+    pdfium.FPDF_LoadDocument(b"", None)
+    try:
+        pypdfium2.PdfDocument(_source(path), autoclose=True).close()
+    except pypdfium2.PdfiumError:
+        code = pdfium.FPDF_GetLastError()
+        if code in _PASSWORD_ERRORS:
+            return "encrypted: save a copy without the password"
+        if code == pdfium.FPDF_ERR_FILE:
+            return "the PDF has no pages"
+    return "damaged: pdfium can't open it"
 
 
 def _source(path: Path) -> Any:

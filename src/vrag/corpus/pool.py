@@ -1,7 +1,7 @@
 """Worker processes under supervision: a job that crashes or hangs its worker costs that job and nothing else.
 
-Each worker has a thread that only waits for its next line, so that the caller can give up on any worker at any time.
-The queue between them is bounded: when the caller is slow, the workers wait, and memory stays flat.
+Each worker has a thread that only waits for its next line, so that the caller can give up on any worker at
+any time. The queue between them is bounded: when the caller is slow, the workers wait, and memory stays flat.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked (`request`), and what the caller needs to know again when the answer comes (`context`)."""
+    """What a worker is asked (`request`), and what the caller needs with the answer (`context`)."""
 
     request: Message
     context: Any
@@ -63,7 +63,7 @@ class _Worker:
 
 
 class WorkerPool:
-    """At most `size` workers, started when there is work for them. Use as a context manager: leaving kills them."""
+    """At most `size` workers, started when there is work. Use as a context manager: leaving kills them."""
 
     def __init__(self, settings: Message, size: int, timeout: float) -> None:
         self._command = [sys.executable, "-m", "vrag.corpus.worker", json.dumps(settings)]
@@ -88,7 +88,7 @@ class WorkerPool:
                 self._forget(worker)
 
     def run(self, jobs: deque[Job]) -> Iterator[Answer | Lost]:
-        """Do all jobs, also those that the caller appends meanwhile. Raises `CorpusError` if no worker can start."""
+        """Do all jobs, also those appended meanwhile. Raises `CorpusError` if no worker can start."""
         while jobs or any(worker.job for worker in self._workers):
             self._assign(jobs)
             try:
@@ -127,7 +127,7 @@ class WorkerPool:
                 return
 
     def _start(self) -> _Worker:
-        errors = tempfile.TemporaryFile()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by _forget
         process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="ascii"
         )

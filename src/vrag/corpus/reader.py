@@ -5,7 +5,7 @@ A new kind of document is one context manager and one line in `OPENERS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True)
 class Opened:
-    """An open document. `read(number, dpi)` gives page `number` (1-based) as RGB and its words in raw pixels."""
+    """An open document. `read(number, dpi)` gives page `number` (from 1) as RGB and its words (raw pixels)."""
 
     kind: str
     count: int
@@ -48,7 +48,7 @@ def sniff(path: Path) -> str:
 
 
 @contextmanager
-def _pdf(path: Path) -> Iterator[Opened]:
+def _pdf(path: Path) -> Generator[Opened]:
     from vrag.corpus.pdf import open_pdf, read_page
 
     with open_pdf(path) as document:
@@ -56,7 +56,7 @@ def _pdf(path: Path) -> Iterator[Opened]:
 
 
 @contextmanager
-def _image(path: Path) -> Iterator[Opened]:
+def _image(path: Path) -> Generator[Opened]:
     from vrag.corpus.images import count_frames, open_image, read_frame
 
     with open_image(path) as image:

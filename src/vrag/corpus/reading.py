@@ -1,7 +1,8 @@
 """The two stages of a run that need worker processes: reading pages, and OCR of those without text.
 
-A document is read in chunks of pages. A chunk whose worker crashes or hangs costs the page it was at: the rest of the
-chunk becomes a new one. A document that goes on failing is given up, so that no file can hold up the others for long.
+A document is read in chunks of pages. A chunk whose worker crashes or hangs costs the page it was at: the
+rest of the chunk becomes a new one. A document that goes on failing is given up, so that no file can hold up
+the others for long.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class PageReading:
     def _on_message(self, chunk: Chunk, message: dict[str, Any]) -> None:
         if "fatal" in message:
             raise CorpusError(
-                f"{message['fatal']}: free some space there and run the command again; what was committed is kept"
+                f"{message['fatal']}: mend that and run the command again; what was committed is kept"
             )
         if "count" in message:
             chunk.opened = True

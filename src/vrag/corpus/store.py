@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -105,7 +105,7 @@ class Corpus:
                 self._idle.pop().close()
 
     @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
+    def _reader(self) -> Generator[sqlite3.Connection]:
         """A connection of one's own for a moment; as many exist as there were readers at once."""
         with self._lock:
             if self._closed:
@@ -159,7 +159,7 @@ class Corpus:
         return unpack(rows[0][0]) if rows[0][0] else []
 
     def pages(self, document: str | None = None, *, text_source: str | None = None) -> Iterator[Page]:
-        """Pages by document and number; of the document with that name or id, or with that source of text only."""
+        """Pages by document and number; only of the document with that name or id, or that source of text."""
         where, values = ["1"], list[Any]()
         if document is not None:
             where.append("pages.rowid >> 20 = ?")
@@ -213,7 +213,7 @@ class Corpus:
         ]
 
     def failures(self) -> list[Failure]:
-        """What couldn't be read, by file and page. A failure of a content is named once for each file that holds it."""
+        """What couldn't be read, by file and page; a content that two files hold is named twice."""
         rows = self._all(
             "SELECT sources.name, page, stage, kind, reason FROM failures JOIN sources"
             " ON sources.path = failures.path OR sources.document = failures.document"

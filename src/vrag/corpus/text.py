@@ -39,8 +39,9 @@ class PageText:
 def assemble(glyphs: Iterable[Glyphs], width: int, height: int) -> PageText:
     """Clip to the page (raw pixels), number the lines and make the running text.
 
-    A word begins a new line when it overlaps the line so far by less than half of the smaller height. The cells of a
-    table row, which a text layer lists one after another, so become one line, and columns stay apart.
+    A word begins a new line when it overlaps the line so far by less than half of the smaller height. The
+    cells of a table row, which a text layer lists one after another, so become one line, and columns stay
+    apart.
     """
     words: list[Word] = []
     pieces: list[str] = []

@@ -2,17 +2,18 @@
 
     python -m vrag.corpus.worker SETTINGS      SETTINGS: {"folder", "dpi", "memory", "threads"} as JSON
 
-One JSON object a line. It says {"ready": true}, then takes one job after the other on stdin and answers each with
-messages that end in {"done": true}:
+One JSON object a line. It says {"ready": true}, then takes one job after the other on stdin and answers each
+with messages that end in {"done": true}:
 
     {"op": "read", "path", "document", "size", "mtime_ns", "pages": [1, 2, …]}
-        → {"kind": "pdf" | "image", "count": n}, then for each page {"page": n, …} or {"page": n, "failed", "reason"};
+        → {"kind": "pdf" | "image", "count": n}, then for each page {"page": n, …} or
+          {"page": n, "failed", "reason"};
           {"failed", "reason"} alone when the file as a whole can't be read
     {"op": "ocr", "id", "page"} → {"page": n, …}: the words of a stored page image
 
-`failed` is the name of an error class. {"fatal": reason} means that the corpus, not the document, is at fault.
-A page's image is in the corpus before its message is sent. pdfium may print to stdout, so the protocol moves to a
-descriptor of its own.
+`failed` is the name of an error class. {"fatal": reason} means that the corpus, not the document, is at
+fault. A page's image is in the corpus before its message is sent. pdfium may print to stdout, so the protocol
+moves to a descriptor of its own.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def _failure(error: Exception) -> Message:
 
 
 def _limit_memory(limit: int) -> None:
-    """Let a page that asks for too much fail on its own instead of taking the machine down (not on Windows)."""
+    """Let a page that asks for too much fail on its own, not take the machine down (not on Windows)."""
     if limit <= 0 or sys.platform == "win32":
         return
     import resource
@@ -141,7 +142,7 @@ def _limit_memory(limit: int) -> None:
 
 
 def _jobs(lines: Any) -> queue.Queue[str]:
-    """Jobs as they come. When stdin closes, the parent has died: so does the worker, even in the middle of a page."""
+    """Jobs as they come. When stdin closes, the parent has died: so does the worker, even amid a page."""
     jobs: queue.Queue[str] = queue.Queue()
 
     def listen() -> None:

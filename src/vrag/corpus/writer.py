@@ -1,7 +1,8 @@
 """Every change of a catalogue, for the one process that indexes.
 
-Changes collect in a transaction that `commit` ends; a kill in between loses just them. Image files are deleted after
-the rows that point to them, by way of `trash`, so that no visible page is ever without its image.
+Changes collect in a transaction that `commit` ends; a kill in between loses just them. Image files are
+deleted after the rows that point to them, by way of `trash`, so that no visible page is ever without its
+image.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import base64
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Source:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
+def sole_writer(folder: Path) -> Generator[None]:
     """Keep other indexing runs out; the lock goes with the process, however it ends."""
     with catalog.translated(folder):
         lock = sqlite3.connect(folder / "writer.lock", isolation_level=None, timeout=0)
@@ -56,8 +57,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
 class Writer:
     """The writing side of one corpus."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, batch_pages: int = BATCH_PAGES) -> None:
         self.folder = folder
+        self._batch_pages = batch_pages
         self._db = catalog.connect(folder / "catalog.sqlite")
         self._waiting = 0
         self._since = time.monotonic()
@@ -83,7 +85,7 @@ class Writer:
     def commit_when_due(self) -> None:
         """Count one page, and commit when a batch is full or old."""
         self._waiting += 1
-        if self._waiting >= BATCH_PAGES or time.monotonic() - self._since >= BATCH_SECONDS:
+        if self._waiting >= self._batch_pages or time.monotonic() - self._since >= BATCH_SECONDS:
             self.commit()
 
     # ---------------------------------------------------------------------------------------- sources
@@ -96,7 +98,7 @@ class Writer:
         }
 
     def register(self, found: Found, content: str | None, problem: tuple[str, str] | None = None) -> None:
-        """Note a file and its content; `problem` (kind, reason) when it couldn't be read. Clears older failures."""
+        """Note a file and its content, or the `problem` (kind, reason) with it. Clears older failures."""
         db, path = self._begin(), os.fsencode(found.path)
         known = db.execute("SELECT name FROM sources WHERE path = ?", (path,)).fetchone()
         name = known[0] if known else unique_name(found, self._is_taken)
@@ -121,7 +123,7 @@ class Writer:
         return db.execute("SELECT seq FROM documents WHERE id = ?", (content,)).fetchone()[0]
 
     def forget(self, sources: Iterable[Source]) -> None:
-        """Drop files that are gone. Their documents stay until `drop_orphans`: a moved file keeps its pages."""
+        """Drop files that are gone. Documents stay until `drop_orphans`: a moved file keeps its pages."""
         db = self._begin()
         for source in sources:
             path = (os.fsencode(source.path),)
@@ -132,7 +134,8 @@ class Writer:
         """Call each document by one of its files, where the file that named it is gone."""
         db = self._begin()
         stale = db.execute(
-            "SELECT seq, (SELECT name FROM sources WHERE document = seq ORDER BY length(name), name LIMIT 1) AS heir"
+            "SELECT seq,"
+            " (SELECT name FROM sources WHERE document = seq ORDER BY length(name), name LIMIT 1) AS heir"
             " FROM documents WHERE heir IS NOT NULL"
             " AND NOT EXISTS (SELECT 1 FROM sources WHERE document = seq AND name = documents.name)"
         ).fetchall()
@@ -161,15 +164,15 @@ class Writer:
         self._begin().execute("UPDATE documents SET kind = ?, pages = ? WHERE seq = ?", (kind, count, seq))
 
     def add_page(self, seq: int, page: dict[str, Any]) -> None:
-        """Store what a worker says about a page whose image is in place. A page that is there already stays."""
+        """Store what a worker says about a page whose image is in place. A page already there stays."""
         db, number = self._begin(), int(page["page"])
         content, name = db.execute("SELECT id, name FROM documents WHERE seq = ?", (seq,)).fetchone()
         row = catalog.page_row(seq, number)
         words = base64.b64decode(page["words"])
         values = (row, paths.page_id(content, number), page["width"], page["height"], page["text"], words)
         added = db.execute(
-            "INSERT INTO pages(rowid, id, width, height, text, words, text_source) VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO pages(rowid, id, width, height, text, words, text_source)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (*values, "layer" if words else "none"),
         )
         if added.rowcount:
@@ -195,7 +198,7 @@ class Writer:
     # -------------------------------------------------------------------------------------------- OCR
 
     def without_text(self, documents: Sequence[int], *, force: bool) -> list[tuple[str, int, int]]:
-        """(page id, seq, number) of pages for OCR: those without text, or with `force` all, each tried once."""
+        """(page id, seq, number) for OCR: of pages without text, or with `force` all; each is tried once."""
         wanted = set(documents)
         source = "text_source <> 'ocr'" if force else "text_source = 'none'"
         rows = self._db.execute(f"SELECT id, rowid FROM pages WHERE {source} AND ocr_done = 0 ORDER BY rowid")
@@ -242,7 +245,8 @@ class Writer:
         """Remove the documents that no file holds any more, with their pages; returns how many."""
         self.commit()
         orphans = self._db.execute(
-            "SELECT seq, id, pages FROM documents WHERE seq NOT IN (SELECT document FROM sources WHERE document NOT NULL)"
+            "SELECT seq, id, pages FROM documents"
+            " WHERE NOT EXISTS (SELECT 1 FROM sources WHERE document = seq)"
         ).fetchall()
         for seq, content, pages in orphans:
             db, span = self._begin(), catalog.row_span(seq)

@@ -1,8 +1,8 @@
 """BM25 over page text: an FTS5 table inside the corpus catalogue, in the same transactions as the pages.
 
-The text is tokenised by `vrag.index.tokens`; SQLite only splits at the spaces between tokens (its `ascii` tokeniser
-keeps every non-ASCII character), so indexing doesn't depend on SQLite's version of Unicode. Rows are found by the
-page's row id, which is ordered by document and page: equal scores come in that order.
+The text is tokenised by `vrag.index.tokens`; SQLite only splits at the spaces between tokens (its `ascii`
+tokeniser keeps every non-ASCII character), so indexing doesn't depend on SQLite's version of Unicode. Rows
+are found by the page's row id, which is ordered by document and page: equal scores come in that order.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Text to search tokens, the same for pages and for queries.
 
-Case, width, ligatures (NFKC) and the diacritics of alphabets are folded. Scripts written without spaces (Han, kana,
-Thai, Lao, Khmer, Burmese) and Hangul become overlapping pairs of characters; the last character of a run is a token
-of its own, so that a query of a single character finds every run that holds it, as a prefix. A number with a point or
-a thousands separator gives itself as one token ("1,234.5" → "1234·5") and its parts.
+Case, width, ligatures (NFKC) and the diacritics of alphabets are folded. Scripts written without spaces (Han,
+kana, Thai, Lao, Khmer, Burmese) and Hangul become overlapping pairs of characters; the last character of a
+run is a token of its own, so that a query of a single character finds every run that holds it, as a prefix. A
+number with a point or a thousands separator gives itself as one token ("1,234.5" → "1234·5") and its parts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PAIRED = (
     "\u1100-\u11ff\uac00-\ud7af"  # Hangul
 )
 # \w holds no combining vowel signs, without which the words of Indic scripts would fall apart
-_SPACED = r"(?:[^\W_%s]|[\u0900-\u0963\u0966-\u0dff\u0f18-\u0fbc])+" % _PAIRED
+_SPACED = rf"(?:[^\W_{_PAIRED}]|[\u0900-\u0963\u0966-\u0dff\u0f18-\u0fbc])+"
 _NUMBER = r"\d+(?:[.,]\d+)+"
 _TOKEN = re.compile(f"(?P<number>{_NUMBER})|(?P<paired>[{_PAIRED}]+)|(?P<word>{_SPACED})")
 _ASCII = re.compile(r"(?P<number>\d+(?:[.,]\d+)+)|(?P<word>[a-z0-9]+)")
