@@ -1,0 +1,57 @@
+"""A run's summary in the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from vrag.evaluation.intervals import Interval
+from vrag.evaluation.metrics import Ranking, Summary
+
+
+def summary_table(summary: Summary, title: str) -> Table:
+    """Measure, value and 95 % interval; rows without a value are left out."""
+    table = Table("measure", "value", "95 % interval", "n", title=title, title_justify="left", box=None)
+    _share(table, "right answers", summary.accuracy)
+    for hops, interval in summary.by_hop.items():
+        _share(table, f"  {hops} hop" + "s" * (hops != "1"), interval)
+    for kind, interval in summary.by_kind.items():
+        _share(table, f"  {kind}", interval)
+    if len(summary.by_sample) > 1:
+        for name, value in summary.by_sample.items():
+            table.add_row(f"  seed.sample {name}", _percent(value))
+    if summary.constant:
+        table.add_row(
+            f"best constant answer ({summary.constant.answer[:24]!r})", _percent(summary.constant.share)
+        )
+    _share(table, "finished", summary.finished)
+    _share(table, "invalid actions (of turns)", summary.invalid)
+    _ranking(table, "first search", summary.first_search)
+    _ranking(table, "pages shown", summary.shown)
+    for label, value in (("crop IoU", summary.box_iou), ("gold box in crop", summary.box_containment)):
+        if value is not None:
+            table.add_row(label, f"{value:.3f}")
+    for name, value in summary.reward.items():
+        table.add_row("reward" if name == "total" else f"  {name}", f"{value:.3f}")
+    for label, value in (("turns", summary.turns), ("searches", summary.searches), ("crops", summary.crops)):
+        table.add_row(f"{label} per episode", f"{value:.2f}")
+    table.add_row("seconds per episode", f"{summary.seconds:.2f}")
+    table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
+    table.add_row("scored + errored", f"{summary.scored} + {summary.errored} = {summary.episodes}")
+    return table
+
+
+def _share(table: Table, label: str, interval: Interval | None) -> None:
+    if interval is not None:
+        between = f"{_percent(interval.low)} to {_percent(interval.high)}"
+        table.add_row(label, _percent(interval.value), between, str(interval.n))
+
+
+def _ranking(table: Table, label: str, ranking: Ranking | None) -> None:
+    if ranking is not None:
+        depths = "/".join(str(depth) for depth in ranking.recall)
+        table.add_row(f"{label}: recall@{depths}", " / ".join(f"{v:.3f}" for v in ranking.recall.values()))
+        table.add_row(f"{label}: MRR, nDCG", f"{ranking.mrr:.3f}, {ranking.ndcg:.3f}")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
