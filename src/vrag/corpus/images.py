@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from vrag.corpus.limits import PAGES, check_pixels, stored_scale
 from vrag.errors import BudgetExceeded, UnreadableDocument, UnsupportedFormat
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "MPO")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
 _UPRIGHT = {  # EXIF orientation → the transposition that undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,

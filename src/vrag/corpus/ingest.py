@@ -93,7 +93,7 @@ def ingest(
     with (
         sole_writer(corpus.folder),
         catalog.translated(corpus.folder),
-        closing(Writer(corpus.folder)) as writer,
+        closing(Writer(corpus.folder, options.batch_pages)) as writer,
     ):
         return _Run(corpus, writer, options, progress or (lambda _: None)).run(paths)
 

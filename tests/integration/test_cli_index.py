@@ -1,0 +1,135 @@
+"""`vrag index` and `vrag search` as a person or a script uses them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from papers import write_pdf, write_report
+
+from vrag.cli import main
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    write_report(tmp_path / "docs/report.pdf", 1, 2)
+    return tmp_path / "docs"
+
+
+def vrag(*args: object) -> int:
+    return main([str(arg) for arg in args])
+
+
+def test_index_then_search(docs: Path, capsys: pytest.CaptureFixture[str]):
+    assert vrag("index", docs, "-c", "mine", "--workers", 1, "--ocr", "off") == 0
+    assert "2 pages added" in capsys.readouterr().out
+    assert vrag("search", "Report 1 page 2", "-c", "mine", "-k", 1) == 0
+    assert "report.pdf" in capsys.readouterr().out
+
+
+def test_json_is_all_that_stdout_holds(docs: Path, capsys: pytest.CaptureFixture[str]):
+    (docs / "bad.pdf").write_bytes(b"%PDF-bad")
+    assert vrag("index", docs, "-c", "mine", "--workers", 1, "--json") == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["pages"] == 2
+    assert [failure["document"] for failure in report["failures"]] == ["bad.pdf"]
+    assert "bad.pdf" in err and "damaged" in err
+    assert vrag("search", "page", "-c", "mine", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [hit["ref"]["page"] for hit in found["hits"]] == [1, 2]
+    assert "page" in found["hits"][0]["snippet"]
+
+
+def test_nothing_found_is_said_on_stderr(docs: Path, capsys: pytest.CaptureFixture[str]):
+    vrag("index", docs, "-c", "mine", "--workers", 1)
+    capsys.readouterr()
+    assert vrag("search", "zebra", "-c", "mine") == 0
+    out, err = capsys.readouterr()
+    assert out == "" and "no page" in err
+
+
+def test_when_nothing_could_be_indexed_the_exit_code_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "bad.pdf").write_bytes(b"junk")
+    assert vrag("index", tmp_path / "bad.pdf", "-c", "one", "--workers", 1) == 1
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.txt").write_text("hello")
+    assert vrag("index", tmp_path / "empty", "-c", "two") == 1
+    assert "no PDF or image found there (but 1 .txt)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["index", "/no/such/path", "-c", "x"], "no such file or folder: /no/such/path"),
+        (["index", ".", "-c", "../x/.."[:2]], "no corpus name"),
+        (["index", ".", "-c", "a b"], "no corpus name"),
+        (["serch"], "did you mean `vrag search`"),
+        (["index", "."], "--corpus"),
+    ],
+)
+def test_a_wrong_use_is_one_line_and_exit_code_2(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(args) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_searching_a_corpus_that_is_not_there_names_the_way_out(capsys: pytest.CaptureFixture[str]):
+    assert vrag("search", "x", "-c", "nothing") == 1
+    assert "vrag index PATH --corpus nothing" in capsys.readouterr().err
+
+
+def test_the_resolution_is_fixed_when_the_corpus_is_made(docs: Path, capsys: pytest.CaptureFixture[str]):
+    assert vrag("index", docs, "-c", "low", "--dpi", 50, "--workers", 1) == 0
+    assert vrag("index", docs, "-c", "low", "--workers", 1) == 0
+    assert vrag("index", docs, "-c", "low", "--dpi", 150) == 2
+    assert "50 dpi" in capsys.readouterr().err
+
+
+def test_names_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_pdf(tmp_path / "docs/\x1b[31m[bold]red.pdf", ["harmless"])
+    (tmp_path / "docs/\x1b[2Jbad.pdf").write_bytes(b"junk")
+    assert vrag("index", tmp_path / "docs", "-c", "mine", "--workers", 1) == 0
+    assert vrag("search", "harmless", "-c", "mine") == 0
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "[bold]red.pdf" in out
+
+
+def test_a_corpus_can_be_a_path(docs: Path, tmp_path: Path):
+    assert vrag("index", docs, "-c", tmp_path / "here", "--workers", 1) == 0
+    assert (tmp_path / "here/catalog.sqlite").is_file()
+
+
+def test_help_is_instant_and_lists_the_verbs():
+    command = [sys.executable, "-m", "vrag", "--help"]
+    times: list[float] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        times.append(time.perf_counter() - started)
+    assert "index" in shown and "search" in shown
+    assert min(times) <= 0.3
+
+
+def test_every_verb_can_be_loaded_and_explains_itself(capsys: pytest.CaptureFixture[str]):
+    from vrag.cli import VERBS
+
+    for verb in VERBS:
+        assert main([verb, "--help"]) == 0
+    assert main(["--version"]) == 0
+
+
+def test_importing_the_verbs_of_the_corpus_imports_no_model_library():
+    code = "import sys, vrag.cli.index, vrag.cli.search, vrag.retriever;" + (
+        "print([name for name in ('torch', 'transformers', 'reportlab', 'rapidocr', 'numpy') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"

@@ -1,0 +1,265 @@
+"""Files → corpus: what a first run, a rerun and a changed folder leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from papers import write_pdf, write_report
+from PIL import Image
+
+from vrag.corpus.ingest import IngestOptions, IngestReport, ingest
+from vrag.corpus.store import Corpus
+from vrag.errors import CorpusError, InfrastructureError, UsageError
+from vrag.retriever import LexicalRetriever
+from vrag.types import PageRef
+
+OPTIONS = IngestOptions(workers=1, ocr="off")
+
+
+def run(corpus: Corpus, *paths: Path, options: IngestOptions = OPTIONS) -> IngestReport:
+    return ingest(paths, corpus, options)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    write_report(folder / "a/report.pdf", 1, 3)
+    write_report(folder / "b/other.pdf", 2, 2)
+    Image.new("RGB", (60, 40), "navy").save(folder / "photo.png")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path: Path):
+    with Corpus.create(tmp_path / "corpus") as made:
+        yield made
+
+
+def names(corpus: Corpus) -> list[str]:
+    return sorted(name for document in corpus.documents() for name in document.names)
+
+
+def image_files(corpus: Corpus) -> set[str]:
+    return {file.stem for file in (corpus.folder / "pages").rglob("*.jpg")}
+
+
+def test_pages_words_images_and_names_are_there_after_a_run(corpus: Corpus, docs: Path):
+    report = run(corpus, docs)
+    assert (report.pages_added, report.pages, report.files, report.failures) == (6, 6, 3, [])
+    assert names(corpus) == ["a/report.pdf", "b/other.pdf", "photo.png"]
+    id = corpus.resolve(PageRef(document="a/report.pdf", page=2))
+    page = corpus.page(id)
+    assert page.text.startswith("Report 1 page 2\n")
+    assert page.text_source == "layer"
+    assert corpus.image(id).size == (page.width, page.height)
+    assert corpus.image(id).mode == "RGB"
+    assert [word.text for word in corpus.words(id)][:4] == ["Report", "1", "page", "2"]
+    photo = corpus.page(corpus.resolve(PageRef(document="photo.png", page=1)))
+    assert (photo.width, photo.height, photo.text_source) == (60, 40, "none")
+    assert image_files(corpus) == {page.id for page in corpus.pages()}
+
+
+def test_a_rerun_does_nothing(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    before = {file: file.stat().st_mtime_ns for file in (corpus.folder / "pages").rglob("*.jpg")}
+    report = run(corpus, docs)
+    assert (report.pages_added, report.unchanged, report.documents_removed) == (0, 3, 0)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_a_touched_file_is_hashed_but_not_read_again(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    os.utime(docs / "a/report.pdf", ns=(1, 1))
+    report = run(corpus, docs)
+    assert (report.unchanged, report.pages_added, report.pages) == (2, 0, 6)
+
+
+def test_a_changed_file_replaces_its_pages(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    write_pdf(docs / "a/report.pdf", ["entirely new"])
+    report = run(corpus, docs)
+    assert (report.pages_added, report.documents_removed, report.pages) == (1, 1, 4)
+    assert corpus.page(corpus.resolve(PageRef(document="a/report.pdf", page=1))).text == "entirely new"
+    assert image_files(corpus) == {page.id for page in corpus.pages()}
+
+
+def test_a_removed_file_leaves_search_pages_and_disk(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    (docs / "a/report.pdf").unlink()
+    assert run(corpus, docs).documents_removed == 1
+    assert corpus.search("Report", 10) != []
+    assert {hit.ref.document for hit in corpus.search("Report", 10)} == {"b/other.pdf"}
+    assert names(corpus) == ["b/other.pdf", "photo.png"]
+    assert image_files(corpus) == {page.id for page in corpus.pages()}
+
+
+def test_only_files_under_the_paths_can_leave(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    (docs / "a/report.pdf").unlink()
+    run(corpus, docs / "b")
+    assert "a/report.pdf" in names(corpus)
+    run(corpus, docs / "a/report.pdf")  # gone, but known: naming it is how to let it go
+    assert "a/report.pdf" not in names(corpus)
+
+
+def test_a_moved_file_keeps_its_pages_and_takes_its_new_name(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    (docs / "a/report.pdf").rename(docs / "b/annual.pdf")
+    report = run(corpus, docs)
+    assert (report.pages_added, report.documents_removed, report.pages) == (0, 0, 6)
+    assert corpus.search("annual", 1)[0].ref == PageRef(document="b/annual.pdf", page=1)
+    with pytest.raises(CorpusError):
+        corpus.resolve(PageRef(document="a/report.pdf", page=1))
+
+
+def test_one_content_in_two_places_is_read_once_and_has_both_names(corpus: Corpus, docs: Path):
+    (docs / "copy.pdf").write_bytes((docs / "a/report.pdf").read_bytes())
+    assert run(corpus, docs).pages_added == 6
+    ids = {corpus.resolve(PageRef(document=name, page=1)) for name in ("a/report.pdf", "copy.pdf")}
+    assert len(ids) == 1
+    (docs / "copy.pdf").unlink()
+    assert run(corpus, docs).documents_removed == 0
+    assert corpus.page(ids.pop()).ref.document == "a/report.pdf"
+
+
+def test_the_same_name_in_two_folders_gets_a_parent(corpus: Corpus, tmp_path: Path):
+    for year in (2022, 2023):
+        write_report(tmp_path / f"{year}/report.pdf", year, 1)
+    run(corpus, tmp_path / "2022", tmp_path / "2023")
+    assert names(corpus) == ["2023/report.pdf", "report.pdf"]
+
+
+def test_bad_files_are_named_and_stop_nothing(corpus: Corpus, docs: Path):
+    (docs / "broken.pdf").write_bytes(b"%PDF-1.7 nonsense")
+    (docs / "empty.pdf").write_bytes(b"")
+    (docs / "text.png").write_text("not an image")
+    (docs / "gone.pdf").symlink_to(docs / "nowhere")
+    report = run(corpus, docs)
+    assert report.pages_added == 6
+    reasons = {failure.document: failure.reason for failure in report.failures}
+    assert reasons.keys() == {"broken.pdf", "empty.pdf", "text.png", "gone.pdf"}
+    assert "damaged" in reasons["broken.pdf"] and "empty" in reasons["empty.pdf"]
+    assert "neither" in reasons["text.png"] and "No such file" in reasons["gone.pdf"]
+    assert corpus.failures() == report.failures
+
+
+def test_what_failed_is_tried_again_when_it_changed_or_when_asked(corpus: Corpus, docs: Path):
+    bad = docs / "bad.pdf"
+    bad.write_bytes(b"%PDF-1.7 nonsense")
+    first = run(corpus, docs)
+    assert run(corpus, docs).failures == first.failures
+    retried = run(corpus, docs, options=IngestOptions(workers=1, ocr="off", retry_failed=True))
+    assert retried.failures == first.failures
+    write_pdf(bad, ["mended"])
+    assert run(corpus, docs).failures == []
+    assert corpus.search("mended", 1)[0].ref.document == "bad.pdf"
+
+
+def test_a_path_that_never_was_is_a_usage_error(corpus: Corpus, tmp_path: Path):
+    with pytest.raises(UsageError, match="no such file"):
+        run(corpus, tmp_path / "nowhere")
+
+
+def test_two_runs_at_once_are_refused(corpus: Corpus, docs: Path):
+    refused: list[str] = []
+
+    def again(_: object) -> None:
+        if not refused:
+            with pytest.raises(CorpusError, match="another process") as caught:
+                run(corpus, docs)
+            refused.append(str(caught.value))
+
+    ingest([docs], corpus, OPTIONS, again)
+    assert refused
+
+
+def test_readers_see_whole_batches_while_a_run_writes(corpus: Corpus, tmp_path: Path):
+    write_report(tmp_path / "long.pdf", 3, 40)
+    seen: list[int] = []
+
+    def look(_: object) -> None:
+        ids = [page.id for page in corpus.pages()]
+        assert len(corpus.search("Report", 100)) == len(ids)
+        for id in ids[-1:]:
+            corpus.image(id)
+        seen.append(len(ids))
+
+    ingest([tmp_path / "long.pdf"], corpus, IngestOptions(workers=2, ocr="off", batch_pages=10), look)
+    assert seen == sorted(seen)
+    assert any(0 < count < 40 for count in seen), "searchable before the run ends"
+    assert corpus.count() == 40
+
+
+def test_many_threads_read_at_once(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    expected = corpus.search("Report page", 5)
+    answers: list[bool] = []
+
+    def ask() -> None:
+        answers.extend(corpus.search("Report page", 5) == expected for _ in range(20))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 160 and all(answers)
+
+
+def test_the_retriever_answers_and_says_when_it_cannot(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    retriever = LexicalRetriever(corpus)
+    hits = asyncio.run(retriever.search("Report 1 page 3", 2))
+    assert hits[0].ref == PageRef(document="a/report.pdf", page=3)
+    assert len(hits) == 2
+    assert asyncio.run(retriever.search("", 2)) == []
+    corpus.close()
+    with pytest.raises(InfrastructureError, match="closed"):
+        asyncio.run(retriever.search("Report", 2))
+
+
+def test_unknown_things_are_corpus_errors_that_name_them(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    for id in ("nope", "../../etc/passwd", "0" * 24 + "-1", "a\x00b"):
+        for read in (corpus.page, corpus.words, corpus.image):
+            with pytest.raises(CorpusError, match="page"):
+                read(id)
+    with pytest.raises(CorpusError, match="no page 9"):
+        corpus.resolve(PageRef(document="a/report.pdf", page=9))
+    with pytest.raises(CorpusError, match="no document"):
+        corpus.resolve(PageRef(document="zzz.pdf", page=1))
+
+
+def test_pages_can_be_listed_by_document_and_source_of_text(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    assert [page.ref.page for page in corpus.pages("a/report.pdf")] == [1, 2, 3]
+    assert [page.ref.document for page in corpus.pages(text_source="none")] == ["photo.png"]
+
+
+def test_a_missing_corpus_names_the_command_that_makes_it():
+    with pytest.raises(CorpusError, match="vrag index PATH --corpus mine"):
+        Corpus.open("mine")
+
+
+def test_a_corpus_of_a_newer_version_and_a_foreign_file_are_refused(corpus: Corpus, tmp_path: Path):
+    import sqlite3
+
+    with sqlite3.connect(corpus.folder / "catalog.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(CorpusError, match="newer"):
+        Corpus.open(corpus.folder)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    sqlite3.connect(foreign / "catalog.sqlite").close()
+    with pytest.raises(CorpusError, match="no catalogue"):
+        Corpus.open(foreign)
+
+
+def test_an_existing_corpus_is_not_made_again(corpus: Corpus):
+    with pytest.raises(CorpusError, match="exists"):
+        Corpus.create(corpus.folder)

@@ -1,0 +1,72 @@
+"""Which files are documents, and what they are called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vrag.corpus.files import Found, scan, unique_name
+from vrag.errors import UsageError
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_a_folder_gives_its_documents_in_order_and_counts_the_rest(tmp_path: Path):
+    touch(
+        *(
+            tmp_path / name
+            for name in ("b.PDF", "a/z.jpeg", "a/b/c.tiff", "notes.txt", ".hidden.pdf", ".git/x.pdf")
+        )
+    )
+    listed = scan([tmp_path])
+    assert [file.name for file in listed.found] == ["b.PDF", "a/z.jpeg", "a/b/c.tiff"]
+    assert listed.skipped == {".txt": 1}
+
+
+def test_a_file_that_is_named_is_taken_whatever_its_suffix(tmp_path: Path):
+    touch(tmp_path / "scan.dat")
+    assert [file.name for file in scan([tmp_path / "scan.dat"]).found] == ["scan.dat"]
+
+
+def test_a_file_under_two_paths_is_found_once(tmp_path: Path):
+    touch(tmp_path / "a/x.pdf")
+    assert [file.name for file in scan([tmp_path, tmp_path / "a"]).found] == ["a/x.pdf"]
+
+
+def test_what_is_no_regular_file_is_named_and_not_opened(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.pdf")
+    (tmp_path / "dangling.pdf").symlink_to(tmp_path / "nowhere")
+    listed = scan([tmp_path])
+    assert listed.found == []
+    assert sorted(Path(path).name for path in listed.blocked) == ["dangling.pdf", "pipe.pdf"]
+
+
+def test_a_loop_of_links_ends(tmp_path: Path):
+    touch(tmp_path / "a/x.pdf")
+    (tmp_path / "a/again").symlink_to(tmp_path)
+    assert len(scan([tmp_path]).found) == 1
+
+
+def test_only_what_lies_under_the_paths_is_covered(tmp_path: Path):
+    touch(tmp_path / "docs/x.pdf")
+    listed = scan([tmp_path / "docs"])
+    assert listed.covers(str(tmp_path / "docs/gone.pdf"))
+    assert not listed.covers(str(tmp_path / "docs2/other.pdf"))
+
+
+def test_names_grow_by_parent_folders_until_they_are_unique():
+    found = Found("/home/ann/2023/report.pdf", "report.pdf", 1, 1)
+    assert unique_name(found, {"x.pdf"}.__contains__) == "report.pdf"
+    assert unique_name(found, {"report.pdf"}.__contains__) == "2023/report.pdf"
+    assert unique_name(found, {"report.pdf", "2023/report.pdf"}.__contains__) == "ann/2023/report.pdf"
+
+
+def test_nothing_to_index_is_a_usage_error():
+    with pytest.raises(UsageError):
+        scan([])
