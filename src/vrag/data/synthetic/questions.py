@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrag.data.synthetic.render import DrawnPage, page_index
-from vrag.data.synthetic.vocabulary import Grammar, Split, grammar
+from vrag.data.synthetic.vocabulary import OPERATIONS, Grammar, Split, grammar
 from vrag.data.synthetic.world import Key
 from vrag.errors import ConfigError
 from vrag.types import Evidence, PageRef, Task
@@ -85,7 +85,7 @@ def _facts(pages: Sequence[DrawnPage]) -> list[Fact]:
     return [
         Fact(page, key)
         for page in pages
-        if not page.content.is_sites and page.content.topic != "Operations"
+        if not page.content.is_sites and page.content.topic != OPERATIONS.name
         for key in page.content.values
     ]
 

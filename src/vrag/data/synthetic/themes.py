@@ -141,13 +141,15 @@ class Style:
 HEADERS = ("band", "underline", "sidebar", "tab")
 
 
-def choose_style(rng: random.Random, split: Split, dials: Difficulty) -> Style:
+def choose_style(
+    rng: random.Random, split: Split, dials: Difficulty, page_format: Format | None = None
+) -> Style:
     """The look of a document; the held-out split takes one of its own themes in half of the documents."""
     register_fonts()
     themes = [theme for theme in THEMES if dials.dark_themes or not theme.dark]
     own = split == "heldout" and rng.random() < 0.5
     theme = rng.choice([theme for theme in themes if theme.heldout_only == own])
-    page_format = rng.choice(FORMATS)
+    page_format = page_format or rng.choice(FORMATS)
     face = FACES[rng.choice(dials.fonts)]
     value = dials.value_px * face.scale
     sizes = (dials.title_px, dials.label_px, value, value)

@@ -65,7 +65,7 @@ NOTES: tuple[str, ...] = (
     "{e}: {all}, as reported to the board.",
     "Source: {e}, own count of {all}.",
     "This page of {e} covers {all}.",
-    "{e} publishes {all} once a year.",
+    "{e} publishes {all} in this document.",
 )
 FILLER: tuple[str, ...] = (
     "{e} counts {m} as agreed with the board.",

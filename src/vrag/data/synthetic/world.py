@@ -133,7 +133,7 @@ def _entity_pages(
 ) -> tuple[PageContent, ...]:
     count = rng.randint(4, 6)
     topics = rng.sample(words.TOPICS, count - with_sites)
-    pages = [_metrics_page(rng, name, topic, dials, rng.choice(_FORMS)) for topic in topics]
+    pages = [metrics_page(rng, name, topic, dials, rng.choice(_FORMS)) for topic in topics]
     if with_sites:
         pages.insert(rng.randrange(count), _sites_page(rng, name, codes, dials))
     return tuple(pages)
@@ -165,11 +165,11 @@ def _site_documents(
     documents: list[tuple[PageContent, ...]] = []
     for _ in range(count):
         names = [next(waiting, None) or " ".join(next(codes)) for _ in range(rng.randint(4, 6))]
-        documents.append(tuple(_metrics_page(rng, name, words.OPERATIONS, dials, "flat") for name in names))
+        documents.append(tuple(metrics_page(rng, name, words.OPERATIONS, dials, "flat") for name in names))
     return documents
 
 
-def _metrics_page(
+def metrics_page(
     rng: random.Random, subject: str, topic: words.Topic, dials: Difficulty, form: Form
 ) -> PageContent:
     rows = tuple(rng.sample(topic.metrics, rng.randint(*dials.rows)))

@@ -24,7 +24,7 @@ def _across(page: PageDrawing) -> Boxes:
         tip = area.cy - reach if up else area.cy + reach
         page.sheet.line(x, area.cy, x, tip, page.tint(index), 2)
         page.sheet.circle(x, area.cy, 15, page.tint(index), theme.page, 3.5)
-        tall = kind.label * 1.5 + kind.value * 2.4
+        tall = kind.label * 1.5 + kind.value * 2.8
         card = Rect(x - slot * 0.8, tip - tall if up else tip, slot * 1.6, tall)
         card = card._replace(x=max(area.x, min(card.x, area.right - card.w)))
         page.sheet.rect(card, theme.panel, radius=page.style.rounded)
@@ -32,7 +32,7 @@ def _across(page: PageDrawing) -> Boxes:
         label = card.y + kind.label * 1.2
         x = card.cx
         page.label(x, label, _name(key), align="center", width=card.w - 16)
-        boxes[key] = _value(page, key, x, label + kind.value * 1.7)
+        boxes[key] = _value(page, key, x, label + kind.value * 2.2)
     return boxes
 
 
@@ -58,7 +58,7 @@ def hub(page: PageDrawing) -> Boxes:
     """Cards on an ellipse around a mark."""
     area, theme, kind = page.stage(560), page.style.theme, page.style.type
     keys = _keys(page)
-    width, height = min(kind.label * 8.2, area.w * 0.31), kind.label * 1.5 + kind.value * 2.4
+    width, height = min(kind.label * 8.2, area.w * 0.31), kind.label * 1.5 + kind.value * 2.8
     rx, ry = (area.w - width) / 2, (area.h - height) / 2
     start = 90.0 if len(keys) % 2 else 90.0 + 180 / len(keys)
     places: list[tuple[float, float]] = []
@@ -77,7 +77,7 @@ def hub(page: PageDrawing) -> Boxes:
         card = Rect(x - width / 2, y - height / 2, width, height)
         page.sheet.rect(card, theme.panel, page.tint(index), radius=max(6.0, page.style.rounded), line=2.2)
         page.label(x, card.y + kind.label * 1.15, _name(key), align="center", width=width - 14)
-        boxes[key] = _value(page, key, x, card.y + kind.label * 1.15 + kind.value * 1.75)
+        boxes[key] = _value(page, key, x, card.y + kind.label * 1.15 + kind.value * 2.2)
     return boxes
 
 

@@ -70,7 +70,7 @@ def _column(
 ) -> Boxes:
     """Labels (if `named`) and values on one side, spread so that none covers another, with leader lines."""
     kind, metric = page.style.type, page.content.rows[0]
-    need = kind.value * 1.9 + (kind.label * 1.2 if named else 0)
+    need = kind.value * 2.3 + (kind.label * 1.2 if named else 0)
     ordered = sorted(slices, key=lambda part: polar(0, 0, 1, part.middle)[1])
     heights = [polar(area.cx, area.cy, radius * 1.06, part.middle)[1] for part in ordered]
     align = "left" if side > 0 else "right"
@@ -83,7 +83,7 @@ def _column(
         baseline = y + kind.value * 0.36
         if named:
             page.label(x, y + kind.label * 0.3, part.name, align=align)
-            baseline = y + kind.label * 0.3 + kind.value * 1.45
+            baseline = y + kind.label * 0.3 + kind.value * 2.0
         boxes[metric, part.name] = page.value(x, baseline, part.text, align=align)
     return boxes
 
