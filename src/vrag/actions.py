@@ -115,6 +115,11 @@ def render(action: Action, thought: str = "") -> str:
     return f"{think}<{action.name}>{content.strip()}</{action.name}>"
 
 
+def defuse(text: str) -> str:
+    """`text` with the tags of the grammar in brackets, so that what a page or a user says can be rendered."""
+    return _tag_pattern(frozenset()).sub(r"[\g<slash>\g<name>]", text)
+
+
 @dataclass
 class _Split:
     """A generation cut at its tags."""

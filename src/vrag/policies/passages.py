@@ -1,0 +1,143 @@
+"""Words of a page, cut into passages: sentences, headings, rows of tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from vrag.types import Box, Word
+
+MAX_WORDS = 60
+_END = re.compile(r"[.!?。！？][\"'”’)\]]*$")
+_ABBREVIATION = re.compile(
+    r"^\W*(?:\w|\w\.\w|e\.g|i\.e|etc|fig|figs|no|vs|cf|approx|sec|eq|dr|mr|ms|bzw|z\.b)\.$", re.I
+)
+_BULLET = re.compile(r"[•‣▪▶►◦●○*–—·-]$|\(?\d{1,2}[.)]$")
+_SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3000-\u303f\uff00-\uffef"
+_ROW_GAP = 2.0  # in line heights: words further apart are cells of a row
+_PARAGRAPH_GAP = 0.7  # in line heights
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Consecutive words of one page; boxes in raw pixels. `row`: a line with gaps, as in a table."""
+
+    words: Sequence[Word]
+    row: bool = False
+
+    @cached_property
+    def text(self) -> str:
+        return join(self.words)
+
+    @cached_property
+    def box(self) -> Box:
+        return around(word.box for word in self.words)
+
+    @property
+    def leader(self) -> bool:
+        """Whether this is a line of a table of contents."""
+        return re.search(r"(?:[.·…] ?){4,}", self.text) is not None
+
+    @property
+    def heading(self) -> bool:
+        """Short and no sentence: says what follows rather than anything itself."""
+        return not self.row and len(self.words) <= 8 and not _END.search(self.words[-1].text)
+
+
+def passages(words: Sequence[Word]) -> list[Passage]:
+    """Cut `words` (reading order) where a sentence ends, a paragraph or column does, and around rows."""
+    found: list[Passage] = []
+    current: list[Word] = []
+    previous: list[Word] = []
+    for line in _lines(words):
+        row = _is_row(line)
+        if current and (row or _apart(previous, line)):
+            found.append(Passage(current))
+            current = []
+        if row:
+            found.append(Passage(line, row=True))
+        else:
+            for word in line:
+                if current and _ends(current[-1], word):
+                    found.append(Passage(current))
+                    current = []
+                current.append(word)
+            if len(current) >= MAX_WORDS:
+                found.append(Passage(current))
+                current = []
+        previous = line
+    return [*found, Passage(current)] if current else found
+
+
+def join(words: Sequence[Word]) -> str:
+    """Running text: words broken at the end of a line are joined, and scripts without spaces get none."""
+    text = ""
+    line = 0
+    for word in words:
+        if text.endswith("-") and word.line != line and word.text[:1].islower() and text[-2:-1].isalpha():
+            text = text[:-1] + word.text
+        else:
+            text += f" {word.text}" if text else word.text
+        line = word.line
+    return re.sub(rf"(?<=[{_SPACELESS}]) (?=[{_SPACELESS}])", "", text)
+
+
+def around(boxes: Iterable[Box]) -> Box:
+    """The smallest box that holds all of `boxes` (at least one)."""
+    listed = list(boxes)
+    return Box(
+        x1=min(box.x1 for box in listed),
+        y1=min(box.y1 for box in listed),
+        x2=max(box.x2 for box in listed),
+        y2=max(box.y2 for box in listed),
+    )
+
+
+def inside(words: Iterable[Word], region: Box) -> list[Word]:
+    """The words whose middle lies in `region`."""
+    return [
+        word
+        for word in words
+        if region.x1 <= (word.box.x1 + word.box.x2) / 2 < region.x2
+        and region.y1 <= (word.box.y1 + word.box.y2) / 2 < region.y2
+    ]
+
+
+def _lines(words: Sequence[Word]) -> list[list[Word]]:
+    lines: list[list[Word]] = []
+    for word in words:
+        if lines and lines[-1][-1].line == word.line:
+            lines[-1].append(word)
+        else:
+            lines.append([word])
+    return lines
+
+
+def _is_row(line: Sequence[Word]) -> bool:
+    height = max(word.box.height for word in line)
+    return any(right.box.x1 - left.box.x2 > _ROW_GAP * height for left, right in pairwise(line))
+
+
+def _apart(above: Sequence[Word], below: Sequence[Word]) -> bool:
+    """Whether a line doesn't continue the one before: a gap, another column, or another size of type."""
+    if not above or _is_row(above):
+        return True
+    top, bottom = around(word.box for word in above), around(word.box for word in below)
+    height = max(top.height, 1)
+    if bottom.y1 - top.y2 > _PARAGRAPH_GAP * height or bottom.y1 < top.y1:
+        return True
+    if bottom.x1 > top.x2 or bottom.x2 < top.x1:
+        return True
+    return not 0.7 < bottom.height / height < 1.4
+
+
+def _ends(word: Word, following: Word) -> bool:
+    if _BULLET.match(following.text) and following.line != word.line:
+        return True
+    dots = not word.text.strip(".·…")  # of a table of contents
+    if dots or not _END.search(word.text) or _ABBREVIATION.match(word.text):
+        return False
+    return not following.text[:1].islower()
