@@ -55,78 +55,110 @@ class _Wave:
     cache: Any
     mask: Tensor  # [B, L]: 1 where the cache holds a real token
 
+    def open_rows(self) -> int:
+        return sum(not row.closed for row in self.rows)
+
 
 class TransformersPolicy:
     """Samples from a Qwen2.5-VL or Qwen3-VL model. Holds no gradient; the trainer owns `model`.
 
-    Requests that arrive in one pass of the event loop are batched, at most `max_batch` to a wave. A
-    generation stops at the end of turn, at a closed action tag, or at its token limit.
+    Sessions that begin in one pass of the event loop form a wave of at most `max_batch`. A wave moves when
+    all of its open episodes have asked for their next turn; after `patience` seconds the ready ones go on
+    without the rest. A generation stops at the end of turn, at a closed action tag, or at its token limit.
     """
 
     def __init__(
-        self, model: Any, codec: QwenVLCodec, *, max_batch: int = 64, stop_tags: Sequence[str] = STOP_TAGS
+        self,
+        model: Any,
+        codec: QwenVLCodec,
+        *,
+        max_batch: int = 64,
+        stop_tags: Sequence[str] = STOP_TAGS,
+        patience: float = 5.0,
     ) -> None:
         self.model, self.codec = model, codec
-        self.max_batch = max_batch
+        self.max_batch, self.patience = max_batch, patience
         self.stop_tags = tuple(stop_tags)
         self._reserved = sorted(codec.forbidden_ids)
         self._pad = int(codec.tokenizer.pad_token_id)
         self._rows: dict[str, tuple[_Wave, _Row]] = {}
         self._pending: dict[str, tuple[Request, asyncio.Future[Sample]]] = {}
         self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def generate(self, request: Request) -> Sample:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Sample] = loop.create_future()
+        self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Sample] = self._loop.create_future()
         self._pending[request.session] = (request, future)
-        self._schedule(loop)
-        return await future
+        self._schedule()
+        try:
+            return await future
+        finally:
+            self._pending.pop(request.session, None)
 
     def close(self, session: str) -> None:
         held = self._rows.pop(session, None)
         if held is not None:
             held[1].closed = True
+            if self._pending:
+                self._schedule()  # the others of its wave may have waited for this one
 
     # ------------------------------------------------------------------------------------- batching
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._scheduled:
+    def _schedule(self) -> None:
+        if not self._scheduled and self._loop is not None:
             self._scheduled = True
-            loop.call_soon(self._settle, loop, len(self._pending))
+            self._loop.call_soon(self._settle, len(self._pending))
 
-    def _settle(self, loop: asyncio.AbstractEventLoop, before: int) -> None:
+    def _settle(self, before: int) -> None:
         """Wait until a pass of the loop brings nobody new, so that a whole group moves in one batch."""
+        assert self._loop is not None
         if len(self._pending) > before:
-            loop.call_soon(self._settle, loop, len(self._pending))
+            self._loop.call_soon(self._settle, len(self._pending))
             return
         self._scheduled = False
-        pending, self._pending = self._pending, {}
-        for requests in self._batches(pending):
-            futures = [pending[request.session][1] for request in requests]
+        self._dispatch(late=False)
+
+    def _dispatch(self, *, late: bool) -> None:
+        """Run every batch that is ready; with `late`, also those that still miss a row."""
+        assert self._loop is not None
+        for requests in self._batches(late):
+            futures = [self._pending.pop(request.session)[1] for request in requests]
             try:
                 samples = self._turn(requests)
             except Exception as failure:  # noqa: BLE001 - handed to the awaiting episodes, not swallowed
                 for future in futures:
-                    if not future.cancelled():
+                    if not future.done():
                         future.set_exception(failure)
                 continue
             for future, sample in zip(futures, samples, strict=True):
-                if not future.cancelled():
+                if not future.done():
                     future.set_result(sample)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pending:
+            self._timer = self._loop.call_later(self.patience, lambda: self._dispatch(late=True))
 
-    def _batches(self, pending: dict[str, tuple[Request, asyncio.Future[Sample]]]) -> Iterator[list[Request]]:
-        """Requests of one wave together, in the wave's row order; new sessions in waves of `max_batch`."""
+    def _batches(self, late: bool) -> list[list[Request]]:
+        """Requests of one wave together; new sessions in waves of `max_batch`. A wave is ready when each of
+        its open rows has asked for its next turn.
+        """
         known: dict[int, list[Request]] = {}
         fresh: list[Request] = []
-        for session, (request, _) in pending.items():
+        for session, (request, _) in self._pending.items():
             held = self._rows.get(session)
             if held is None:
                 fresh.append(request)
             else:
                 known.setdefault(id(held[0]), []).append(request)
-        yield from known.values()
-        for start in range(0, len(fresh), self.max_batch):
-            yield fresh[start : start + self.max_batch]
+        ready = [
+            requests
+            for requests in known.values()
+            if late or len(requests) == self._rows[requests[0].session][0].open_rows()
+        ]
+        return ready + [fresh[i : i + self.max_batch] for i in range(0, len(fresh), self.max_batch)]
 
     # ------------------------------------------------------------------------------------- one turn
 

@@ -13,8 +13,10 @@ that a crop can have). Nothing is drawn for it: every sample is a cut from a rea
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +28,7 @@ from vrag.geometry import ViewSpec, from_raw, page_view, render, view_size
 from vrag.protocols import PageStore
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
+from vrag.training.run import CheckpointConfig, TrainingRun
 from vrag.training.supervised import Example, supervised_step
 from vrag.types import Box, Frozen, ImagePart, Message, Page, View, Word
 
@@ -48,6 +51,7 @@ class PretrainConfig(Frozen):
     precision: Precision = "bf16"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=1.5e-3, schedule="cosine", warmup=0.03, floor=0.1)
+    checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
 
 
 @dataclass
@@ -135,8 +139,8 @@ def reading_region(word: Box, page: Page, level: float, rng: np.random.Generator
     place at level 1. Its width is counted in heights of the word, so that glyph size is what varies.
     """
     height = max(word.height, 4.0)
-    width = max(word.width * 1.25, height * (3.5 + level * rng.uniform(-0.5, 7.0)))
-    aspect = 2.0 * 2.0 ** (level * rng.uniform(-1.0, 0.8))
+    width = max(word.width * 1.25, height * (3.5 + level * rng.uniform(0.0, 10.0)))
+    aspect = 2.0 * 2.0 ** (level * rng.uniform(-1.2, 0.6))
     tall = max(width / aspect, height * 1.3)
     slack_x, slack_y = width - word.width, tall - word.height
     left = word.x1 - slack_x * (0.5 + level * rng.uniform(-0.48, 0.48))
@@ -164,41 +168,42 @@ def text_inside(words: Sequence[Word], region: Box) -> str:
     return " ".join(kept)
 
 
-@dataclass(frozen=True)
-class PretrainStep:
-    """What one step did, for metrics and the progress line."""
-
-    step: int
-    loss: float
-    read_accuracy: float
-    find_accuracy: float | None
-    level: float
-    lr: float
-    gradient_norm: float
-
-
 def pretrain(
     model: Any,
     codec: QwenVLCodec,
     sampler: PageSampler,
     config: PretrainConfig,
-    on_step: Callable[[PretrainStep], None],
-) -> Curriculum:
-    """Train `model` in place; returns where the curriculum ended."""
+    out: Path,
+    on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
+) -> None:
+    """Train `model` in place; rerunning the same call continues from the newest checkpoint."""
     optimizer = make_optimizer(model.parameters(), config.optimizer)
-    curriculum = Curriculum(config)
+    run = TrainingRun(out, config, model, codec, optimizer, config.checkpoints)
+    curriculum = Curriculum(config, **run.state.get("curriculum", {}))
     model.train()
-    for step in range(config.steps):
-        rng = np.random.default_rng([config.seed, step])
-        finding = round(config.batch * config.find_share) if step >= config.find_from * config.steps else 0
-        reading = config.batch - finding
-        examples = [sampler.draw("read", curriculum.level, rng) for _ in range(reading)]
-        examples += [sampler.draw("find", curriculum.level, rng) for _ in range(finding)]
-        result = supervised_step(model, codec, examples, config.max_tokens, config.precision)
+    for step in range(run.start, config.steps):
+        began = time.perf_counter()
+        metrics = _step(model, codec, sampler, curriculum, step)
         lr = rate(config.optimizer, step, config.steps)
-        norm = apply(optimizer, model, config.optimizer, lr)
-        read = float(np.mean(result.exact[:reading]))
-        find = float(np.mean(result.exact[reading:])) if finding else None
-        curriculum.update(read)
-        on_step(PretrainStep(step, result.loss, read, find, curriculum.level, lr, norm))
-    return curriculum
+        metrics["gradient_norm"] = apply(optimizer, model, config.optimizer, lr)
+        metrics |= {"lr": lr, "seconds": time.perf_counter() - began}
+        state = {"curriculum": {"level": curriculum.level, "accuracy": curriculum.accuracy}}
+        run.commit(step, config.steps, metrics, state)
+        on_step({"step": step, "steps": config.steps, **metrics})
+
+
+def _step(
+    model: Any, codec: QwenVLCodec, sampler: PageSampler, curriculum: Curriculum, step: int
+) -> dict[str, Any]:
+    """Gradients of one batch, and the curriculum's next level."""
+    config = curriculum.config
+    rng = np.random.default_rng([config.seed, step])
+    finding = round(config.batch * config.find_share) if step >= config.find_from * config.steps else 0
+    reading = config.batch - finding
+    examples = [sampler.draw("read", curriculum.level, rng) for _ in range(reading)]
+    examples += [sampler.draw("find", curriculum.level, rng) for _ in range(finding)]
+    result = supervised_step(model, codec, examples, config.max_tokens, config.precision)
+    read = float(np.mean(result.exact[:reading]))
+    curriculum.update(read)
+    metrics: dict[str, Any] = {"loss": result.loss, "read": read, "level": curriculum.level}
+    return metrics | ({"find": float(np.mean(result.exact[reading:]))} if finding else {})

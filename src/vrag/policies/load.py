@@ -1,0 +1,58 @@
+"""Policies by name: what `--policy` takes on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrag.errors import CheckpointError, UsageError
+from vrag.geometry import ViewSpec
+
+if TYPE_CHECKING:
+    from vrag.codecs.qwen_vl import QwenVLCodec
+
+SHIPPED = {"tiny": "vrag-tiny", "tiny-sft": "vrag-tiny-sft"}
+# frame and patch x merge of each family that the embedded engine runs
+FAMILIES: dict[str, tuple[str, int]] = {"qwen2_5_vl": ("absolute", 28), "qwen3_vl": ("relative1000", 32)}
+
+
+def checkpoint_path(name: str) -> Path:
+    """The folder of a shipped checkpoint or of one on disk; raises `UsageError` when there is none."""
+    path = Path(__file__).parent.parent / "models" / SHIPPED[name] if name in SHIPPED else Path(name)
+    if not (path / "config.json").is_file():
+        known = ", ".join(SHIPPED)
+        raise UsageError(f"no checkpoint at {path}: give a folder in the Hub's layout, or one of {known}")
+    return path
+
+
+def load_model(path: Path) -> Any:
+    """The family's own class with the checkpoint's weights, in fp32 on CPU and bf16 on a GPU."""
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    family = AutoConfig.from_pretrained(str(path)).model_type
+    if family not in FAMILIES:
+        raise CheckpointError(f"{path}: is a {family!r} model; supported are {', '.join(FAMILIES)}")
+    on_gpu = torch.cuda.is_available()
+    model = AutoModelForImageTextToText.from_pretrained(
+        str(path), dtype=torch.bfloat16 if on_gpu else torch.float32
+    )
+    return model.to("cuda" if on_gpu else "cpu").eval()
+
+
+def load_codec(path: Path) -> QwenVLCodec:
+    from vrag.codecs.qwen_vl import QwenVLCodec
+
+    return QwenVLCodec.from_pretrained(path)
+
+
+def view_spec(model: Any, codec: QwenVLCodec) -> ViewSpec:
+    """Frame, factor and pixel budget of a loaded checkpoint: what its environment must show."""
+    frame, _ = FAMILIES[model.config.model_type]
+    size = codec.image_processor.size
+    return ViewSpec(
+        frame=frame,  # type: ignore[arg-type]
+        factor=codec.patch_size * codec.merge_size,
+        min_pixels=int(size["shortest_edge"]),
+        max_pixels=int(size["longest_edge"]),
+    )
