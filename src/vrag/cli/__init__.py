@@ -28,6 +28,8 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "index": Verb("vrag.cli.index:index", "Turn PDFs and images into a searchable corpus."),
     "search": Verb("vrag.cli.search:search", "Find pages of a corpus by their words."),
+    "ask": Verb("vrag.cli.ask:ask", "Answer a question from a corpus, with page and box."),
+    "eval": Verb("vrag.cli.eval:evaluate", "Measure a policy on questions, with intervals."),
     "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark."),
 }
 

@@ -1,0 +1,134 @@
+"""`vrag ask`: one question, answered from a corpus, with each step as it happens and the evidence saved."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from vrag.app.evidence import Located, locate, save_evidence
+from vrag.cli.index import printable
+from vrag.corpus.store import Corpus
+from vrag.environment import DocumentEnvironment
+from vrag.episode import Episode
+from vrag.errors import InfrastructureError
+from vrag.policies.speaker import Speaker, speaker
+from vrag.retriever import LexicalRetriever
+from vrag.rollout import Limits, OnTurn, rollout
+from vrag.types import Answer, Crop, Sampling, Search, Task, Turn
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy", "-p", help="extractive (no model), tiny, tiny-sft, or the folder of a checkpoint."
+        ),
+    ] = "extractive",
+    max_turns: Annotated[
+        int | None, typer.Option("--max-turns", min=1, max=100, help="Steps before it must answer.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for page.png (box drawn) and crop.png.")
+    ] = Path("vrag-answer"),
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Ask a corpus. Steps go to stderr as they happen; the answer, with page and box, to stdout."""
+    if not question.strip():
+        raise typer.BadParameter("the question is empty", param_hint="QUESTION")
+    with Corpus.open(corpus) as store:
+        speaking = speaker(policy, store)
+        steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        episode = _run(question, store, speaking, max_turns, lambda turn: _show(steps, turn))
+        if episode.error is not None:
+            raise InfrastructureError(episode.error)
+        found = locate(episode.turns, episode.answer, store)
+        files = save_evidence(found, store, out) if found else {}
+    if json_:
+        print(json.dumps(_result(episode, found, files, policy), ensure_ascii=False))
+    else:
+        _print(episode, found, files)
+    if episode.answer is None:
+        raise typer.Exit(1)
+
+
+def _run(question: str, store: Corpus, speaking: Speaker, max_turns: int | None, on_turn: OnTurn) -> Episode:
+    config = speaking.config
+    if max_turns is not None:
+        config = config.model_copy(update={"max_turns": max_turns})
+    environment = DocumentEnvironment(store, LexicalRetriever(store), config)
+    return asyncio.run(
+        rollout(
+            environment,
+            speaking.policy,
+            speaking.codec,
+            Task(id="ask", question=question, source="ask"),
+            Limits(),
+            Sampling(temperature=0.0),
+            on_turn=on_turn,
+        )
+    )
+
+
+def _show(console: Console, turn: Turn) -> None:
+    """One step, as it happens."""
+    if turn.thought:
+        console.print(f"think   {printable(turn.thought)}", soft_wrap=True)
+    match turn.action:
+        case Search():
+            console.print(f"search  {printable(turn.action.query)}", soft_wrap=True)
+        case Crop():
+            box = ", ".join(f"{edge:g}" for edge in turn.action.box.as_tuple())
+            console.print(f"crop    [{box}]", soft_wrap=True)
+        case Answer():
+            pass  # the result on stdout
+        case None:
+            console.print(f"invalid {printable(turn.error or '')}", soft_wrap=True)
+    seen = turn.observation
+    if seen is None:
+        return
+    if seen.view is None:
+        console.print(f"        {printable(seen.text)}", soft_wrap=True)
+        return
+    view = seen.view
+    where = f"{printable(view.ref.document)}, page {view.ref.page}"
+    if seen.kind == "crop":
+        where += f", pixels {_pixels(view.region.as_tuple())}"
+    console.print(f"        {where}", soft_wrap=True)
+
+
+def _print(episode: Episode, found: Located | None, files: dict[str, Path]) -> None:
+    if episode.answer is None:
+        print(f"no answer: the episode ended for {episode.stop.value}")
+    else:
+        print(printable(episode.answer))
+    if found is not None:
+        ref, box = found.evidence.ref, found.region
+        where = f", box {_pixels(box.as_tuple())} of {found.page.width}x{found.page.height} pixels"
+        print(f"{printable(ref.document)}, page {ref.page}{where if found.evidence.box else ''}")
+    for file in files.values():
+        print(printable(str(file)))
+
+
+def _result(episode: Episode, found: Located | None, files: dict[str, Path], policy: str) -> dict[str, Any]:
+    return {
+        "question": episode.task.question,
+        "answer": episode.answer,
+        "stop": episode.stop.value,
+        "evidence": found.evidence.model_dump() if found else None,
+        "pixels": list(found.region.as_tuple()) if found else None,
+        "files": {name: str(file) for name, file in files.items()},
+        "policy": policy,
+        "seconds": round(episode.seconds, 3),
+        "turns": [turn.model_dump(mode="json") for turn in episode.turns],
+    }
+
+
+def _pixels(edges: tuple[float, ...]) -> str:
+    return f"[{', '.join(f'{edge:.0f}' for edge in edges)}]"

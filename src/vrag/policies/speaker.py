@@ -1,0 +1,73 @@
+"""A policy by name, with what it needs to be run as it was trained: its codec and its environment's
+settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from vrag.environment import EnvironmentConfig
+from vrag.errors import CheckpointError, UsageError
+from vrag.geometry import ViewSpec
+from vrag.policies.extractive import ExtractivePolicy
+from vrag.protocols import Codec, PageStore, Policy
+
+SETTINGS = "environment.json"  # beside a checkpoint's config.json: an EnvironmentConfig
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """`codec` is None for a policy that speaks text only."""
+
+    name: str
+    policy: Policy
+    codec: Codec | None
+    config: EnvironmentConfig
+
+
+def speaker(name: str, store: PageStore) -> Speaker:
+    """`extractive`, a shipped checkpoint ("tiny", "tiny-sft"), or the folder of one in the Hub's layout.
+
+    A checkpoint that vrag trained says in `environment.json` what it was trained with. Any other one gets the
+    paper's settings, with the pixel budget of its image processor where the paper's isn't within that.
+    """
+    if name == "extractive":
+        config = EnvironmentConfig()
+        return Speaker(name, ExtractivePolicy(store, config.view), None, config)
+    try:
+        return _checkpoint(name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"policy {name!r} needs {error.name}: pip install 'vrag[models]'") from error
+
+
+def _checkpoint(name: str) -> Speaker:
+    from vrag.policies.load import checkpoint_path, load_codec, load_model, view_spec
+
+    path = checkpoint_path(name)
+    config = _settings(path)
+    from vrag.policies.transformers import TransformersPolicy
+
+    model, codec = load_model(path), load_codec(path)
+    config = config or EnvironmentConfig(view=_budget(view_spec(model, codec)))
+    return Speaker(name, TransformersPolicy(model, codec), codec, config)
+
+
+def _settings(path: Path) -> EnvironmentConfig | None:
+    file = path / SETTINGS
+    if not file.is_file():
+        return None
+    try:
+        return EnvironmentConfig.model_validate_json(file.read_text(encoding="utf-8"))
+    except (ValidationError, OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{file}: {error}; restore it, or remove it for the paper's settings"
+        ) from error
+
+
+def _budget(own: ViewSpec) -> ViewSpec:
+    """The paper's pixel budget if the image processor would leave such images alone, else its own."""
+    area = own.factor**2
+    paper = own.model_copy(update={"min_pixels": 256 * area, "max_pixels": 512 * area})
+    return paper if own.min_pixels <= paper.min_pixels and paper.max_pixels <= own.max_pixels else own
