@@ -8,7 +8,20 @@ from pathlib import Path
 from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
 
-WORDS = "amber basalt cobalt dune ember fjord garnet harbour indigo juniper kelp larch maple nickel opal pine".split()
+WORDS = [
+    "amber",
+    "basalt",
+    "cobalt",
+    "dune",
+    "ember",
+    "fjord",
+    "garnet",
+    "harbour",
+    "indigo",
+    "juniper",
+    "kelp",
+    "larch",
+]
 
 
 def write_pdf(
@@ -42,7 +55,7 @@ def write_report(path: Path, seed: int, pages: int) -> Path:
 
 
 def raw_pdf(objects: Sequence[bytes]) -> bytes:
-    """A PDF of these objects (numbered from 1, the first one the catalogue), with a correct cross reference."""
+    """A PDF of these objects (numbered from 1, the first one the catalogue), correctly cross-referenced."""
     out, offsets = bytearray(b"%PDF-1.4\n"), []
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))

@@ -119,17 +119,13 @@ def test_help_is_instant_and_lists_the_verbs():
     assert min(times) <= 0.3
 
 
-def test_every_verb_can_be_loaded_and_explains_itself(capsys: pytest.CaptureFixture[str]):
-    from vrag.cli import VERBS
-
-    for verb in VERBS:
-        assert main([verb, "--help"]) == 0
-    assert main(["--version"]) == 0
+@pytest.mark.parametrize("args", [["index", "--help"], ["search", "--help"], ["--version"], []])
+def test_help_and_version_are_no_errors(args: list[str]):
+    assert main(args) == 0
 
 
 def test_importing_the_verbs_of_the_corpus_imports_no_model_library():
-    code = "import sys, vrag.cli.index, vrag.cli.search, vrag.retriever;" + (
-        "print([name for name in ('torch', 'transformers', 'reportlab', 'rapidocr', 'numpy') if name in sys.modules])"
-    )
+    heavy = {"torch", "transformers", "reportlab", "rapidocr", "numpy"}
+    code = f"import sys, vrag.cli.index, vrag.cli.search, vrag.retriever; print({heavy} & sys.modules.keys())"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.strip() == "[]"
+    assert shown.strip() == "set()"

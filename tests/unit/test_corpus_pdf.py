@@ -105,7 +105,9 @@ def test_an_encrypted_document_says_so(tmp_path: Path):
         pass
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (ZERO_PAGES, "pages"), (b"%PDF-1.4\n%", "damaged")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "empty"), (ZERO_PAGES, "pages"), (b"%PDF-1.4\n%", "damaged")]
+)
 def test_a_document_without_pages_says_why(tmp_path: Path, content: bytes, reason: str):
     path = tmp_path / "bad.pdf"
     path.write_bytes(content)

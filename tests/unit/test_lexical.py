@@ -44,7 +44,7 @@ def test_the_page_with_more_of_the_words_comes_first(db: sqlite3.Connection):
 
 def test_any_word_is_enough_and_scores_fall(db: sqlite3.Connection):
     found = lexical.search(db, "pan harbour unheard", 10)
-    assert [one.rowid for one in found][0] == 3
+    assert found[0].rowid == 3
     assert {one.rowid for one in found} == {1, 2, 3}
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
@@ -60,7 +60,7 @@ def test_the_name_of_the_document_counts(db: sqlite3.Connection):
 
 
 def test_equal_pages_come_in_the_order_of_the_corpus():
-    db = make({rowid: ("a.pdf", "same words") for rowid in (9, 3, 7, 1)})
+    db = make(dict.fromkeys((9, 3, 7, 1), ("a.pdf", "same words")))
     assert rows(db, "words") == [1, 3, 7, 9]
     assert rows(db, "words", 2) == [1, 3]
     db.close()
@@ -82,7 +82,9 @@ def test_a_query_without_words_of_the_corpus_finds_nothing(db: sqlite3.Connectio
     assert rows(db, query) == []
 
 
-@pytest.mark.parametrize("query", ['pan"', "pan OR", "name: pan", "NEAR(pan)", "pan*", "-pan", "{pan}: x", "(pan"])
+@pytest.mark.parametrize(
+    "query", ['pan"', "pan OR", "name: pan", "NEAR(pan)", "pan*", "-pan", "{pan}: x", "(pan"]
+)
 def test_operators_are_words_like_others(db: sqlite3.Connection, query: str):
     assert 3 in rows(db, query)
 

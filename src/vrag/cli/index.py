@@ -164,11 +164,11 @@ def _show_failures(console: Console, failures: list[Failure]) -> None:
 def _show_hints(console: Console, report: IngestReport, ocr: Ocr) -> None:
     if not report.pages_without_text or ocr is Ocr.off:
         return
-    pages = f"{report.pages_without_text} pages have no text, so search can't find them"
+    pages = f"pages without text, which search can't find: {report.pages_without_text}"
     if ocr_available():
         console.print(f"{pages}; OCR found none either", markup=False)
     else:
-        console.print(f"{pages}: for OCR, {HINT} and run this again", markup=False)
+        console.print(f"{pages}; for OCR, {HINT} and run this again", markup=False)
 
 
 def printable(text: str) -> str:

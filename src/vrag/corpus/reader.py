@@ -20,7 +20,7 @@ SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True)
 class Opened:
-    """An open document. `read(number, dpi)` gives page `number` (from 1) as RGB and its words (raw pixels)."""
+    """An open document. `read(number, dpi)` gives page `number` (from 1) as RGB and its words, raw pixels."""
 
     kind: str
     count: int
