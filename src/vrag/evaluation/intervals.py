@@ -48,9 +48,9 @@ def wilson(successes: float, n: int) -> Interval | None:
     share = successes / n
     middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    return Interval(
-        value=share, low=max(0.0, middle - half), high=min(1.0, middle + half), n=n, method="wilson"
-    )
+    low = max(0.0, middle - half) if successes > 0 else 0.0  # exactly, which floats would miss
+    high = min(1.0, middle + half) if successes < n else 1.0
+    return Interval(value=share, low=low, high=high, n=n, method="wilson")
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> Interval | None:

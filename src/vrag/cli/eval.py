@@ -1,0 +1,134 @@
+"""`vrag eval`: a policy over a task file, with intervals; a rerun continues."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vrag.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vrag.environment import EnvironmentConfig
+    from vrag.episode import EpisodeRecord
+    from vrag.types import Task
+
+
+class Recipe(str, Enum):
+    DEFAULT = "default"
+    NO_CROP = "no-crop"
+
+
+def evaluate(
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold answers and pages.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
+    policy: Annotated[
+        str, typer.Option(help="extractive, tiny, tiny-sft, or a checkpoint's folder.")
+    ] = "extractive",
+    recipe: Annotated[Recipe, typer.Option(help="no-crop: search and answer only.")] = Recipe.DEFAULT,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated; each runs every question.")] = "0",
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Episodes that run at once.")] = 64,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Answer every question of a task file and measure: accuracy, retrieval, behaviour, 95 % intervals."""
+    from vrag.corpus.store import Corpus
+    from vrag.data.tasks import read_tasks
+    from vrag.environment import DocumentEnvironment
+    from vrag.evaluation.runner import EvalSettings, finish
+    from vrag.evaluation.runner import evaluate as run_evaluation
+    from vrag.evaluation.table import summary_table
+    from vrag.policies.speaker import speaker
+    from vrag.retriever import LexicalRetriever
+    from vrag.rewards.combine import score_episode
+    from vrag.rollout import Limits
+    from vrag.runs import RunDir, content_key
+    from vrag.views import ViewRenderer
+
+    settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
+    chosen = read_tasks(tasks)[:limit]
+    with Corpus.open(corpus) as store:
+        agent = speaker(policy, store)
+        environment = _environment(agent.config, recipe)
+        config = {
+            "corpus": corpus,
+            "tasks": {"count": len(chosen), "key": content_key(*chosen)},
+            "policy": policy,
+            "environment": environment.model_dump(mode="json"),
+            "settings": settings.model_dump(mode="json"),
+        }
+        run = RunDir.open(out, config, overwrite=overwrite)
+        retriever, renderer = LexicalRetriever(store), ViewRenderer(store)
+        with _Bar(chosen, settings.seeds) as bar:
+            records = asyncio.run(
+                run_evaluation(
+                    run,
+                    chosen,
+                    make_environment=lambda: DocumentEnvironment(store, retriever, environment, renderer),
+                    policy=agent.policy,
+                    codec=agent.codec,
+                    score=score_episode,
+                    settings=settings,
+                    limits=Limits(),
+                    on_record=bar.add,
+                )
+            )
+    summary = finish(run, records)
+    if as_json:
+        print(summary.model_dump_json())
+    else:
+        Console().print(summary_table(summary, f"{policy} on {corpus}"))
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds {text!r}: expected whole numbers, such as 0,1,2") from None
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {text!r}: names a seed twice, which would count its episodes twice")
+    return seeds
+
+
+def _environment(environment: EnvironmentConfig, recipe: Recipe) -> EnvironmentConfig:
+    """`environment` with the recipe's actions, and a prompt that doesn't teach what they leave out."""
+    if recipe is Recipe.DEFAULT:
+        return environment
+    from vrag.prompts import PROMPTS
+
+    prompt = "search-v1" if "bbox" in PROMPTS[environment.prompt].actions else environment.prompt
+    return environment.model_copy(update={"actions": ("search", "answer"), "prompt": prompt})
+
+
+class _Bar:
+    """Progress on stderr: episodes done, and the share that is right so far."""
+
+    def __init__(self, tasks: list[Task], seeds: tuple[int, ...]) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._row = self._progress.add_task("episodes", total=len(tasks) * len(seeds))
+        self._done = self._right = 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def add(self, record: EpisodeRecord) -> None:
+        from vrag.evaluation.metrics import is_correct
+
+        self._done += 1
+        self._right += is_correct(record)
+        self._progress.update(
+            self._row, advance=1, description=f"{100 * self._right / self._done:.0f} % right"
+        )
