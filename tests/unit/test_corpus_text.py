@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrag.corpus.text import Glyphs, assemble, pack, unpack
+from vrag.corpus.text import Glyphs, Placed, assemble, pack, unpack
 from vrag.types import Box, Word
 
 
@@ -51,14 +51,10 @@ def test_a_page_without_words_has_an_empty_text():
 
 
 tenths = st.integers(0, 300_000).map(lambda value: value / 10)
-words = st.builds(
-    Word,
-    text=st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1),
-    box=st.builds(Box, x1=tenths, y1=tenths, x2=tenths, y2=tenths),
-    line=st.integers(0, 100_000),
-)
+texts = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1)
+placed = st.builds(Placed, texts, tenths, tenths, tenths, tenths, st.integers(0, 100_000))
 
 
-@given(st.lists(words, max_size=30))
-def test_packed_words_come_back_as_they_were(words: list[Word]):
-    assert unpack(pack(words)) == words
+@given(st.lists(placed, max_size=30))
+def test_packed_words_come_back_as_they_were(placed: list[Placed]):
+    assert unpack(pack(placed)) == [one.word() for one in placed]

@@ -118,51 +118,69 @@ def _to_pixels(page: Any, width: int, height: int) -> tuple[float, float, float,
 
 
 def _read_words(layer: Any, to_pixels: tuple[float, ...]) -> tuple[list[Glyphs], int, int]:
-    """Words, and how many characters have a Unicode value and how many have none."""
-    a, b, c, d, e, f = to_pixels
+    """Words, and how many characters have a Unicode value and how many have none.
+
+    Boxes grow in page points and are mapped once a word: the map turns by right angles only.
+    """
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
     box = tuple(ctypes.byref(side) for side in (left, right, bottom, top))
+    get_box = pdfium.FPDFText_GetCharBox
     words: list[Glyphs] = []
-    current: Glyphs | None = None
+    current: Glyphs | None = None  # y1 is the bottom and y2 the top, in points
     known = unknown = 0
     for index, char in _characters(layer):
         code = ord(char)
-        if char.isspace() or (code < 32 and code != _HYPHEN):
+        if (code <= 32 and code != _HYPHEN) or char.isspace():
             current = None
             continue
-        if code == 0xFFFD or 0xE000 <= code <= 0xF8FF or code & 0xFFFF >= 0xFFFE:
+        if 0xE000 <= code <= 0xF8FF or (code >= 0xFFFD and code & 0xFFFF >= 0xFFFD):
             unknown += 1
             continue
         known += 1
-        if not pdfium.FPDFText_GetCharBox(layer, index, *box):
+        if not get_box(layer, index, *box):
             continue
-        x1, x2 = sorted((a * left.value + c * bottom.value + e, a * right.value + c * top.value + e))
-        y1, y2 = sorted((b * left.value + d * bottom.value + f, b * right.value + d * top.value + f))
         breaks = code in _BREAKS_WORD
-        char = "-" if breaks else char
+        x1, y1, x2, y2 = left.value, bottom.value, right.value, top.value
         if current is None:
-            current = Glyphs(char, x1, y1, x2, y2)
+            current = Glyphs("-" if breaks else char, x1, y1, x2, y2)
             words.append(current)
         else:
-            current.text += char
-            current.x1, current.y1 = min(current.x1, x1), min(current.y1, y1)
-            current.x2, current.y2 = max(current.x2, x2), max(current.y2, y2)
+            current.text += "-" if breaks else char
+            if x1 < current.x1:
+                current.x1 = x1
+            if y1 < current.y1:
+                current.y1 = y1
+            if x2 > current.x2:
+                current.x2 = x2
+            if y2 > current.y2:
+                current.y2 = y2
         if breaks:
             current.broken = True
         if breaks or char in _ENDS_WORD:
             current = None
+    for word in words:
+        _map(word, to_pixels)
     return words, known, unknown
+
+
+def _map(word: Glyphs, to_pixels: tuple[float, ...]) -> None:
+    """Points to raw pixels, in place."""
+    a, b, c, d, e, f = to_pixels
+    x1, y1, x2, y2 = word.x1, word.y1, word.x2, word.y2
+    word.x1, word.x2 = sorted((a * x1 + c * y1 + e, a * x2 + c * y2 + e))
+    word.y1, word.y2 = sorted((b * x1 + d * y1 + f, b * x2 + d * y2 + f))
 
 
 def _characters(layer: Any) -> Iterator[tuple[int, str]]:
     """Index and character; the halves of a surrogate pair become one, and no Unicode value is U+FFFD."""
+    get_unicode = pdfium.FPDFText_GetUnicode
     high = 0
     for index in range(layer.count_chars()):
-        code: int = pdfium.FPDFText_GetUnicode(layer, index)
-        if 0xD800 <= code < 0xDC00:
-            high = code
-            continue
-        if 0xDC00 <= code < 0xE000:
+        code: int = get_unicode(layer, index)
+        if 0xD800 <= code < 0xE000:
+            if code < 0xDC00:
+                high = code
+                continue
             code = 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00) if high else 0xFFFD
         high = 0
-        yield index, "\ufffd" if code == 0 or code > 0x10FFFF else chr(code)
+        yield index, chr(code) if 0 < code <= 0x10FFFF else "\ufffd"

@@ -10,6 +10,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vrag.types import Box, Word
 
@@ -28,12 +29,30 @@ class Glyphs:
     broken: bool = False
 
 
+class Placed(NamedTuple):
+    """A word in its place: what `Word` says, without the cost of a model for each of a thousand words."""
+
+    text: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    line: int
+
+    def word(self) -> Word:
+        return Word(text=self.text, box=Box(x1=self.x1, y1=self.y1, x2=self.x2, y2=self.y2), line=self.line)
+
+
 @dataclass(frozen=True)
 class PageText:
     """The words of one page in reading order, and their running text."""
 
-    words: list[Word]
+    placed: list[Placed]
     text: str
+
+    @property
+    def words(self) -> list[Word]:
+        return [placed.word() for placed in self.placed]
 
 
 def assemble(glyphs: Iterable[Glyphs], width: int, height: int) -> PageText:
@@ -43,39 +62,39 @@ def assemble(glyphs: Iterable[Glyphs], width: int, height: int) -> PageText:
     cells of a table row, which a text layer lists one after another, so become one line, and columns stay
     apart.
     """
-    words: list[Word] = []
+    words: list[Placed] = []
     pieces: list[str] = []
     line, top, bottom, joins = -1, 0.0, -1.0, True
     for glyph in glyphs:
-        box = _clip(glyph, width, height)
-        if box is None or not glyph.text:
+        x1, x2 = _clip(glyph.x1, glyph.x2, width)
+        y1, y2 = _clip(glyph.y1, glyph.y2, height)
+        if x2 <= x1 or y2 <= y1 or not glyph.text:
             continue
-        overlap = min(bottom, box.y2) - max(top, box.y1)
-        if line < 0 or overlap < 0.5 * min(bottom - top, box.height):
-            line, top, bottom = line + 1, box.y1, box.y2
+        overlap = min(bottom, y2) - max(top, y1)
+        if line < 0 or overlap < 0.5 * min(bottom - top, y2 - y1):
+            line, top, bottom = line + 1, y1, y2
             separator = "\n"
         else:
-            top, bottom, separator = min(top, box.y1), max(bottom, box.y2), " "
+            top, bottom, separator = min(top, y1), max(bottom, y2), " "
         pieces += ["" if joins else separator, glyph.text.removesuffix("-") if glyph.broken else glyph.text]
         joins = glyph.broken
-        words.append(Word(text=glyph.text, box=box, line=line))
+        words.append(Placed(glyph.text, x1, y1, x2, y2, line))
     return PageText(words, "".join(pieces))
 
 
-def _clip(glyph: Glyphs, width: int, height: int) -> Box | None:
-    x1, x2 = max(0.0, min(glyph.x1, glyph.x2)), min(float(width), max(glyph.x1, glyph.x2))
-    y1, y2 = max(0.0, min(glyph.y1, glyph.y2)), min(float(height), max(glyph.y1, glyph.y2))
-    if x2 <= x1 or y2 <= y1:
-        return None
-    return Box(x1=round(x1, 1), y1=round(y1, 1), x2=round(x2, 1), y2=round(y2, 1))
+def _clip(one: float, other: float, size: int) -> tuple[float, float]:
+    """The two ends in order, within the page, to a tenth of a pixel."""
+    low, high = (one, other) if one <= other else (other, one)
+    return round(low, 1) if low > 0 else 0.0, round(high, 1) if high < size else float(size)
 
 
-def pack(words: Sequence[Word]) -> bytes:
+def pack(words: Sequence[Placed]) -> bytes:
     """Words as compressed bytes: texts, then five integers a word (box in tenths of a pixel, line)."""
     numbers = array("i")
-    for word in words:
-        numbers.extend(round(value * _TENTHS) for value in word.box.as_tuple())
-        numbers.append(word.line)
+    for _, x1, y1, x2, y2, line in words:
+        numbers.extend(
+            (round(x1 * _TENTHS), round(y1 * _TENTHS), round(x2 * _TENTHS), round(y2 * _TENTHS), line)
+        )
     texts = "\n".join(word.text for word in words).encode()
     return zlib.compress(len(texts).to_bytes(4, "little") + texts + numbers.tobytes(), 6)
 
@@ -90,7 +109,6 @@ def unpack(data: bytes) -> list[Word]:
         return []
     words: list[Word] = []
     for index, text in enumerate(raw[4:end].decode().split("\n")):
-        x1, y1, x2, y2, line = numbers[index * 5 : index * 5 + 5]
-        box = Box(x1=x1 / _TENTHS, y1=y1 / _TENTHS, x2=x2 / _TENTHS, y2=y2 / _TENTHS)
-        words.append(Word(text=text, box=box, line=line))
+        *box, line = numbers[index * 5 : index * 5 + 5]
+        words.append(Placed(text, *(side / _TENTHS for side in box), line=line).word())
     return words

@@ -118,7 +118,7 @@ def _content(glyphs: list[Glyphs], image: Image.Image) -> Message:
         "width": image.width,
         "height": image.height,
         "text": page.text,
-        "words": base64.b64encode(pack(page.words)).decode() if page.words else "",
+        "words": base64.b64encode(pack(page.placed)).decode() if page.placed else "",
         "index": index_text(page.text),
     }
 
