@@ -68,9 +68,9 @@ class ExtractivePolicy:
         return read(passages(self._store.words(view.page_id)), question, view.region)
 
     def _box(self, view: View, reading: Reading) -> Box:
-        """Around what was read, with a line's height to spare, as written in the frame."""
+        """Around what was read, with some space that doesn't reach the next line, as written in the frame."""
         box = reading.box
-        spare = max(word.box.height for word in reading.passage.words)
+        spare = 0.3 * max(word.box.height for word in reading.passage.words)
         grown = Box(x1=box.x1 - spare, y1=box.y1 - spare, x2=box.x2 + spare, y2=box.y2 + spare)
         return from_raw(view, grown, self._spec.frame)
 

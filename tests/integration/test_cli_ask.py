@@ -1,0 +1,128 @@
+"""`vrag ask` as a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from papers import write_pdf
+from PIL import Image
+
+from vrag.cli import main
+from vrag.environment import EnvironmentConfig
+from vrag.errors import CheckpointError
+from vrag.policies.speaker import SETTINGS, speaker
+from vrag.testing import MemoryStore
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    pages = [
+        ["Installation", "Unpack the archive and run the script."],
+        ["Network settings", "The daemon listens on port 873 by default.", "Logs are kept for a week."],
+    ]
+    write_pdf(tmp_path / "docs/manual.pdf", pages)
+    assert vrag("index", tmp_path / "docs", "-c", "mine", "--workers", 1, "--ocr", "off") == 0
+    capsys.readouterr()
+    return "mine"
+
+
+def picture(path: str) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def vrag(*args: object) -> int:
+    return main([str(arg) for arg in args])
+
+
+def test_the_answer_and_its_place_are_on_stdout_and_the_steps_on_stderr(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = "Which port does the daemon listen on?"
+    assert vrag("ask", question, "-c", corpus, "-o", tmp_path / "out") == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert "873" in lines[0]
+    assert lines[1].startswith("manual.pdf, page 2, box [")
+    assert [Path(line).name for line in lines[2:]] == ["page.png", "crop.png"]
+    assert "search  port daemon listen" in err and "crop    [" in err
+
+
+def test_the_box_is_drawn_on_the_page_and_the_crop_is_what_it_holds(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vrag("ask", "daemon port", "-c", corpus, "-o", tmp_path / "out", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["stop"] == "answer" and result["evidence"]["ref"] == {"document": "manual.pdf", "page": 2}
+    x1, y1, x2, y2 = result["pixels"]
+    page, crop = (picture(result["files"][name]) for name in ("page", "crop"))
+    assert crop.size == (x2 - x1, y2 - y1)
+    assert (220, 20, 60) in {page.getpixel((int(x1) - 2, int(y))) for y in range(int(y1), int(y2))}
+    box = result["evidence"]["box"]
+    assert box["x1"] == pytest.approx(x1 / page.width) and box["y2"] == pytest.approx(y2 / page.height)
+    assert [turn["action"]["name"] for turn in result["turns"]] == ["search", "bbox", "answer"]
+
+
+def test_nothing_found_is_an_answer_without_a_place(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vrag("ask", "zebra", "-c", corpus, "-o", tmp_path / "out") == 0
+    assert capsys.readouterr().out == "not found\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_episode_without_an_answer_is_exit_code_1(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vrag.policies.scripted import ScriptedPolicy
+
+    monkeypatch.setattr("vrag.policies.speaker.ExtractivePolicy", lambda *_: ScriptedPolicy(["hm"] * 9))
+    assert vrag("ask", "daemon", "-c", corpus, "-o", tmp_path / "out") == 1
+    out, err = capsys.readouterr()
+    assert "no answer: the episode ended for invalid" in out and "invalid no action" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["daemon", "-c", "nowhere"], 1, "no corpus 'nowhere'"),
+        (["daemon", "-c", "mine", "-p", "nowhere"], 2, "no checkpoint at nowhere"),
+        ([" ", "-c", "mine"], 2, "the question is empty"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(
+    corpus: str, args: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vrag("ask", *args) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert vrag("ask", "daemon port", "-c", corpus, "-o", tmp_path / "file") == 1
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_fewer_turns_make_the_policy_run_out_of_them(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vrag("ask", "daemon port", "-c", corpus, "-o", tmp_path / "out", "--max-turns", 1) == 1
+    assert "ended for turns" in capsys.readouterr().out
+
+
+def test_the_extractive_speaker_writes_boxes_in_the_frame_of_its_environment() -> None:
+    found = speaker("extractive", MemoryStore())
+    assert found.codec is None and found.config == EnvironmentConfig()
+
+
+def test_settings_of_a_checkpoint_that_do_not_validate_are_an_error_that_names_the_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / SETTINGS).write_text('{"max_turnz": 3}')
+    with pytest.raises(CheckpointError, match=SETTINGS):
+        speaker(str(tmp_path), MemoryStore())
