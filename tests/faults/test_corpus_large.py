@@ -1,4 +1,4 @@
-"""FAULTS row 7: a document of 10,000 pages (quick: 500): flat memory, searchable early, resumable."""
+"""FAULTS row 7: a document of 10,000 pages (quick: 300): flat memory, searchable early, resumable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Stop(Exception):
 
 @pytest.fixture(scope="module")
 def pages(full: bool) -> int:
-    return 10_000 if full else 500
+    return 10_000 if full else 300
 
 
 @pytest.fixture(scope="module")
