@@ -145,7 +145,8 @@ class Sheet:
         left = x - {"left": 0.0, "center": width / 2, "right": width}[align]
         self.canvas.setFillColor(color(ink))
         self.canvas.setFont(font, size)
-        self.canvas.drawString(left, self.height - baseline, text)
+        # The trailing space, as office programs print it, keeps readers from joining this text with the next.
+        self.canvas.drawString(left, self.height - baseline, text + " ")
         deep = any(letter in ",;()gjpqy" for letter in text)
         top = ASCENT * size
         return Rect(left, baseline - top, width, top + (DEEP_DESCENT if deep else DESCENT) * size)
