@@ -29,9 +29,7 @@ def store() -> MemoryStore:
     return store
 
 
-def run(
-    store: MemoryStore, texts: list[str], retriever: Retriever | None = None, **settings: object
-) -> Episode:
+def run(store: MemoryStore, texts: list[str], retriever: Retriever | None = None, **settings: object) -> Episode:
     config = EnvironmentConfig.model_validate({"view": SPEC, **settings})
     environment = DocumentEnvironment(store, retriever or WordRetriever(store), config)
     return asyncio.run(rollout(environment, ScriptedPolicy(texts), None, TASK, Limits(), Sampling()))
@@ -41,9 +39,7 @@ def run(
     "text",
     ["", "no action", "<think>" + "hm " * 20_000, "<bbox>[1, 1, 5, 5]</bbox>", "<bbox>[9, 9, 1, 1]</bbox>"],
 )
-def test_repeated_invalid_actions_are_corrected_and_then_end_the_episode(
-    store: MemoryStore, text: str
-) -> None:
+def test_repeated_invalid_actions_are_corrected_and_then_end_the_episode(store: MemoryStore, text: str) -> None:
     episode = run(store, [text] * 50, max_turns=20, max_invalid=3)
     assert episode.stop is StopReason.INVALID
     assert len(episode.turns) == 4

@@ -23,16 +23,12 @@ from vrag.types import (
 
 refs = st.builds(PageRef, document=st.sampled_from(["a.pdf", "b.pdf"]), page=st.integers(1, 4))
 region = Box(x1=0, y1=0, x2=9, y2=9)
-views = st.builds(
-    View, page_id=st.just("p"), ref=refs, region=st.just(region), width=st.just(28), height=st.just(28)
-)
+views = st.builds(View, page_id=st.just("p"), ref=refs, region=st.just(region), width=st.just(28), height=st.just(28))
 hits = st.lists(st.builds(Hit, page_id=st.just("p"), ref=refs, score=st.floats()), max_size=4)
 observations = st.builds(
     Observation, kind=st.sampled_from(["page", "crop", "message"]), view=views | st.none(), hits=hits
 )
-answers = st.text(max_size=30) | st.sampled_from(
-    ["nan", "inf", "-", "1e999", "٣", "½", "²", "1,2,3", "9" * 400]
-)
+answers = st.text(max_size=30) | st.sampled_from(["nan", "inf", "-", "1e999", "٣", "½", "²", "1,2,3", "9" * 400])
 actions = st.one_of(
     st.none(),
     st.just(Search(query="q")),
@@ -70,9 +66,7 @@ weights = st.builds(
 def test_every_part_lies_in_bounds_and_the_total_is_their_weighted_sum(full: bool) -> None:
     @settings(max_examples=10_000 if full else 1_000, suppress_health_check=list(HealthCheck))
     @given(turns, answers | st.none(), st.sampled_from(list(StopReason)), tasks, weights)
-    def check(
-        turns: list[Turn], answer: str | None, stop: StopReason, task: Task, weights: RewardWeights
-    ) -> None:
+    def check(turns: list[Turn], answer: str | None, stop: StopReason, task: Task, weights: RewardWeights) -> None:
         reward = score(turns, answer, stop, task, weights)
         if stop is StopReason.ERROR:
             assert reward is None

@@ -99,9 +99,7 @@ def test_crops_nest_and_are_cut_from_the_raw_page(store: MemoryStore) -> None:
 
 
 def test_a_new_page_becomes_the_image_that_is_cropped(store: MemoryStore) -> None:
-    steps = play(
-        world(store), "<search>acme</search>", "<search>acme</search>", "<bbox>[0, 0, 50, 50]</bbox>"
-    )
+    steps = play(world(store), "<search>acme</search>", "<search>acme</search>", "<bbox>[0, 0, 50, 50]</bbox>")
     assert image(steps[2]).view.ref.page == 2
 
 

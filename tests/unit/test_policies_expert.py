@@ -61,9 +61,7 @@ def one_hop(store: MemoryStore) -> Task:
     )
 
 
-async def episode(
-    policy: Policy, task: Task, store: MemoryStore, spec: ViewSpec, **settings: object
-) -> list[Turn]:
+async def episode(policy: Policy, task: Task, store: MemoryStore, spec: ViewSpec, **settings: object) -> list[Turn]:
     config = EnvironmentConfig.model_validate({"view": spec, "max_turns": 9, **settings})
     environment = DocumentEnvironment(store, WordRetriever(store), config)
     messages = environment.reset(task)
@@ -79,9 +77,7 @@ async def episode(
         messages += step.messages
 
 
-def play(
-    task: Task, store: MemoryStore, style: ExpertStyle, spec: ViewSpec = SPECS[0], seed: int = 0
-) -> list[Turn]:
+def play(task: Task, store: MemoryStore, style: ExpertStyle, spec: ViewSpec = SPECS[0], seed: int = 0) -> list[Turn]:
     expert = ExpertPolicy(task, store, spec, style, random.Random(seed))
     return asyncio.run(episode(expert, task, store, spec))
 
@@ -99,9 +95,7 @@ def holds(turn: Turn, evidence: Evidence, store: MemoryStore) -> bool:
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_two_hops_are_searched_cropped_at_the_gold_boxes_and_answered(
-    store: MemoryStore, spec: ViewSpec
-) -> None:
+def test_two_hops_are_searched_cropped_at_the_gold_boxes_and_answered(store: MemoryStore, spec: ViewSpec) -> None:
     task = two_hops(store)
     turns = play(task, store, ExpertStyle(), spec)
     crops = [turn for turn in turns if isinstance(turn.action, Crop)]
@@ -165,9 +159,7 @@ def test_the_same_seed_plays_the_same_episode(store: MemoryStore) -> None:
 
 def test_a_task_without_gold_is_refused(store: MemoryStore) -> None:
     with pytest.raises(DataError, match="task bare"):
-        ExpertPolicy(
-            Task(id="bare", question="?", answers=["a"]), store, SPECS[0], ExpertStyle(), random.Random(0)
-        )
+        ExpertPolicy(Task(id="bare", question="?", answers=["a"]), store, SPECS[0], ExpertStyle(), random.Random(0))
     with pytest.raises(ValidationError, match="above 0"):
         ExpertStyle(full_query=0)
 

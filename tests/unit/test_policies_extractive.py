@@ -59,9 +59,7 @@ def answer(turns: list[Turn]) -> str:
     return action.text
 
 
-@pytest.mark.parametrize(
-    "spec", [SPEC, ViewSpec(frame="relative1000", factor=32, min_pixels=65536, max_pixels=262144)]
-)
+@pytest.mark.parametrize("spec", [SPEC, ViewSpec(frame="relative1000", factor=32, min_pixels=65536, max_pixels=262144)])
 def test_it_searches_crops_where_the_words_stand_and_answers_with_what_is_there(
     store: MemoryStore, spec: ViewSpec
 ) -> None:
@@ -178,9 +176,7 @@ def test_a_value_under_its_label_is_the_answer() -> None:
 
 
 def test_a_row_is_found_by_its_table_header() -> None:
-    page = words(
-        (0, "Name      Default"), (20, "nodesep      0.25"), (40, "ranksep      0.5"), (60, "size      8")
-    )
+    page = words((0, "Name      Default"), (20, "nodesep      0.25"), (40, "ranksep      0.5"), (60, "size      8"))
     whole = Box(x1=0, y1=0, x2=999, y2=999)
     reading = read(passages(page), Question.of("What is the default ranksep?"), whole)
     assert reading is not None and reading.passage.text == "ranksep 0.5"

@@ -54,9 +54,7 @@ refs = st.lists(st.builds(ref, st.integers(1, 6)), max_size=8)
 
 
 @given(refs, refs)
-def test_ranking_metrics_lie_in_bounds_whatever_the_lists_hold(
-    found: list[PageRef], gold: list[PageRef]
-) -> None:
+def test_ranking_metrics_lie_in_bounds_whatever_the_lists_hold(found: list[PageRef], gold: list[PageRef]) -> None:
     for metric in (ndcg, recall, mrr):
         assert 0 <= metric(found, gold) <= 1
         assert metric(found + found, gold) == metric(found, gold)

@@ -118,9 +118,7 @@ def test_without_a_reference_nothing_is_right(references: list[str]) -> None:
     assert rule_reward("anything", references).score == 0.0
 
 
-texts = st.text(max_size=60) | st.from_regex(
-    r"[$€]?-?\d{1,4}([.,]\d{1,4}){0,3} ?(k|m|%|kg|万)?", fullmatch=True
-)
+texts = st.text(max_size=60) | st.from_regex(r"[$€]?-?\d{1,4}([.,]\d{1,4}){0,3} ?(k|m|%|kg|万)?", fullmatch=True)
 
 
 @given(texts, st.lists(texts, max_size=3), st.floats(0, 0.2))

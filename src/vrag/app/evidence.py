@@ -71,7 +71,7 @@ def save_evidence(found: Located, store: PageStore, folder: Path) -> dict[str, P
             picture.save(files[name])
     except OSError as error:
         raise VragError(
-            f"{folder}: the evidence can't be saved: {error.strerror}; choose another --out"
+            f"{folder}: can't save the evidence: {error.strerror or error}; choose another --out"
         ) from error
     return files
 

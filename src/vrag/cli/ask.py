@@ -27,16 +27,14 @@ def ask(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     policy: Annotated[
         str,
-        typer.Option(
-            "--policy", "-p", help="extractive (no model), tiny, tiny-sft, or the folder of a checkpoint."
-        ),
+        typer.Option("--policy", "-p", help="extractive (no model), tiny, tiny-sft, or the folder of a checkpoint."),
     ] = "extractive",
     max_turns: Annotated[
         int | None, typer.Option("--max-turns", min=1, max=100, help="Steps before it must answer.")
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for page.png (box drawn) and crop.png.")
-    ] = Path("vrag-answer"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page.png (box drawn) and crop.png.")] = Path(
+        "vrag-answer"
+    ),
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Ask a corpus. Steps go to stderr as they happen; the answer, with page and box, to stdout."""

@@ -83,9 +83,7 @@ class ExpertPolicy:
     Raises `DataError` for a task without gold pages or answers.
     """
 
-    def __init__(
-        self, task: Task, store: PageStore, spec: ViewSpec, style: ExpertStyle, rng: random.Random
-    ) -> None:
+    def __init__(self, task: Task, store: PageStore, spec: ViewSpec, style: ExpertStyle, rng: random.Random) -> None:
         if not task.gold or not task.answers:
             raise DataError(f"task {task.id} has no gold page or no answer; the expert needs both")
         self._task, self._store, self._spec, self._style, self._rng = task, store, spec, style, rng

@@ -66,14 +66,10 @@ def read(items: Sequence[Passage], question: Question, region: Box) -> Reading |
     if not set(bags[best]) - set(question.terms) and near:  # a label: what it labels stands beside it
         value = min(near, key=lambda item: _distance(passage.box, item.box))
         answer = _concise(value, question)
-    return Reading(
-        passage, near, answer, _coverage(bags[best], contexts[best], question) * _kind(best, items)
-    )
+    return Reading(passage, near, answer, _coverage(bags[best], contexts[best], question) * _kind(best, items))
 
 
-def _score(
-    item: Passage, own: Counter[str], context: set[str], weights: dict[str, float], question: Question
-) -> float:
+def _score(item: Passage, own: Counter[str], context: set[str], weights: dict[str, float], question: Question) -> float:
     """How well a passage fits; 0 when neither it nor its context shares a term with the question."""
     matched = sum(weight for term, weight in weights.items() if term in own)
     led = sum(weight for term, weight in weights.items() if term in context and term not in own)

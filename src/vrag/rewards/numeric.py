@@ -27,9 +27,7 @@ _UNITS = {
     "°f": "fahrenheit", "kb": "kb", "mb": "mb", "gb": "gb", "tb": "tb", "kw": "kw", "mw": "mw", "kwh": "kwh",
     "mwh": "mwh",
 }  # fmt: skip
-_ABOUT = frozenset(
-    {"about", "approximately", "approx", "around", "circa", "ca", "roughly", "~", "≈", "约", "約"}
-)
+_ABOUT = frozenset({"about", "approximately", "approx", "around", "circa", "ca", "roughly", "~", "≈", "约", "約"})
 _DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,'’]\d+)*", re.ASCII)
 _WORD = re.compile(r"°[cf]|[^\W\d_]+\$?|[%$€£¥~≈]")
 
