@@ -46,9 +46,7 @@ def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_summary_is_all_that_stdout_holds_and_is_kept(
-    tasks: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_summary_is_all_that_stdout_holds_and_is_kept(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(tasks, "--json") == 0
     printed = summary(capsys)
     assert (printed["episodes"], printed["scored"], printed["errored"]) == (3, 3, 0)
@@ -74,9 +72,7 @@ def test_a_rerun_adds_nothing(tasks: Path, capsys: pytest.CaptureFixture[str]) -
     assert log.read_bytes() == before
 
 
-def test_another_setting_needs_another_folder_or_overwrite(
-    tasks: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_setting_needs_another_folder_or_overwrite(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tasks)
     assert evaluate(tasks, "--limit", "2") == 2
     assert "tasks.count: 3 there, 2 now" in capsys.readouterr().err

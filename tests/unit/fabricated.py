@@ -34,9 +34,7 @@ class DrawnPages:
     def page(self, page_id: str) -> Page:
         document, number = page_id.split("/")
         ref = PageRef(document=document, page=int(number))
-        return Page(
-            id=page_id, document_id=document, ref=ref, width=WIDTH, height=HEIGHT, text="", text_source="none"
-        )
+        return Page(id=page_id, document_id=document, ref=ref, width=WIDTH, height=HEIGHT, text="", text_source="none")
 
     def image(self, page_id: str) -> Image.Image:
         if page_id.startswith("gone"):
@@ -46,9 +44,7 @@ class DrawnPages:
         draw.text((90, 90), page_id, fill="black", font_size=60)
         for row in range(14):
             y = 260 + 95 * row
-            draw.rectangle(
-                (90, y, WIDTH - 90, y + 94), outline="#bbbbbb", fill="#f2f5f9" if row % 2 else "white"
-            )
+            draw.rectangle((90, y, WIDTH - 90, y + 94), outline="#bbbbbb", fill="#f2f5f9" if row % 2 else "white")
             for column in range(4):
                 draw.text(
                     (120 + 270 * column, y + 30),
@@ -66,9 +62,7 @@ def ref(page: int, document: str = "report.pdf") -> PageRef:
     return PageRef(document=document, page=page)
 
 
-def make_task(
-    name: str = "t1", *, hops: int = 1, kind: str = "table", answers: tuple[str, ...] = ("42",)
-) -> Task:
+def make_task(name: str = "t1", *, hops: int = 1, kind: str = "table", answers: tuple[str, ...] = ("42",)) -> Task:
     return Task(
         id=name,
         question=f"What does the {kind} say about {name}?",
@@ -81,9 +75,7 @@ def make_task(
 
 def search_turn(page: int, *, ranked: tuple[int, ...] = ()) -> Turn:
     """A search that shows `page` of report.pdf; `ranked` are the pages found, in order."""
-    hits = [
-        Hit(page_id=f"report.pdf/{n}", ref=ref(n), score=10.0 - i) for i, n in enumerate(ranked or (page,))
-    ]
+    hits = [Hit(page_id=f"report.pdf/{n}", ref=ref(n), score=10.0 - i) for i, n in enumerate(ranked or (page,))]
     view = View(
         page_id=f"report.pdf/{page}",
         ref=ref(page),
@@ -96,9 +88,7 @@ def search_turn(page: int, *, ranked: tuple[int, ...] = ()) -> Turn:
 
 def crop_turn(page: int, box: Box = GOLD) -> Turn:
     """A crop of `box` (relative) on `page`."""
-    view = View(
-        page_id=f"report.pdf/{page}", ref=ref(page), region=box.scaled(WIDTH, HEIGHT), width=224, height=112
-    )
+    view = View(page_id=f"report.pdf/{page}", ref=ref(page), region=box.scaled(WIDTH, HEIGHT), width=224, height=112)
     return _turn(Crop(box=box.scaled(392, 560)), Observation(kind="crop", view=view))
 
 

@@ -79,9 +79,7 @@ def test_the_last_crop_of_a_page_is_held_against_its_gold_box() -> None:
 
 def test_a_crop_elsewhere_or_on_another_page_shows_no_gold() -> None:
     elsewhere = Box(x1=0.0, y1=0.0, x2=0.2, y2=0.2)
-    assert box_scores(episode(None, search_turn(3), crop_turn(3, elsewhere), answer_turn("42"))) == [
-        (0.0, 0.0)
-    ]
+    assert box_scores(episode(None, search_turn(3), crop_turn(3, elsewhere), answer_turn("42"))) == [(0.0, 0.0)]
     assert box_scores(episode(None, search_turn(5), crop_turn(5), answer_turn("42"))) == [(0.0, 0.0)]
 
 

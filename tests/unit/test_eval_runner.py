@@ -93,9 +93,7 @@ def run_all(
     )
 
 
-def test_every_question_is_run_once_per_seed_and_sample(
-    tmp_path: Path, tasks: list[Task], store: MemoryStore
-) -> None:
+def test_every_question_is_run_once_per_seed_and_sample(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:
     settings = EvalSettings(seeds=(3, 5), samples=2)
     records = run_all(tmp_path / "run", tasks, store, Counting(), settings=settings)
     assert [(r.task.id, r.sample, r.seed) for r in records] == [
@@ -104,18 +102,14 @@ def test_every_question_is_run_once_per_seed_and_sample(
     assert all(record.reward is not None and record.reward.parts["answer"] == 1 for record in records)
 
 
-def test_a_rerun_runs_nothing_and_returns_the_same(
-    tmp_path: Path, tasks: list[Task], store: MemoryStore
-) -> None:
+def test_a_rerun_runs_nothing_and_returns_the_same(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:
     first = run_all(tmp_path / "run", tasks, store, Counting())
     again = Counting()
     assert run_all(tmp_path / "run", tasks, store, again) == first
     assert again.started == []
 
 
-def test_only_owed_questions_are_run_when_some_are_added(
-    tmp_path: Path, tasks: list[Task], store: MemoryStore
-) -> None:
+def test_only_owed_questions_are_run_when_some_are_added(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:
     run_all(tmp_path / "run", tasks[:4], store, Counting())
     policy, seen = Counting(), []
     records = run_all(tmp_path / "run", tasks, store, policy, seen=seen)
@@ -123,9 +117,7 @@ def test_only_owed_questions_are_run_when_some_are_added(
     assert [record.task.id for record in records] == [task.id for task in tasks]
 
 
-def test_no_more_episodes_run_at_once_than_allowed(
-    tmp_path: Path, tasks: list[Task], store: MemoryStore
-) -> None:
+def test_no_more_episodes_run_at_once_than_allowed(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:
     policy = Counting()
     run_all(tmp_path / "run", tasks, store, policy, settings=EvalSettings(concurrency=2))
     assert policy.most_together == 2
@@ -149,9 +141,7 @@ def test_a_failed_model_server_is_recorded_unscored_and_tried_again(
     assert len(read_records(tmp_path / "run")) == len(tasks), "the last attempt counts"
 
 
-def test_a_failed_retriever_is_never_a_wrong_answer(
-    tmp_path: Path, tasks: list[Task], store: MemoryStore
-) -> None:
+def test_a_failed_retriever_is_never_a_wrong_answer(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:
     down = FixedRetriever(error=InfrastructureError("the index is locked"))
     records = run_all(tmp_path / "run", tasks, store, ScriptedPolicy([SEARCH, RIGHT]), retriever=down)
     assert all(record.stop is StopReason.ERROR and record.reward is None for record in records)
@@ -168,13 +158,9 @@ def test_a_failed_judge_is_recorded_unscored(tmp_path: Path, tasks: list[Task], 
     assert records[2].answer == "42", "what the agent did is kept"
 
 
-def test_the_summary_stands_beside_the_episodes(
-    tmp_path: Path, tasks: list[Task], store: MemoryStore
-) -> None:
+def test_the_summary_stands_beside_the_episodes(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:
     summary = finish(RunDir(tmp_path / "run"), run_all(tmp_path / "run", tasks, store, Counting()))
-    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == json.loads(
-        summary.model_dump_json()
-    )
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == json.loads(summary.model_dump_json())
 
 
 def test_a_line_that_is_no_episode_is_named(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:

@@ -18,9 +18,7 @@ from vrag.evaluation.report import Chart, Run, choose, write_report
 from vrag.evaluation.report.charts import line_chart
 from vrag.evaluation.report.html import el, foreign
 
-ATTACK = (
-    "</q></b></article><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>\u202e\x00"
-)
+ATTACK = "</q></b></article><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>\u202e\x00"
 
 
 class Reader(HTMLParser):
@@ -73,14 +71,9 @@ def test_the_report_shows_numbers_curves_and_trajectories(tmp_path: Path) -> Non
 
 def test_the_report_asks_the_network_for_nothing(tmp_path: Path) -> None:
     text, page = write(tmp_path, runs())
-    links = [
-        value for _, names in page.tags for key, value in names.items() if key in {"src", "href"} and value
-    ]
+    links = [value for _, names in page.tags for key, value in names.items() if key in {"src", "href"} and value]
     assert links and all(link.startswith(("data:image/jpeg;base64,", "#page-")) for link in links)
-    assert any(
-        (names.get("content") or "").startswith("default-src 'none'; img-src data:;")
-        for _, names in page.tags
-    )
+    assert any((names.get("content") or "").startswith("default-src 'none'; img-src data:;") for _, names in page.tags)
     assert not re.search(r"url\(|@import", text)
     assert page.count("script") == 1
 
@@ -110,10 +103,7 @@ def test_endless_text_is_cut_and_says_so() -> None:
 
 
 def test_plain_strings_are_escaped_in_children_and_attributes() -> None:
-    assert (
-        el("p", "a < b & c", title='"x"', class_="y")
-        == '<p title="&quot;x&quot;" class="y">a &lt; b &amp; c</p>'
-    )
+    assert el("p", "a < b & c", title='"x"', class_="y") == '<p title="&quot;x&quot;" class="y">a &lt; b &amp; c</p>'
 
 
 def test_pictures_over_the_budget_are_left_out_and_said_to_be(tmp_path: Path) -> None:
@@ -156,17 +146,11 @@ def test_the_gallery_mixes_right_and_wrong_hops_and_kinds() -> None:
     assert {record.task.hops for record in chosen} == {1, 2}
 
 
-@pytest.mark.parametrize(
-    "values", [[0.0, 0.0, 0.0], [1e-9, 2e-9], [-5.0, 1e6], [float("nan"), 0.3, float("inf")]]
-)
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0], [1e-9, 2e-9], [-5.0, 1e6], [float("nan"), 0.3, float("inf")]])
 def test_any_series_draws_within_its_frame(values: list[float]) -> None:
     figure = line_chart(Chart("x", {"y": list(enumerate(values))}))
     heights = [float(at) for at in re.findall(r' (?:y|cy|y1)="([-0-9.]+)"', figure)]
-    drawn = [
-        float(at)
-        for pair in re.findall(r'points="([^"]+)"', figure)
-        for at in re.findall(r",([-0-9.]+)", pair)
-    ]
+    drawn = [float(at) for pair in re.findall(r'points="([^"]+)"', figure) for at in re.findall(r",([-0-9.]+)", pair)]
     assert heights and all(0 <= at <= 200 for at in heights + drawn)
     assert "nan" not in figure.lower()
 

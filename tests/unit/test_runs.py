@@ -57,9 +57,7 @@ def test_a_broken_line_in_the_middle_is_named(log: Log) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(min_value=0, max_value=200))
-def test_a_log_cut_anywhere_holds_a_prefix_and_goes_on(
-    tmp_path_factory: pytest.TempPathFactory, cut: int
-) -> None:
+def test_a_log_cut_anywhere_holds_a_prefix_and_goes_on(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     log = Log(tmp_path_factory.mktemp("cut") / "rows.jsonl")
     rows = [{"step": step, "text": "é\n" * step} for step in range(6)]
     for row in rows:
@@ -73,9 +71,7 @@ def test_a_log_cut_anywhere_holds_a_prefix_and_goes_on(
     assert log.read() == rows
 
 
-def test_a_full_disk_is_one_clear_error_and_the_log_stays_whole(
-    log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_one_clear_error_and_the_log_stays_whole(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     log.append({"step": 1})
     real_write = os.write
 

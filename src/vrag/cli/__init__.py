@@ -31,6 +31,7 @@ VERBS: dict[str, Verb] = {
     "ask": Verb("vrag.cli.ask:ask", "Answer a question from a corpus, with page and box."),
     "eval": Verb("vrag.cli.eval:evaluate", "Measure a policy on questions, with intervals."),
     "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark."),
+    "demo": Verb("vrag.cli.demo:demo", "Documents, training and a report, in minutes."),
 }
 
 _COMPLETION_OPTIONS = {"--install-completion", "--show-completion"}

@@ -28,9 +28,7 @@ def evaluate(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold answers and pages.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
-    policy: Annotated[
-        str, typer.Option(help="extractive, tiny, tiny-sft, or a checkpoint's folder.")
-    ] = "extractive",
+    policy: Annotated[str, typer.Option(help="extractive, tiny, tiny-sft, or a checkpoint's folder.")] = "extractive",
     recipe: Annotated[Recipe, typer.Option(help="no-crop: search and answer only.")] = Recipe.DEFAULT,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     seeds: Annotated[str, typer.Option(help="Comma-separated; each runs every question.")] = "0",
@@ -129,6 +127,4 @@ class _Bar:
 
         self._done += 1
         self._right += is_correct(record)
-        self._progress.update(
-            self._row, advance=1, description=f"{100 * self._right / self._done:.0f} % right"
-        )
+        self._progress.update(self._row, advance=1, description=f"{100 * self._right / self._done:.0f} % right")

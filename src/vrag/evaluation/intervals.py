@@ -59,9 +59,7 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> Interval | None:
         return None
     array_Q = np.asarray(values, dtype=np.float64)
     low, high = np.quantile(_resampled_means(array_Q, seed), [0.025, 0.975])
-    return Interval(
-        value=float(array_Q.mean()), low=float(low), high=float(high), n=len(values), method="bootstrap"
-    )
+    return Interval(value=float(array_Q.mean()), low=float(low), high=float(high), n=len(values), method="bootstrap")
 
 
 def mean_by_question(scores: Mapping[str, Sequence[float]]) -> Interval | None:
@@ -118,10 +116,7 @@ def _resampled_means(values_Q: np.ndarray, seed: int) -> np.ndarray:
     """Means of RESAMPLES draws of Q values with replacement."""
     generator, count = np.random.default_rng(seed), len(values_Q)
     return np.concatenate(
-        [
-            values_Q[generator.integers(0, count, size=(size, count))].mean(axis=1)
-            for size in _blocks(RESAMPLES, count)
-        ]
+        [values_Q[generator.integers(0, count, size=(size, count))].mean(axis=1) for size in _blocks(RESAMPLES, count)]
     )
 
 

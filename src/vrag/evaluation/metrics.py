@@ -97,9 +97,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         by_kind=_accuracy_by(scored, lambda record: record.task.kind),
         constant=best_constant([record.task for record in scored]),
         reward=_mean_reward(scored),
-        first_search=_ranking(
-            [(gold_pages(record), [hit.ref for hit in first_hits(record)]) for record in scored]
-        ),
+        first_search=_ranking([(gold_pages(record), [hit.ref for hit in first_hits(record)]) for record in scored]),
         shown=_ranking([(gold_pages(record), shown_pages(record.turns)) for record in scored]),
         box_iou=float(np.mean([iou for iou, _ in boxes])) if boxes else None,
         box_containment=float(np.mean([inside for _, inside in boxes])) if boxes else None,
@@ -117,9 +115,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
 def best_constant(tasks: Sequence[Task]) -> Constant | None:
     """The gold answer that is right for most tasks, in the spelling that the reward compares."""
     unique = {task.id: task for task in tasks if task.answers}
-    counts = Counter(
-        answer for task in unique.values() for answer in {normalise(answer) for answer in task.answers}
-    )
+    counts = Counter(answer for task in unique.values() for answer in {normalise(answer) for answer in task.answers})
     if not counts:
         return None
     answer, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -134,16 +130,12 @@ def _correct_by_question(records: Iterable[EpisodeRecord]) -> dict[str, list[flo
     }
 
 
-def _accuracy_by(
-    records: Sequence[EpisodeRecord], key: Callable[[EpisodeRecord], str]
-) -> dict[str, Interval]:
+def _accuracy_by(records: Sequence[EpisodeRecord], key: Callable[[EpisodeRecord], str]) -> dict[str, Interval]:
     intervals = {name: accuracy(group) for name, group in _grouped(records, key).items()}
     return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
-def _grouped(
-    records: Iterable[EpisodeRecord], key: Callable[[EpisodeRecord], str]
-) -> dict[str, list[EpisodeRecord]]:
+def _grouped(records: Iterable[EpisodeRecord], key: Callable[[EpisodeRecord], str]) -> dict[str, list[EpisodeRecord]]:
     groups: defaultdict[str, list[EpisodeRecord]] = defaultdict(list)
     for record in records:
         groups[key(record)].append(record)

@@ -56,9 +56,7 @@ async def evaluate(
     is tried again by the next call. Raises `DataError` for a damaged log.
     """
     log = run.log("episodes")
-    jobs = [
-        Job(t, sample, seed) for seed in settings.seeds for t in tasks for sample in range(settings.samples)
-    ]
+    jobs = [Job(t, sample, seed) for seed in settings.seeds for t in tasks for sample in range(settings.samples)]
     records = _by_key(read_records(run.path))
     owed = [job for job in jobs if not _is_done(records.get(_key(job)))]
 

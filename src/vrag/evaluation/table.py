@@ -20,9 +20,7 @@ def summary_table(summary: Summary, title: str) -> Table:
         for name, value in summary.by_sample.items():
             table.add_row(f"  seed.sample {name}", _percent(value))
     if summary.constant:
-        table.add_row(
-            f"best constant answer ({summary.constant.answer[:24]!r})", _percent(summary.constant.share)
-        )
+        table.add_row(f"best constant answer ({summary.constant.answer[:24]!r})", _percent(summary.constant.share))
     _share(table, "finished", summary.finished)
     _share(table, "invalid actions (of turns)", summary.invalid)
     _ranking(table, "first search", summary.first_search)

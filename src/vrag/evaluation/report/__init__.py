@@ -77,9 +77,7 @@ def _trajectories(runs: Sequence[Run], limit: int) -> list[Trajectory]:
         (run.name, {record.task.id: record for record in reversed(run.records)}) for run in runs[:-1]
     ]
     return [
-        Trajectory(
-            record, [(name, by_task[record.task.id]) for name, by_task in first if record.task.id in by_task]
-        )
+        Trajectory(record, [(name, by_task[record.task.id]) for name, by_task in first if record.task.id in by_task])
         for record in choose(runs[-1].records, limit)
     ]
 

@@ -96,11 +96,7 @@ def _answers(trajectory: Trajectory) -> Html:
 
 
 def _answer(record: EpisodeRecord) -> Html:
-    return (
-        foreign(record.answer)
-        if record.answer is not None
-        else el("em", f"none (stopped: {record.stop.value})")
-    )
+    return foreign(record.answer) if record.answer is not None else el("em", f"none (stopped: {record.stop.value})")
 
 
 def _listed(parts: Sequence[Html]) -> list[Html]:
@@ -117,17 +113,13 @@ def _marks(record: EpisodeRecord) -> dict[PageRef, list[Mark]]:
         if turn.observation.kind == "crop":
             marks[view.ref].append(Mark(view.region, "cropped"))
         elif turn.observation.kind == "page":
-            golds = [
-                evidence.box for evidence in record.task.gold if evidence.ref == view.ref and evidence.box
-            ]
+            golds = [evidence.box for evidence in record.task.gold if evidence.ref == view.ref and evidence.box]
             size = view.region.x2, view.region.y2
             marks[view.ref] += [Mark(gold.scaled(*size), "gold") for gold in golds]
     return marks
 
 
-def _turn(
-    number: int, turn: Turn, record: EpisodeRecord, marks: dict[PageRef, list[Mark]], images: Images
-) -> Html:
+def _turn(number: int, turn: Turn, record: EpisodeRecord, marks: dict[PageRef, list[Mark]], images: Images) -> Html:
     said = [el("p", foreign(turn.thought), class_="thought")] if turn.thought else []
     said.append(_action(turn))
     if turn.observation is not None:
@@ -176,9 +168,7 @@ def _picture(observation: Observation | None, marks: dict[PageRef, list[Mark]], 
 
 def _caption(view: View, crop: bool) -> Html:
     place = f"{view.ref.document}, page {view.ref.page}"
-    return join(
-        [foreign(f"crop of {place}" if crop else place), f" · the model saw {view.width} × {view.height} px"]
-    )
+    return join([foreign(f"crop of {place}" if crop else place), f" · the model saw {view.width} × {view.height} px"])
 
 
 def _outcome(record: EpisodeRecord) -> Html:
@@ -188,8 +178,6 @@ def _outcome(record: EpisodeRecord) -> Html:
     if record.error:
         said.append(el("span", foreign(record.error)))
     if record.reward is not None:
-        said += [
-            el("span", f"{name} ", el("b", f"{value:.2f}")) for name, value in record.reward.parts.items()
-        ]
+        said += [el("span", f"{name} ", el("b", f"{value:.2f}")) for name, value in record.reward.parts.items()]
         said.append(el("span", "reward ", el("b", f"{record.reward.total:.2f}"), class_="total"))
     return el("footer", *said)

@@ -35,9 +35,7 @@ def el(tag: str, *children: str, **attributes: str | float | None) -> Html:
 
 
 def join(parts: Iterable[str]) -> Html:
-    return Html(
-        "".join(part if isinstance(part, Html) else escape(_CONTROL.sub("\ufffd", part)) for part in parts)
-    )
+    return Html("".join(part if isinstance(part, Html) else escape(_CONTROL.sub("\ufffd", part)) for part in parts))
 
 
 def foreign(text: str) -> Html:

@@ -66,15 +66,11 @@ class Images:
             return _missing(f"Page image not available: {failure}")
         x1, y1, x2, y2 = (round(value) for value in view.region.as_tuple())
         uri = self._embed(raw.crop((x1, y1, max(x2, x1 + 1), max(y2, y1 + 1))), CROP_WIDTH)
-        return (
-            Html(f'<img class="crop" src="{uri}" alt="The cropped region">') if uri else _missing(OVER_BUDGET)
-        )
+        return Html(f'<img class="crop" src="{uri}" alt="The cropped region">') if uri else _missing(OVER_BUDGET)
 
     def definitions(self) -> Html:
         """The pages that were referred to; stands once in the document, drawing nothing itself."""
-        return el(
-            "svg", el("defs", *self._defined), width=0, height=0, class_="definitions", aria_hidden="true"
-        )
+        return el("svg", el("defs", *self._defined), width=0, height=0, class_="definitions", aria_hidden="true")
 
     def _page(self, page_id: str) -> tuple[str, int, int]:
         """(handle, raw width, raw height); the handle is empty if the page went over budget."""

@@ -74,22 +74,16 @@ def main_table(columns: Sequence[Column]) -> Html:
     return _table("Measure", columns, [row for row in cells if any(cell is not None for cell in row[1])])
 
 
-def group_table(
-    title: str, columns: Sequence[Column], read: Callable[[Summary], dict[str, Interval]]
-) -> Html:
+def group_table(title: str, columns: Sequence[Column], read: Callable[[Summary], dict[str, Interval]]) -> Html:
     """Accuracy by group (hops, kinds of page); nothing when there is only one group."""
     names = sorted({name for _, summary in columns for name in read(summary)})
     if len(names) < 2:
         return Html("")
-    return _table(
-        title, columns, [(name, [read(summary).get(name) for _, summary in columns]) for name in names]
-    )
+    return _table(title, columns, [(name, [read(summary).get(name) for _, summary in columns]) for name in names])
 
 
 def footnotes(columns: Sequence[Column]) -> Html:
-    notes = [
-        "Ranges are 95 % intervals: Wilson's for one sample per question, else a bootstrap over questions."
-    ]
+    notes = ["Ranges are 95 % intervals: Wilson's for one sample per question, else a bootstrap over questions."]
     out = [el("p", *notes)]
     constant = next((summary.constant for _, summary in columns if summary.constant), None)
     if constant:

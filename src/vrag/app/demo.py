@@ -1,0 +1,191 @@
+"""`vrag demo`: the whole path on a small scale, as one script of calls.
+
+    documents → corpus → evaluate the SFT model → GRPO → evaluate again → report
+
+Everything lies under one folder and each stage continues what is there, so rerunning a killed demo goes on
+where it stopped. The questions that are measured are about documents of the held-out split: other names,
+themes and layouts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vrag import __version__
+from vrag.app.tiny.recipe import TinyRecipe
+from vrag.app.tiny.stages import SplitData, prepare
+from vrag.episode import EpisodeRecord
+from vrag.evaluation.report import Chart, Run, write_report
+from vrag.evaluation.runner import EvalSettings, evaluate, finish
+from vrag.policies.load import checkpoint_path, load_codec, load_model
+from vrag.policies.speaker import environment_of
+from vrag.policies.transformers import TransformersPolicy
+from vrag.rewards.combine import score_episode
+from vrag.rollout import Limits
+from vrag.runs import Json, RunDir, content_key, read_lines
+from vrag.training.optimizer import OptimizerConfig
+from vrag.training.rl import GRPO, RLConfig
+from vrag.training.run import CheckpointConfig
+from vrag.types import Frozen, Task
+
+BEFORE, AFTER = "before RL", "after RL"
+
+Say = Callable[[str], None]
+OnStep = Callable[[dict[str, Any]], None]
+
+
+class DemoConfig(Frozen):
+    """Sized for ten minutes on two CPU cores, the installation included."""
+
+    model: str = "tiny-sft"
+    train_documents: int = 60
+    heldout_documents: int = 40
+    questions: int = 150
+    trajectories: int = 12
+    seed: int = 0
+    rl: RLConfig = RLConfig(
+        steps=40,
+        groups=8,
+        group_size=8,
+        kl=0.0,
+        max_tokens=8192,
+        limits_tokens=2048,
+        limits_turn_tokens=96,
+        optimizer=OptimizerConfig(lr=1e-4, warmup=0.05),
+        checkpoints=CheckpointConfig(every=10),
+    )
+
+
+def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
+    """Run what is still owed of the demo under `out` and return the path of its report.
+
+    `on_step` gets the metrics of each training step. Raises `UsageError` if `out` holds a demo with another
+    configuration, or something else.
+    """
+    run = RunDir.open(out, config)
+    began = time.perf_counter()
+    recipe = TinyRecipe(seed=config.seed, documents=config.train_documents, heldout_documents=config.heldout_documents)
+    say("1/5  rendering and indexing documents")
+    path = checkpoint_path(config.model)
+    model, codec = load_model(path), load_codec(path)
+    environment = environment_of(path, model, codec)
+    train = replace(prepare(recipe, "train", out), environment=environment)
+    heldout = replace(prepare(recipe, "heldout", out), environment=environment)
+    questions = choose(heldout.tasks, config.questions, config.seed)
+    policy = TransformersPolicy(model, codec, max_batch=config.rl.max_batch)
+    say(f"2/5  {config.model} answers {len(questions)} questions on documents it has never seen")
+    before = measure(config, questions, heldout, policy, out / "before", say)
+
+    say(f"3/5  learning by reward on other documents: {config.rl.steps} steps of GRPO")
+    trainer = GRPO(model, codec, train.make_environment, score_episode, config.rl)
+    trainer.train(train.tasks, out / "rl", on_step)
+    say("4/5  the same questions again")
+    after = measure(config, questions, heldout, policy, out / "after", say)
+
+    say("5/5  writing the report")
+    run.metrics.append({"seconds": time.perf_counter() - began})
+    report = out / "report.html"
+    write_report(
+        report,
+        [Run(BEFORE, before), Run(AFTER, after)],
+        curves(read_lines(out / "rl" / "metrics.jsonl")),
+        config.trajectories,
+        heldout.corpus,
+        title="A small model learns to look closer",
+        lead=lead(model, questions, config),
+        facts=facts(config, train, heldout, run),
+    )
+    return report
+
+
+def choose(tasks: list[Task], count: int, seed: int) -> list[Task]:
+    """`count` tasks at random, or all, in the order of the file."""
+    if count >= len(tasks):
+        return tasks
+    return [tasks[index] for index in sorted(random.Random(seed).sample(range(len(tasks)), count))]
+
+
+def measure(
+    config: DemoConfig, tasks: list[Task], data: SplitData, policy: TransformersPolicy, out: Path, say: Say
+) -> list[EpisodeRecord]:
+    """Answer `tasks` greedily; what the run at `out` holds already isn't run again."""
+    rl = config.rl
+    settings = EvalSettings(max_tokens=rl.limits_turn_tokens, concurrency=rl.max_batch)
+    run = RunDir.open(out, {"tasks": content_key(*tasks), "settings": settings.model_dump(mode="json")})
+    policy.model.eval()
+    records = asyncio.run(
+        evaluate(
+            run,
+            tasks,
+            make_environment=data.make_environment,
+            policy=policy,
+            codec=policy.codec,
+            score=score_episode,
+            settings=settings,
+            limits=Limits(rl.limits_tokens, rl.limits_turn_tokens),
+        )
+    )
+    accuracy = finish(run, records).accuracy
+    if accuracy is not None:
+        say(f"     {100 * accuracy.value:.1f} % right ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})")
+    return records
+
+
+def curves(rows: list[Json]) -> list[Chart]:
+    """What training logged, over its steps."""
+
+    def series(**names: str) -> dict[str, list[tuple[float, float]]]:
+        return {
+            label.replace("_", " "): [(row["step"] + 1, row[name]) for row in rows if name in row]
+            for label, name in names.items()
+        }
+
+    return [
+        Chart("Reward in training", series(reward="reward")),
+        Chart(
+            "Its parts",
+            series(answer="reward/answer", retrieval="reward/retrieval", pattern="reward/pattern"),
+        ),
+        Chart("Actions per episode", series(searches="search_per_episode", crops="bbox_per_episode")),
+        Chart("Turns without a valid action", series(invalid="invalid_actions"), share=True),
+        Chart("Entropy of the sampled tokens", series(entropy="entropy")),
+    ]
+
+
+def lead(model: Any, questions: list[Task], config: DemoConfig) -> str:
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    return (
+        f"A vision-language model of {millions:.1f} million parameters searches rendered pages, crops what it "
+        f"can't read, and answers. It was measured on {len(questions)} questions about documents that it had "
+        f"never seen, trained by reinforcement learning for {config.rl.steps} steps on others, and measured "
+        "again."
+    )
+
+
+def facts(config: DemoConfig, train: SplitData, heldout: SplitData, run: RunDir) -> dict[str, str]:
+    """How the report's figures came about."""
+    seconds = sum(row["seconds"] for row in run.metrics.read())
+    rl = config.rl
+    return {
+        "Command": "vrag demo",
+        "Model at the start": config.model,
+        "Training documents": f"{_pages(train)} with {len(train.tasks)} questions",
+        "Held-out documents": f"{_pages(heldout)}; other names, themes and layouts",
+        "Training": f"GRPO: {rl.steps} steps of {rl.groups} questions × {rl.group_size} episodes",
+        "Answers": "greedy decoding; right means equal to the gold answer after normalisation",
+        "Time": f"{seconds / 60:.1f} minutes on {os.cpu_count()} cores ({platform.machine()})",
+        "Versions": f"vrag {__version__}, torch {version('torch')}, transformers {version('transformers')}",
+    }
+
+
+def _pages(data: SplitData) -> str:
+    return f"{sum(1 for _ in data.corpus.pages())} pages"
