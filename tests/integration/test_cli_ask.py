@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from papers import write_pdf
 from PIL import Image
 
+from tests.papers import write_pdf
 from vrag.cli import main
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError
-from vrag.policies.speaker import SETTINGS, speaker
+from vrag.policies.load import SETTINGS
+from vrag.policies.speaker import speaker
 from vrag.testing import MemoryStore
 
 
