@@ -99,8 +99,10 @@ class Images:
 
 
 def _rectangle(mark: Mark) -> Html:
-    box = mark.box
-    return el("rect", x=box.x1, y=box.y1, width=box.width, height=box.height, class_=f"mark-{mark.style}")
+    """The mark, drawn just outside its box so that it hides nothing."""
+    box, gap = mark.box, 5
+    place = {"x": box.x1 - gap, "y": box.y1 - gap, "width": box.width + 2 * gap, "height": box.height + 2 * gap}
+    return el("rect", **place, class_=f"mark-{mark.style}")
 
 
 def _missing(why: str) -> Html:
