@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from papers import write_report
 
+from tests.papers import write_report
 from vrag.corpus.store import Corpus
 
 # A limit on the size of a file stands in for a full disk where no small file system can be mounted.

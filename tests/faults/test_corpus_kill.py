@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from papers import write_pdf, write_report
 
+from tests.papers import write_pdf, write_report
 from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
 
@@ -118,26 +118,29 @@ def test_killed_at_a_named_point_and_run_again(scene: Scene, tmp_path: Path, poi
 
 def test_killed_at_random_times_again_and_again(scene: Scene, tmp_path: Path, full: bool):
     rng = random.Random(0)
-    kills, rounds = 0, 0
-    while kills < (200 if full else 20):
-        rounds += 1
-        corpus = scene.corpus(tmp_path / f"corpus{rounds}")
+    final = {page[0] for page in scene.expected["pages"]}
+    for number in range(20 if full else 2):
+        corpus = scene.corpus(tmp_path / f"corpus{number}")
         held: dict[str, str] = {}
-        while True:
-            process = start(corpus, scene.docs)
-            try:
-                assert process.wait(timeout=rng.uniform(0.15, 0.75)) == 0
+        for _ in range(10):
+            if not killed(start(corpus, scene.docs), after=rng.uniform(0.1, 0.8)):
                 break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                kills += 1
             now = stored(corpus)
-            lost = {id for id, text in held.items() if now.get(id) != text}
-            assert not lost, "a committed page that still has its file is never lost"
-            final = {page[0] for page in scene.expected["pages"]}
+            assert {id: now.get(id) for id in held} == held, "a committed page that still has its file is never lost"
             held = {id: text for id, text in now.items() if id in final}
+        assert start(corpus, scene.docs).wait() == 0
         assert state(corpus) == scene.expected
+
+
+def killed(process: subprocess.Popen[bytes], after: float) -> bool:
+    """Kill a run after so many seconds, unless it has ended before."""
+    try:
+        assert process.wait(timeout=after) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    return False
 
 
 def test_rework_after_a_kill_is_at_most_one_batch_and_what_was_in_flight(scene: Scene, tmp_path: Path):

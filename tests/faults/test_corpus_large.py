@@ -6,8 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from papers import sentence, write_pdf
 
+from tests.papers import sentence, write_pdf
 from vrag.corpus.ingest import IngestOptions, Progress, ingest
 from vrag.corpus.store import Corpus
 
@@ -25,15 +25,11 @@ def pages(full: bool) -> int:
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory, pages: int) -> Path:
-    texts = [
-        [f"number{number}", *(sentence(number + row) for row in range(12))] for number in range(1, pages + 1)
-    ]
+    texts = [[f"number{number}", *(sentence(number + row) for row in range(12))] for number in range(1, pages + 1)]
     return write_pdf(tmp_path_factory.mktemp("large") / "long.pdf", texts)
 
 
-def test_memory_stays_flat_search_works_early_and_a_stop_costs_a_batch(
-    document: Path, pages: int, tmp_path: Path
-):
+def test_memory_stays_flat_search_works_early_and_a_stop_costs_a_batch(document: Path, pages: int, tmp_path: Path):
     me = psutil.Process()
     before, peak, first_hit = me.memory_info().rss, 0, 0
     options = IngestOptions(workers=2, ocr="off")

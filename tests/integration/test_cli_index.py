@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from papers import write_pdf, write_report
 
+from tests.papers import write_pdf, write_report
 from vrag.cli import main
 
 
@@ -53,9 +53,7 @@ def test_nothing_found_is_said_on_stderr(docs: Path, capsys: pytest.CaptureFixtu
     assert out == "" and "no page" in err
 
 
-def test_when_nothing_could_be_indexed_the_exit_code_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_when_nothing_could_be_indexed_the_exit_code_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "bad.pdf").write_bytes(b"junk")
     assert vrag("index", tmp_path / "bad.pdf", "-c", "one", "--workers", 1) == 1
     (tmp_path / "empty").mkdir()
@@ -74,9 +72,7 @@ def test_when_nothing_could_be_indexed_the_exit_code_says_so(
         (["index", "."], "--corpus"),
     ],
 )
-def test_a_wrong_use_is_one_line_and_exit_code_2(
-    args: list[str], said: str, capsys: pytest.CaptureFixture[str]
-):
+def test_a_wrong_use_is_one_line_and_exit_code_2(args: list[str], said: str, capsys: pytest.CaptureFixture[str]):
     assert main(args) == 2
     assert said in capsys.readouterr().err
 
@@ -110,13 +106,12 @@ def test_a_corpus_can_be_a_path(docs: Path, tmp_path: Path):
 
 def test_help_is_instant_and_lists_the_verbs():
     command = [sys.executable, "-m", "vrag", "--help"]
-    times: list[float] = []
-    for _ in range(3):
-        started = time.perf_counter()
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        times.append(time.perf_counter() - started)
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "index" in shown and "search" in shown
-    assert min(times) <= 0.3
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 0.3  # a busy machine aside
 
 
 @pytest.mark.parametrize("args", [["index", "--help"], ["search", "--help"], ["--version"], []])

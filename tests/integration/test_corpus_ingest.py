@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from papers import write_pdf, write_report
 from PIL import Image
 
+from tests.papers import write_pdf, write_report
 from vrag.corpus.ingest import IngestOptions, IngestReport, ingest
 from vrag.corpus.store import Corpus
 from vrag.errors import CorpusError, InfrastructureError, UsageError

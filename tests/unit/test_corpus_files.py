@@ -18,12 +18,7 @@ def touch(*paths: Path) -> None:
 
 
 def test_a_folder_gives_its_documents_in_order_and_counts_the_rest(tmp_path: Path):
-    touch(
-        *(
-            tmp_path / name
-            for name in ("b.PDF", "a/z.jpeg", "a/b/c.tiff", "notes.txt", ".hidden.pdf", ".git/x.pdf")
-        )
-    )
+    touch(*(tmp_path / name for name in ("b.PDF", "a/z.jpeg", "a/b/c.tiff", "notes.txt", ".hidden.pdf", ".git/x.pdf")))
     listed = scan([tmp_path])
     assert [file.name for file in listed.found] == ["b.PDF", "a/z.jpeg", "a/b/c.tiff"]
     assert listed.skipped == {".txt": 1}

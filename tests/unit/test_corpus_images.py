@@ -36,23 +36,19 @@ def png_header(path: Path, width: int, height: int) -> Path:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = zlib.compress(bytes(1000))
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
     return path
 
 
-@pytest.mark.parametrize(
-    "size", [(60_000, 60_000), (20_000, 20_000), (1, 60_000), (60_000, 1), (300, 60_001)]
-)
+@pytest.mark.parametrize("size", [(60_000, 60_000), (20_000, 20_000), (1, 60_000), (60_000, 1), (300, 60_001)])
 def test_bombs_and_strips_are_refused_from_the_header(tmp_path: Path, size: tuple[int, int]):
     path = png_header(tmp_path / "bomb.png", *size)
     with pytest.raises(DocumentError), open_image(path):
         pass  # imports done
-    peak, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    peak, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(BudgetExceeded), open_image(path):
         pass
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 50 * 1024
 
 

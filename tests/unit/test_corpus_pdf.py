@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pypdfium2
 import pytest
-from papers import ZERO_PAGES, write_pdf
 
+from tests.papers import ZERO_PAGES, write_pdf
 from vrag.corpus.pdf import open_pdf, read_page
 from vrag.corpus.text import PageText, assemble
 from vrag.errors import BudgetExceeded, UnreadableDocument
@@ -105,9 +105,7 @@ def test_an_encrypted_document_says_so(tmp_path: Path):
         pass
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "empty"), (ZERO_PAGES, "pages"), (b"%PDF-1.4\n%", "damaged")]
-)
+@pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (ZERO_PAGES, "pages"), (b"%PDF-1.4\n%", "damaged")])
 def test_a_document_without_pages_says_why(tmp_path: Path, content: bytes, reason: str):
     path = tmp_path / "bad.pdf"
     path.write_bytes(content)

@@ -10,17 +10,13 @@ from vrag.types import Box, Word
 
 
 def test_words_at_one_height_are_one_line_and_a_lower_word_begins_the_next():
-    page = assemble(
-        [Glyphs("a", 0, 0, 9, 10), Glyphs("b", 20, 1, 29, 11), Glyphs("c", 0, 30, 9, 40)], 100, 100
-    )
+    page = assemble([Glyphs("a", 0, 0, 9, 10), Glyphs("b", 20, 1, 29, 11), Glyphs("c", 0, 30, 9, 40)], 100, 100)
     assert [word.line for word in page.words] == [0, 0, 1]
     assert page.text == "a b\nc"
 
 
 def test_a_small_sign_stays_in_the_line_of_its_words():
-    page = assemble(
-        [Glyphs("left", 0, 0, 30, 10), Glyphs("-", 35, 5, 40, 6), Glyphs("right", 45, 0, 70, 10)], 99, 99
-    )
+    page = assemble([Glyphs("left", 0, 0, 30, 10), Glyphs("-", 35, 5, 40, 6), Glyphs("right", 45, 0, 70, 10)], 99, 99)
     assert {word.line for word in page.words} == {0}
 
 

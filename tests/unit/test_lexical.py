@@ -82,9 +82,7 @@ def test_a_query_without_words_of_the_corpus_finds_nothing(db: sqlite3.Connectio
     assert rows(db, query) == []
 
 
-@pytest.mark.parametrize(
-    "query", ['pan"', "pan OR", "name: pan", "NEAR(pan)", "pan*", "-pan", "{pan}: x", "(pan"]
-)
+@pytest.mark.parametrize("query", ['pan"', "pan OR", "name: pan", "NEAR(pan)", "pan*", "-pan", "{pan}: x", "(pan"])
 def test_operators_are_words_like_others(db: sqlite3.Connection, query: str):
     assert 3 in rows(db, query)
 

@@ -69,6 +69,6 @@ def test_tokens_hold_nothing_that_the_query_language_could_read(text: str):
 
 
 def test_a_megabyte_is_tokenised_in_linear_time():
-    started = time.perf_counter()
+    started = time.process_time()
     page_tokens("数据 word 1,234.5 " * 60_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
