@@ -70,7 +70,8 @@ class Tokens:
         for index, image in enumerate(self.images):
             t, h, w = image.grid
             if image.pixels.shape[0] != t * h * w:
-                raise InvariantError(f"episode {name}: image {index} has {image.pixels.shape[0]} patches for {image.grid}")
+                patches = image.pixels.shape[0]
+                raise InvariantError(f"episode {name}: image {index} has {patches} patches for grid {image.grid}")
 
 
 def _run_lengths(ids: list[int], pad: int) -> list[int]:

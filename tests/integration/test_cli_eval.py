@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from papers import write_pdf
+from tests.papers import write_pdf
 
 from vrag.cli import main
 from vrag.data.tasks import write_tasks

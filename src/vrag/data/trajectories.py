@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.episode import Episode
 from vrag.environment import DocumentEnvironment
+from vrag.episode import Episode
 from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertPolicy, ExpertStyle
 from vrag.protocols import PageStore, Policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from vrag.codecs.qwen_vl import QwenVLCodec
 
 SHIPPED = {"tiny": "vrag-tiny", "tiny-sft": "vrag-tiny-sft"}
+SETTINGS = "environment.json"  # beside a checkpoint's config.json: an `EnvironmentConfig`
 # frame and patch x merge of each family that the embedded engine runs
 FAMILIES: dict[str, tuple[str, int]] = {"qwen2_5_vl": ("absolute", 28), "qwen3_vl": ("relative1000", 32)}
 
@@ -44,6 +46,13 @@ def load_codec(path: Path) -> QwenVLCodec:
     from vrag.codecs.qwen_vl import QwenVLCodec
 
     return QwenVLCodec.from_pretrained(path)
+
+
+def save_policy(path: Path, model: Any, codec: QwenVLCodec, environment: EnvironmentConfig) -> None:
+    """Write a checkpoint in the Hub's layout, with the environment that it was trained in."""
+    model.save_pretrained(path, safe_serialization=True)
+    codec.save_pretrained(path)
+    (path / SETTINGS).write_text(environment.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def view_spec(model: Any, codec: QwenVLCodec) -> ViewSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -12,9 +13,11 @@ from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
 from vrag.policies.extractive import ExtractivePolicy
+from vrag.policies.load import SETTINGS, checkpoint_path, load_codec, load_model, view_spec
 from vrag.protocols import Codec, PageStore, Policy
 
-SETTINGS = "environment.json"  # beside a checkpoint's config.json: an EnvironmentConfig
+if TYPE_CHECKING:
+    from vrag.codecs.qwen_vl import QwenVLCodec
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,18 @@ def speaker(name: str, store: PageStore) -> Speaker:
 
 
 def _checkpoint(name: str) -> Speaker:
-    from vrag.policies.load import checkpoint_path, load_codec, load_model, view_spec
-
     path = checkpoint_path(name)
-    config = _settings(path)
+    settings = _settings(path)  # before the model: a damaged file is reported at once
     from vrag.policies.transformers import TransformersPolicy
 
     model, codec = load_model(path), load_codec(path)
-    config = config or EnvironmentConfig(view=_budget(view_spec(model, codec)))
+    config = settings or environment_of(path, model, codec)
     return Speaker(name, TransformersPolicy(model, codec), codec, config)
+
+
+def environment_of(path: Path, model: Any, codec: QwenVLCodec) -> EnvironmentConfig:
+    """The environment that the checkpoint at `path` was trained in, or the paper's within its pixel budget."""
+    return _settings(path) or EnvironmentConfig(view=_budget(view_spec(model, codec)))
 
 
 def _settings(path: Path) -> EnvironmentConfig | None:

@@ -6,9 +6,9 @@ the trained tokens depend on pixels. Two tasks made from pages and their word bo
 - *read*: a crop around a word; write the words that stand in it;
 - *find*: a page view and a word printed on it; write the word's box as `<bbox>`.
 
-The curriculum is adaptive: `level` starts at 0 (the word fills the crop, always in the middle) and rises by
-`rise` whenever the running accuracy at the present level passes `threshold`, up to 1 (any place, any scale
-that a crop can have). Nothing is drawn for it: every sample is a cut from a real page.
+The curriculum is adaptive: `level` starts at 0 (the text is large and in the middle of the crop) and rises by
+`rise` whenever the running accuracy at the present level passes `threshold`, up to 1 (small, and anywhere in it). Nothing
+is drawn for it: every sample is a cut from a real page.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from PIL.Image import Image
+from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Tokens
@@ -32,7 +33,8 @@ from vrag.training.run import CheckpointConfig, TrainingRun
 from vrag.training.supervised import Example, supervised_step
 from vrag.types import Box, Frozen, ImagePart, Message, Page, View, Word
 
-Kind = Literal["read", "find"]
+T = TypeVar("T")
+Class = Literal["number", "code", "word"]  # digits alone, letters with digits, anything else
 
 
 class PretrainConfig(Frozen):
@@ -42,10 +44,10 @@ class PretrainConfig(Frozen):
     batch: int = 64
     find_share: float = 0.25
     find_from: float = 0.3
-    digit_share: float = 0.6
-    longest: int = 14  # characters of a transcription
+    shares: dict[Class, float] = Field(default={"number": 0.5, "code": 0.5})
+    longest: int = 10  # characters of a transcription
     rise: float = 0.05
-    threshold: float = 0.85
+    threshold: float = 0.8
     momentum: float = 0.95
     max_tokens: int = 8192
     precision: Precision = "bf16"
@@ -71,7 +73,11 @@ class Curriculum:
 
 
 class PageSampler:
-    """Draws samples from the pages of a store; page images are kept in memory as they are met."""
+    """Draws samples from the pages of a store; page images are kept in memory as they are met.
+
+    What to read is drawn by class, then by text, then by place: a year that stands on every page is not read
+    more often than a code that stands on one.
+    """
 
     def __init__(
         self, store: PageStore, pages: Sequence[Page], codec: QwenVLCodec, spec: ViewSpec, config: PretrainConfig
@@ -79,29 +85,31 @@ class PageSampler:
         self.store, self.codec, self.spec, self.config = store, codec, spec, config
         self.pages = [p for p in pages if store.words(p.id)]
         self._words = {p.id: list(store.words(p.id)) for p in self.pages}
+        self._places: dict[Class, dict[str, list[tuple[Page, Word]]]] = {"number": {}, "code": {}, "word": {}}
+        for page in self.pages:
+            for word in self._words[page.id]:
+                if len(word.text) <= config.longest:
+                    self._places[class_of(word.text)].setdefault(word.text, []).append((page, word))
+        self._texts = {kind: sorted(places) for kind, places in self._places.items()}
         self._images: dict[str, Image] = {}
         self._views: dict[str, Image] = {}
 
-    def draw(self, kind: Kind, level: float, rng: np.random.Generator) -> Example:
+    def read(self, kind: Class, level: float, rng: np.random.Generator) -> Example:
+        """A crop in which a text of `kind` stands alone, to transcribe."""
         while True:
-            page = self.pages[int(rng.integers(len(self.pages)))]
-            example = self._read(page, level, rng) if kind == "read" else self._find(page, rng)
+            page, word = _pick(self._places[kind][_pick(self._texts[kind], rng)], rng)
+            region = reading_region(word.box, page, level, rng)
+            if text_inside(self._words[page.id], region) == word.text:
+                height, width = view_size(round(region.height), round(region.width), self.spec)
+                view = View(page_id=page.id, ref=page.ref, region=region, width=width, height=height)
+                return self._example([ImagePart(render(self._image(page), view), view)], word.text)
+
+    def find(self, rng: np.random.Generator) -> Example:
+        """A page and a word that is large enough to be seen on it, to point at."""
+        while True:
+            example = self._find(_pick(self.pages, rng), rng)
             if example is not None:
                 return example
-
-    def _read(self, page: Page, level: float, rng: np.random.Generator) -> Example | None:
-        words = self._words[page.id]
-        short = [w for w in words if any(c.isdigit() for c in w.text) and len(w.text) <= 5]
-        if short and rng.random() < self.config.digit_share:
-            words = short
-        word = words[int(rng.integers(len(words)))]
-        region = reading_region(word.box, page, level, rng)
-        text = text_inside(self._words[page.id], region)
-        if not text or len(text) > self.config.longest:
-            return None
-        height, width = view_size(round(region.height), round(region.width), self.spec)
-        view = View(page_id=page.id, ref=page.ref, region=region, width=width, height=height)
-        return self._example([ImagePart(render(self._image(page), view), view)], text)
 
     def _find(self, page: Page, rng: np.random.Generator) -> Example | None:
         view = page_view(page, self.spec)
@@ -111,7 +119,7 @@ class PageSampler:
         large = [w for w in words if w.box.height >= tall and texts.count(w.text) == 1 and len(w.text) > 2]
         if not large:
             return None
-        word = large[int(rng.integers(len(large)))]
+        word = _pick(large, rng)
         box = from_raw(view, word.box, self.spec.frame)
         answer = "<bbox>[" + ", ".join(str(int(v)) for v in box.as_tuple()) + "]</bbox>"
         return self._example([f"Find {word.text}", ImagePart(self._view(page, view), view)], answer)
@@ -134,21 +142,29 @@ class PageSampler:
         return self._views[page.id]
 
 
+def class_of(text: str) -> Class:
+    if text.isdigit():
+        return "number"
+    return "code" if any(c.isdigit() for c in text) else "word"
+
+
+def _pick(items: Sequence[T], rng: np.random.Generator) -> T:
+    return items[int(rng.integers(len(items)))]
+
+
 def reading_region(word: Box, page: Page, level: float, rng: np.random.Generator) -> Box:
-    """A region (whole raw pixels) that holds the word: tight and centred at level 0, of any scale, shape and
-    place at level 1. Its width is counted in heights of the word, so that glyph size is what varies.
+    """A region (whole raw pixels) that holds the word. At level 0 the word is large and in the middle; at level 1
+    it stands anywhere, and the region is up to 12 heights of the word wide, as when an agent crops a value.
     """
     height = max(word.height, 4.0)
-    width = max(word.width * 1.25, height * (3.5 + level * rng.uniform(0.0, 10.0)))
-    aspect = 2.0 * 2.0 ** (level * rng.uniform(-1.2, 0.6))
-    tall = max(width / aspect, height * 1.3)
+    width = max(word.width * 1.25, height * (3.5 + level * rng.uniform(0.0, 8.5)))
+    tall = max(width * 2.0 ** (-1.0 + level * rng.uniform(0.0, 1.3)), height * 1.3)
     slack_x, slack_y = width - word.width, tall - word.height
     left = word.x1 - slack_x * (0.5 + level * rng.uniform(-0.48, 0.48))
     top = word.y1 - slack_y * (0.5 + level * rng.uniform(-0.45, 0.45))
     left, top = min(max(left, 0.0), page.width - 8.0), min(max(top, 0.0), page.height - 8.0)
-    return Box(
-        x1=int(left), y1=int(top), x2=min(int(left + width) + 1, page.width), y2=min(int(top + tall) + 1, page.height)
-    )
+    right, bottom = min(int(left + width) + 1, page.width), min(int(top + tall) + 1, page.height)
+    return Box(x1=int(left), y1=int(top), x2=right, y2=bottom)
 
 
 def text_inside(words: Sequence[Word], region: Box) -> str:
@@ -199,11 +215,16 @@ def _step(
     config = curriculum.config
     rng = np.random.default_rng([config.seed, step])
     finding = round(config.batch * config.find_share) if step >= config.find_from * config.steps else 0
-    reading = config.batch - finding
-    examples = [sampler.draw("read", curriculum.level, rng) for _ in range(reading)]
-    examples += [sampler.draw("find", curriculum.level, rng) for _ in range(finding)]
+    names = list(config.shares)
+    kinds = rng.choice(len(names), size=config.batch - finding, p=list(config.shares.values()))
+    examples = [sampler.read(names[k], curriculum.level, rng) for k in kinds]
+    examples += [sampler.find(rng) for _ in range(finding)]
     result = supervised_step(model, codec, examples, config.max_tokens, config.precision)
-    read = float(np.mean(result.exact[:reading]))
-    curriculum.update(read)
-    metrics: dict[str, Any] = {"loss": result.loss, "read": read, "level": curriculum.level}
-    return metrics | ({"find": float(np.mean(result.exact[reading:]))} if finding else {})
+    right: dict[str, list[bool]] = {}
+    for k, exact in zip(kinds, result.exact, strict=False):
+        right.setdefault(names[k], []).append(exact)
+    curriculum.update(float(np.mean(right.get("number", []) + right.get("code", []) or [0.0])))
+    if finding:
+        right["find"] = result.exact[-finding:]
+    shares = {name: float(np.mean(values)) for name, values in right.items()}
+    return {"loss": result.loss, "level": curriculum.level, **shares}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode
@@ -30,7 +31,7 @@ class SFTConfig(Frozen):
     epochs: float = 3
     batch: int = 32
     max_tokens: int = 16_384  # padded tokens of one micro-batch
-    turn_weights: dict[str, float] = {"search": 1.0, "bbox": 1.0, "answer": 1.0}
+    turn_weights: dict[str, float] = Field(default={"search": 1.0, "bbox": 1.0, "answer": 1.0})
     freeze_vision: bool = True
     precision: Precision = "bf16"
     seed: int = 0

@@ -53,7 +53,7 @@ class TinyShape(Frozen):
     vision_heads: int = 4
     vision_intermediate: int = 384
     patch: int = 14
-    min_pixels: int = 32 * 28 * 28
+    min_pixels: int = 36 * 28 * 28
     max_pixels: int = 112 * 28 * 28
     context: int = 4096
 

@@ -1,0 +1,1 @@
+"""vrag-tiny: trained from nothing, measured, and written up by one command."""

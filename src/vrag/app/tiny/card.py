@@ -1,0 +1,93 @@
+"""The model card, written by the run: what it is, how it was made, what it scores."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from vrag import __version__
+from vrag.app.tiny.recipe import TinyRecipe
+from vrag.app.tiny.stages import Trained
+from vrag.evaluation.intervals import Interval
+from vrag.evaluation.metrics import Summary
+from vrag.runs import atomic_write
+
+COLUMNS = ("all", "1 hop", "2 hops", "finished", "invalid", "searches", "crops")
+
+
+def write_card(
+    recipe: TinyRecipe, trained: Trained, results: dict[str, Summary], command: str, stage: str, path: Path
+) -> Path:
+    """Write `path/README.md` in the Hub's form for the checkpoint of `stage` ("sft" or "rl")."""
+    text = "\n\n".join(
+        [
+            _front(),
+            f"# vrag-tiny ({'SFT' if stage == 'sft' else 'SFT + RL'})",
+            _about(recipe, stage),
+            "## Held-out results\n\n" + _table(results) + "\n\n" + _notes(results),
+            "## How it was made\n\n" + _making(recipe, trained, command),
+        ]
+    )
+    atomic_write(path / "README.md", text.encode() + b"\n")
+    return path / "README.md"
+
+
+def _front() -> str:
+    return "---\nlicense: apache-2.0\nlibrary_name: transformers\npipeline_tag: image-text-to-text\ntags: [vrag]\n---"
+
+
+def _about(recipe: TinyRecipe, stage: str) -> str:
+    shape = recipe.shape
+    return (
+        f"A `{shape.family}` model of {shape.layers} language and {shape.vision_layers} vision layers, trained from "
+        "nothing by vrag. It searches pages, looks, crops and answers, on documents like those of vrag's synthetic "
+        "benchmark. It is a demonstration and a test subject: it reads two-digit numbers and short codes, and "
+        "knows nothing else of the world.\n\n"
+        + (
+            "This checkpoint imitates the scripted expert; its faults are left for RL to mend."
+            if stage == "sft"
+            else "This checkpoint is the SFT one after GRPO."
+        )
+    )
+
+
+def _table(results: dict[str, Summary]) -> str:
+    rows = ["| run | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, summary in results.items():
+        cells = [
+            _share(summary.accuracy),
+            _share(summary.by_hop.get("1")),
+            _share(summary.by_hop.get("2")),
+            _share(summary.finished),
+            _share(summary.invalid),
+            f"{summary.searches:.2f}",
+            f"{summary.crops:.2f}",
+        ]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _share(interval: Interval | None) -> str:
+    if interval is None:
+        return "–"
+    return f"{100 * interval.value:.1f} % ({100 * interval.low:.0f}–{100 * interval.high:.0f})"
+
+
+def _notes(results: dict[str, Summary]) -> str:
+    summary = next(iter(results.values()))
+    constant = summary.constant
+    best = f" One and the same answer to every question would score {100 * constant.share:.1f} %." if constant else ""
+    return (
+        f"{summary.questions} questions, greedy decoding, 95 % Wilson intervals; accuracy by rule (exact or equal "
+        f"as a number). Names, themes and some layouts of these documents were not in training.{best}"
+    )
+
+
+def _making(recipe: TinyRecipe, trained: Trained, command: str) -> str:
+    stages = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in trained.seconds.items())
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    machine = f"{platform.machine()}, Python {platform.python_version()}, {versions}, vrag {__version__}"
+    settings = json.dumps(recipe.model_dump(mode="json"), indent=2)
+    return f"`{command}` on {machine}.\n\nStages of the last call: {stages}.\n\n```json\n{settings}\n```"

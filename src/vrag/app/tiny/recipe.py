@@ -1,0 +1,65 @@
+"""The settings of vrag-tiny's training, all stages together."""
+
+from __future__ import annotations
+
+from vrag.environment import EnvironmentConfig
+from vrag.geometry import ViewSpec
+from vrag.policies.expert import ExpertStyle
+from vrag.rewards.combine import RewardWeights
+from vrag.training.optimizer import OptimizerConfig
+from vrag.training.pretrain import PretrainConfig
+from vrag.training.rl import RLConfig
+from vrag.training.run import CheckpointConfig
+from vrag.training.sft import SFTConfig
+from vrag.training.tiny import TinyShape
+from vrag.types import Frozen
+
+
+def tiny_environment(shape: TinyShape) -> EnvironmentConfig:
+    """What vrag-tiny sees: small views, a prompt of the question alone, and at most eight turns."""
+    factor = shape.patch * 2
+    view = ViewSpec(
+        frame="absolute" if shape.family == "qwen2_5_vl" else "relative1000",
+        factor=factor,
+        min_pixels=shape.min_pixels,
+        max_pixels=shape.max_pixels,
+        min_crop=20,
+    )
+    return EnvironmentConfig(view=view, prompt="brief-v1", max_turns=8, final_turn=False)
+
+
+class TinyRecipe(Frozen):
+    """Settings of all stages. The expert is imperfect on purpose: see `ExpertStyle`."""
+
+    seed: int = 0
+    difficulty: int = 1
+    documents: int = 200
+    heldout_documents: int = 60
+    dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
+    shape: TinyShape = TinyShape()
+    pretrain: PretrainConfig = PretrainConfig()
+    expert: ExpertStyle = ExpertStyle(
+        box_min=24, box_margin=0.3, box_jitter=0.5, box_snap=4, full_query=0.6, entity_only=0.2, metric_only=0.2
+    )
+    expert_samples: int = 2
+    sft: SFTConfig = SFTConfig(
+        epochs=5,
+        batch=16,
+        freeze_vision=False,
+        turn_weights={"search": 1.0, "bbox": 2.0, "answer": 3.0},
+        optimizer=OptimizerConfig(lr=1e-3, schedule="cosine", warmup=0.05),
+    )
+    rl: RLConfig = RLConfig(
+        steps=150,
+        groups=8,
+        group_size=8,
+        kl=0.0,
+        max_tokens=8192,
+        limits_tokens=2048,
+        limits_turn_tokens=96,
+        optimizer=OptimizerConfig(lr=1e-4, warmup=0.05),
+        checkpoints=CheckpointConfig(every=25),
+    )
+    rl_seeds: tuple[int, ...] = (0,)
+    rewards: RewardWeights = RewardWeights()
+    no_crop: bool = False  # also train the baseline that can't crop, with the same budget

@@ -1,0 +1,63 @@
+"""A live line per training step on a terminal; plain lines, now and then, elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+SHOWN = {
+    "pretrain": ("loss", "number", "code", "word", "find", "level"),
+    "sft": ("loss", "exact"),
+    "rl": ("reward", "reward/answer", "reward/retrieval", "reward/pattern", "entropy", "invalid_actions"),
+}
+PLAIN_SECONDS = 10.0
+
+
+class LiveLine:
+    """Writes to stderr. `step(stage, metrics)` fits the trainers' `on_step`; metrics hold "step" and "steps"."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._started: dict[str, tuple[float, int]] = {}
+        self._last = 0.0
+
+    def __enter__(self) -> LiveLine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._live:
+            sys.stderr.write("\n")
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(("\n" if self._live else "") + text + "\n")
+        sys.stderr.flush()
+
+    def step(self, stage: str, metrics: dict[str, Any]) -> None:
+        now = time.monotonic()
+        began, first = self._started.setdefault(stage, (now, metrics["step"]))
+        done, steps = metrics["step"] + 1, metrics["steps"]
+        if not self._live and now - self._last < PLAIN_SECONDS and done < steps:
+            return
+        self._last = now
+        pace = (now - began) / max(1, metrics["step"] - first)
+        line = f"{stage} {done}/{steps}  {_numbers(stage, metrics)}  ETA {_duration(pace * (steps - done))}"
+        if self._live:
+            end = "\n" if done == steps else ""
+            sys.stderr.write(f"\r\x1b[2K{line}{end}")
+        else:
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def _numbers(stage: str, metrics: dict[str, Any]) -> str:
+    shown = [name for name in SHOWN.get(stage, ()) if name in metrics]
+    return "  ".join(f"{name.removeprefix('reward/')} {metrics[name]:.3f}" for name in shown)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

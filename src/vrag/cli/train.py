@@ -1,0 +1,128 @@
+"""`vrag train …`: supervised fine-tuning, GRPO, and vrag-tiny from nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vrag.cli.live import LiveLine
+from vrag.config import resolve
+
+train = typer.Typer(no_args_is_help=True, help="Train a policy. Rerunning a killed command continues it.")
+
+Out = Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, the result.")]
+Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file with settings.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="One setting: key=value; repeat for more.")]
+Model = Annotated[str, typer.Option("--model", help="tiny, tiny-sft, or a checkpoint's folder.")]
+CorpusName = Annotated[str, typer.Option("--corpus", help="The corpus that the tasks are about.")]
+Tasks = Annotated[Path, typer.Option("--tasks", help="A JSONL file of tasks with gold answers and pages.")]
+
+
+@train.callback()
+def _group() -> None:
+    """Train a policy. Rerunning a killed command continues it."""
+
+
+@train.command()
+def tiny(out: Out = Path("runs/tiny"), recipe: Recipe = None, override: Set = None) -> None:
+    """Train vrag-tiny from nothing: documents, pretraining, SFT, GRPO, evaluation, cards."""
+    from vrag.app.tiny.card import write_card
+    from vrag.app.tiny.measure import measure
+    from vrag.app.tiny.recipe import TinyRecipe
+    from vrag.app.tiny.stages import train_tiny
+    from vrag.runs import RunDir
+
+    settings = resolve(TinyRecipe, recipe, override or [])
+    command = " ".join(["vrag train tiny", *(f"--set {change}" for change in override or [])])
+    RunDir.open(out, settings)
+    with LiveLine() as line:
+        trained = train_tiny(settings, out, line.step)
+        results = measure(settings, trained, out, line.say)
+    best = trained.rl[settings.rl_seeds[0]]
+    for stage, path in (("sft", trained.sft), ("rl", best)):
+        print(write_card(settings, trained, results, command, stage, path))
+
+
+@train.command()
+def sft(
+    corpus: CorpusName,
+    tasks: Tasks,
+    out: Out,
+    model: Model = "tiny-sft",
+    recipe: Recipe = None,
+    override: Set = None,
+) -> None:
+    """Fine-tune on the scripted expert's trajectories over your own tasks with gold pages and boxes."""
+    from vrag.data.trajectories import expert_episodes
+    from vrag.policies.expert import ExpertStyle
+    from vrag.training.sft import SFTConfig
+    from vrag.training.sft import sft as run
+
+    settings = resolve(SFTConfig, recipe, override or [])
+    with _Opened(corpus, tasks, model) as opened, LiveLine() as line:
+        spec = opened.environment.view
+        episodes = expert_episodes(
+            opened.tasks, opened.corpus, opened.make, opened.codec, spec, ExpertStyle(), settings.seed
+        )
+        run(opened.model, opened.codec, episodes, settings, out, partial(line.step, "sft"))
+        print(opened.save(out))
+
+
+@train.command()
+def rl(
+    corpus: CorpusName,
+    tasks: Tasks,
+    out: Out,
+    model: Model = "tiny-sft",
+    recipe: Recipe = None,
+    override: Set = None,
+) -> None:
+    """Train by GRPO: search, crop and answer, rewarded as the paper does, answers scored by rules."""
+    from vrag.rewards.combine import score_episode
+    from vrag.training.rl import GRPO, RLConfig
+
+    settings = resolve(RLConfig, recipe, override or [])
+    with _Opened(corpus, tasks, model) as opened, LiveLine() as line:
+        trainer = GRPO(opened.model, opened.codec, opened.make, score_episode, settings)
+        trainer.train(opened.tasks, out, partial(line.step, "rl"))
+        print(opened.save(out))
+
+
+class _Opened:
+    """What training needs, from the names on the command line."""
+
+    def __init__(self, corpus: str, tasks: Path, model: str) -> None:
+        from vrag.corpus.store import Corpus
+        from vrag.data.tasks import read_tasks
+        from vrag.policies.load import checkpoint_path, load_codec, load_model
+        from vrag.policies.speaker import environment_of
+        from vrag.retriever import LexicalRetriever
+        from vrag.views import ViewRenderer
+
+        path = checkpoint_path(model)
+        self.tasks = read_tasks(tasks)
+        self.corpus = Corpus.open(corpus)
+        self.model, self.codec = load_model(path), load_codec(path)
+        self.environment = environment_of(path, self.model, self.codec)
+        self._retriever = LexicalRetriever(self.corpus)
+        self._renderer = ViewRenderer(self.corpus, 500)
+
+    def __enter__(self) -> _Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.corpus.close()
+
+    def make(self) -> Any:
+        from vrag.environment import DocumentEnvironment
+
+        return DocumentEnvironment(self.corpus, self._retriever, self.environment, self._renderer)
+
+    def save(self, out: Path) -> Path:
+        from vrag.policies.load import save_policy
+
+        save_policy(out / "final", self.model, self.codec, self.environment)
+        return out / "final"

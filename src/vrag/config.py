@@ -1,0 +1,94 @@
+"""Recipes: TOML → pydantic, with dotted overrides from the command line.
+
+Every setting has a default in its model, so a recipe names only what it changes. An unknown key is an error that
+suggests the nearest; the resolved configuration is saved with the run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from vrag.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def resolve(model: type[Model], recipe: Path | None = None, overrides: Sequence[str] = ()) -> Model:
+    """`model`'s defaults with the values of the TOML file `recipe` and then of `overrides` ("a.b=value", values in TOML,
+    or bare text). Raises `ConfigError` that names the key and, for an unknown one, the nearest.
+    """
+    values = _merge(model().model_dump(), _read(recipe)) if recipe else model().model_dump()
+    for override in overrides:
+        _set(values, override)
+    try:
+        return model.model_validate(values)
+    except ValidationError as failure:
+        where = f"{recipe}: " if recipe else ""
+        raise ConfigError(where + "; ".join(_explain(model, error) for error in failure.errors())) from failure
+
+
+def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` laid over: groups are merged, so that a recipe keeps the defaults it doesn't name."""
+    merged = dict(values)
+    for key, change in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
+    return merged
+
+
+def _read(recipe: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(recipe.read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise ConfigError(f"{recipe}: can't be read: {failure.strerror}") from failure
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
+        raise ConfigError(f"{recipe}: is not TOML: {failure}") from failure
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override}: write key=value, for example optimizer.lr=1e-5")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a group")
+    values[last] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {error['msg']} (got {json.dumps(error['input'], default=str)})"
+    near = difflib.get_close_matches(path, keys(model), n=1, cutoff=0.4)
+    return f"unknown key {path}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key that `model` knows."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        found.append(f"{prefix}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += keys(field.annotation, f"{prefix}{name}.")
+    return found

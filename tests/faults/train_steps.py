@@ -1,0 +1,49 @@
+"""`python train_steps.py sft|rl OUT`: a few steps of training on a random tiny model, to be killed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.tiny import NoisyWorld, make_tiny, roll_out
+from vrag.episode import Episode, Reward
+from vrag.training.optimizer import OptimizerConfig
+from vrag.training.rl import GRPO, RLConfig
+from vrag.training.run import CheckpointConfig
+from vrag.training.sft import SFTConfig, sft
+from vrag.types import Answer, Task
+
+OPTIMIZER = OptimizerConfig(lr=1e-3, schedule="cosine", warmup=0.2)
+SAVE = CheckpointConfig(every=2, keep=2)
+
+
+def score(episode: Episode) -> Reward:
+    """Some function of what was sampled, so that groups have variance."""
+    assert episode.tokens is not None
+    total = sum(episode.tokens.response_ids) % 7 / 7
+    return Reward(total=total, parts={"answer": total})
+
+
+def main(stage: str, out: Path) -> None:
+    tiny = make_tiny("qwen2_5_vl")
+    if stage == "rl":
+        config = RLConfig(
+            steps=8, groups=2, group_size=3, updates=2, kl=0.05, limits_tokens=400, limits_turn_tokens=10,
+            optimizer=OPTIMIZER, checkpoints=SAVE,
+        )  # fmt: skip
+        tasks = [Task(id=str(i), question="?") for i in range(5)]
+        GRPO(tiny.model, tiny.codec, lambda: NoisyWorld(tiny.factor), score, config).train(tasks, out)
+        return
+    episodes = roll_out(tiny, [str(i) for i in range(10)])
+    for episode in episodes:
+        episode.turns = [t.model_copy(update={"action": Answer(text="a")}) for t in episode.turns]
+    config = SFTConfig(
+        epochs=4, batch=4, precision="fp32", freeze_vision=False, optimizer=OPTIMIZER, checkpoints=SAVE
+    )
+    sft(tiny.model, tiny.codec, episodes, config, out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
