@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.papers import write_pdf
 
+from tests.papers import write_pdf
 from vrag.cli import main
 from vrag.data.tasks import write_tasks
 from vrag.types import Evidence, PageRef, Task
