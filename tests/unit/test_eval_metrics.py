@@ -1,6 +1,6 @@
 import pytest
-from fabricated import GOLD, answer_turn, crop_turn, episode, failed, invalid_turn, make_task, search_turn
 
+from tests.fabricated import GOLD, answer_turn, crop_turn, episode, failed, invalid_turn, make_task, search_turn
 from vrag.evaluation.evidence import box_scores, first_hits
 from vrag.evaluation.metrics import best_constant, compare_runs, summarize
 from vrag.rewards.retrieval import shown_pages

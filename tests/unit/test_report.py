@@ -3,7 +3,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fabricated import (
+
+from tests.fabricated import (
     DrawnPages,
     answer_turn,
     crop_turn,
@@ -13,7 +14,6 @@ from fabricated import (
     make_task,
     search_turn,
 )
-
 from vrag.evaluation.report import Chart, Run, choose, write_report
 from vrag.evaluation.report.charts import line_chart
 from vrag.evaluation.report.html import el, foreign
