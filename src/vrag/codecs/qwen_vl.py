@@ -9,6 +9,7 @@ it can never make one.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ RESERVED = (
 )
 
 
+REMEMBERED_IMAGES = 256  # about 2 MB each at the paper's budget
+
+
 class QwenVLCodec:
     """See the module. `tokenizer` and `image_processor` are the checkpoint's own (no video processor)."""
 
@@ -41,6 +45,7 @@ class QwenVLCodec:
         self.image_pad_id = self._ids["<|image_pad|>"]
         self.end_of_turn_id = self._ids["<|im_end|>"]
         self.forbidden_ids = frozenset(self._ids[token] for token in RESERVED)
+        self._encoded: OrderedDict[tuple[Any, ...], tuple[Any, EncodedImage]] = OrderedDict()
         self._newline = self._text("\n")
         self._system = _default_system(tokenizer)
 
@@ -77,7 +82,21 @@ class QwenVLCodec:
         return [*self._text(text), self.end_of_turn_id]
 
     def encode_image(self, part: ImagePart) -> EncodedImage:
-        """Patches of an image that already has the size of its view (`vrag.geometry` makes views)."""
+        """Patches of an image that already has the size of its view (`vrag.geometry` makes views).
+
+        Equal views give the same object while it is remembered: siblings look at the same pages.
+        """
+        view = part.view
+        key = (view.page_id, view.region.as_tuple(), view.width, view.height)
+        found = self._encoded.get(key)
+        if found is None or found[0] is not part.image:
+            found = (part.image, self._encode(part))
+            self._encoded[key] = found
+            if len(self._encoded) > REMEMBERED_IMAGES:
+                self._encoded.popitem(last=False)
+        return found[1]
+
+    def _encode(self, part: ImagePart) -> EncodedImage:
         factor = self.patch_size * self.merge_size
         width, height = part.image.size
         if width % factor or height % factor:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.errors import InvariantError
+from vrag.policies.vision import image_inputs
 from vrag.types import EncodedImage, Request, Sample
 
 STOP_TAGS = ("</search>", "</bbox>", "</answer>")
@@ -254,11 +255,6 @@ class TransformersPolicy:
         device = self.model.device
         wave.mask = torch.cat([wave.mask, mask], dim=1)
         text = (wave.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        vision: dict[str, Tensor] = {}
-        if images:
-            pixels = torch.from_numpy(np.concatenate([image.pixels for image in images]))
-            vision["pixel_values"] = pixels.to(device, self.model.dtype)
-            vision["image_grid_thw"] = torch.tensor([image.grid for image in images], device=device)
         out = self.model(
             input_ids=ids.to(device),
             attention_mask=wave.mask.to(device),
@@ -266,7 +262,7 @@ class TransformersPolicy:
             past_key_values=wave.cache,
             use_cache=True,
             logits_to_keep=1,
-            **vision,
+            **image_inputs(self.model, images),
         )
         return mask_reserved(out.logits[:, -1].float(), self._reserved)
 

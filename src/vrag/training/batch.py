@@ -6,40 +6,38 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vrag.episode import Tokens
+from vrag.policies.vision import image_inputs
+from vrag.types import EncodedImage
 
 
 @dataclass(frozen=True)
 class Batch:
     """`input_ids`, `attention_mask`, `kinds` (1 on image pads), `loss_mask` [B, L], padded on the right;
-    `pixels` [sum of patches, D] and `grids` [images, 3] in order of appearance, or None without images.
+    `images` in order of appearance.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     kinds: Tensor
     loss_mask: Tensor
-    pixels: Tensor | None
-    grids: Tensor | None
+    images: list[EncodedImage]
 
-    def inputs(self) -> dict[str, Tensor]:
-        """Keyword arguments of the model's forward."""
-        given = {
+    def inputs(self, model: Any) -> dict[str, Any]:
+        """Keyword arguments of `model`'s forward."""
+        return {
             "input_ids": self.input_ids,
             "attention_mask": self.attention_mask,
             "mm_token_type_ids": self.kinds,
+            **image_inputs(model, self.images),
         }
-        if self.pixels is not None and self.grids is not None:
-            given |= {"pixel_values": self.pixels, "image_grid_thw": self.grids}
-        return given
 
 
 def collate(episodes: Sequence[Tokens], *, pad_id: int, image_pad_id: int, model: Any) -> Batch:
-    """Pad on the right and move to the model's device and dtype."""
+    """Pad on the right and move to the model's device."""
     width = max(len(e.prompt_ids) + len(e.response_ids) for e in episodes)
     ids = torch.full((len(episodes), width), pad_id)
     attention = torch.zeros(len(episodes), width, dtype=torch.long)
@@ -51,12 +49,8 @@ def collate(episodes: Sequence[Tokens], *, pad_id: int, image_pad_id: int, model
         loss_mask[i, len(episode.prompt_ids) : len(full)] = torch.tensor(episode.loss_mask, dtype=torch.bool)
     images = [image for episode in episodes for image in episode.images]
     device = model.device
-    pixels = grids = None
-    if images:
-        pixels = torch.from_numpy(np.concatenate([image.pixels for image in images])).to(device, model.dtype)
-        grids = torch.tensor([image.grid for image in images], device=device)
     kinds = ((ids == image_pad_id) & (attention == 1)).int()
-    return Batch(ids.to(device), attention.to(device), kinds.to(device), loss_mask.to(device), pixels, grids)
+    return Batch(ids.to(device), attention.to(device), kinds.to(device), loss_mask.to(device), images)
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

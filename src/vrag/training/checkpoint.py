@@ -70,12 +70,11 @@ def restore(path: Path, model: Any, optimizer: Any) -> dict[str, Any]:
 
     Raises `CheckpointError` when the checkpoint is of another model.
     """
-    tied = getattr(model, "_tied_weights_keys", None) or {}
-    weights = load_file(path / "model.safetensors")
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    missing = [name for name in missing if name not in tied]
-    if missing or unexpected:
-        raise CheckpointError(f"{path}: is of another model (missing {missing[:3]}, unexpected {unexpected[:3]})")
+    try:
+        saved = type(model).from_pretrained(str(path), dtype=model.dtype)  # the Hub's names differ from ours
+        model.load_state_dict(saved.state_dict())
+    except (OSError, RuntimeError) as failure:
+        raise CheckpointError(f"{path}: is damaged or of another model: {failure}") from failure
     _load_optimizer(load_file(path / "optimizer.safetensors"), model, optimizer)
     return json.loads((path / "state.json").read_text())
 

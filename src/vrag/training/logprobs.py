@@ -18,7 +18,7 @@ def sampled_logits(model: Any, batch: Batch, reserved: Sequence[int], temperatur
     Only those positions go through the head: the whole [B, L, V] tensor is never made. `temperature` 0
     means greedy sampling, whose log-probabilities are those at temperature 1.
     """
-    hidden = model.model(**batch.inputs(), use_cache=False).last_hidden_state
+    hidden = model.model(**batch.inputs(model), use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][batch.loss_mask[:, 1:]]).float()
     return mask_reserved(logits / (temperature or 1.0), reserved)
 
