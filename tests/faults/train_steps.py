@@ -39,9 +39,7 @@ def main(stage: str, out: Path) -> None:
     episodes = roll_out(tiny, [str(i) for i in range(10)])
     for episode in episodes:
         episode.turns = [t.model_copy(update={"action": Answer(text="a")}) for t in episode.turns]
-    config = SFTConfig(
-        epochs=4, batch=4, precision="fp32", freeze_vision=False, optimizer=OPTIMIZER, checkpoints=SAVE
-    )
+    config = SFTConfig(epochs=4, batch=4, precision="fp32", freeze_vision=False, optimizer=OPTIMIZER, checkpoints=SAVE)
     sft(tiny.model, tiny.codec, episodes, config, out)
 
 

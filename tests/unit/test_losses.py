@@ -42,9 +42,7 @@ def plain_grpo(new, old, reference, advantages, clip: float, beta: float, aggreg
 def test_grpo_equals_the_formula_written_token_by_token(aggregate: str, beta: float, seed: int) -> None:
     new, old, reference, advantages = tensors(seed)
     weights = token_weights(torch.tensor(ROWS), 3, aggregate, len(ROWS))
-    found = grpo_loss(
-        new, old, advantages, weights, clip=0.2, kl_weight=beta, reference_logprobs_M=reference
-    ).loss
+    found = grpo_loss(new, old, advantages, weights, clip=0.2, kl_weight=beta, reference_logprobs_M=reference).loss
     expected = plain_grpo(new.tolist(), old.tolist(), reference.tolist(), advantages.tolist(), 0.2, beta, aggregate)
     assert found.item() == pytest.approx(expected, abs=1e-6)
 

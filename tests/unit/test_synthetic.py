@@ -197,9 +197,7 @@ class Bm25:
     def _score(self, counts: Counter[str], words: list[str]) -> float:
         score, length = 0.0, 1.2 * (0.25 + 0.75 * counts.total() / self.mean)
         for word in words:
-            rarity = math.log(
-                1 + (len(self.pages) - self.frequency[word] + 0.5) / (self.frequency[word] + 0.5)
-            )
+            rarity = math.log(1 + (len(self.pages) - self.frequency[word] + 0.5) / (self.frequency[word] + 0.5))
             score += rarity * counts[word] * 2.2 / (counts[word] + length)
         return score
 
@@ -214,17 +212,11 @@ def test_a_constant_answer_is_nearly_never_right(tmp_path: Path) -> None:
 
 def test_at_difficulty_1_answers_are_two_digits_and_at_3_every_spelling_is_accepted(tmp_path: Path) -> None:
     synthesize(tmp_path / "one", SyntheticSpec(documents=20))
-    assert all(
-        re.fullmatch(r"\d\d", task.answers[0]) for task in read_tasks(tmp_path / "one" / "tasks.jsonl")
-    )
+    assert all(re.fullmatch(r"\d\d", task.answers[0]) for task in read_tasks(tmp_path / "one" / "tasks.jsonl"))
     synthesize(tmp_path / "three", SyntheticSpec(documents=40, difficulty=difficulty(3)))
     answers = [task.answers for task in read_tasks(tmp_path / "three" / "tasks.jsonl")]
-    assert any(
-        re.fullmatch(r"[\d,]+,\d{3}", first) and rest == [first.replace(",", "")] for first, *rest in answers
-    )
-    assert any(
-        re.fullmatch(r"\d+\.\d [\w%]+", first) and rest == [first.split()[0]] for first, *rest in answers
-    )
+    assert any(re.fullmatch(r"[\d,]+,\d{3}", first) and rest == [first.replace(",", "")] for first, *rest in answers)
+    assert any(re.fullmatch(r"\d+\.\d [\w%]+", first) and rest == [first.split()[0]] for first, *rest in answers)
 
 
 def test_from_difficulty_2_on_the_held_out_split_asks_in_words_that_training_never_saw(
@@ -244,10 +236,7 @@ def test_from_difficulty_2_on_the_held_out_split_asks_in_words_that_training_nev
 
 def test_questions_are_all_different_and_file_names_say_nothing(train: Path, tasks: list[Task]) -> None:
     assert len(
-        {
-            (task.meta["entity"], task.meta["site"], task.meta["metric"], task.meta["category"])
-            for task in tasks
-        }
+        {(task.meta["entity"], task.meta["site"], task.meta["metric"], task.meta["category"]) for task in tasks}
     ) == len(tasks)
     assert all(re.fullmatch(r"doc-\d{4}\.pdf", path.name) for path in (train / "documents").iterdir())
     assert len({task.id for task in tasks}) == len(tasks)

@@ -50,9 +50,7 @@ class Drawn:
         return heights
 
 
-def suitable(
-    rng: random.Random, layout: Layout, page_format: Format, dials: Difficulty
-) -> tuple[PageContent, Style]:
+def suitable(rng: random.Random, layout: Layout, page_format: Format, dials: Difficulty) -> tuple[PageContent, Style]:
     for _ in range(2000):
         content = metrics_page(rng, LONG_NAME, rng.choice(TOPICS), dials, rng.choice(layout.forms))
         style = choose_style(rng, rng.choice(("train", "heldout")), dials, page_format)
@@ -97,9 +95,7 @@ def test_the_box_of_a_value_holds_that_value_and_nothing_else(
 
 @every_layout
 @every_format
-def test_values_stand_inside_the_page_and_apart(
-    tmp_path: Path, layout: str, page_format: str, seeds: range
-) -> None:
+def test_values_stand_inside_the_page_and_apart(tmp_path: Path, layout: str, page_format: str, seeds: range) -> None:
     for page in drawings(tmp_path, layout, page_format, seeds):
         boxes = page.boxes.values()
         for box in boxes:

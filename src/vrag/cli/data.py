@@ -26,18 +26,12 @@ def _group() -> None:
 
 @data.command()
 def synthesize(
-    out: Annotated[
-        Path, typer.Argument(help="A new directory for documents/, tasks.jsonl and manifest.json.")
-    ],
-    split: Annotated[
-        SplitName, typer.Option(help="Which names, themes and layouts to use.")
-    ] = SplitName.TRAIN,
+    out: Annotated[Path, typer.Argument(help="A new directory for documents/, tasks.jsonl and manifest.json.")],
+    split: Annotated[SplitName, typer.Option(help="Which names, themes and layouts to use.")] = SplitName.TRAIN,
     documents: Annotated[int, typer.Option(min=4, help="How many PDFs.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 0,
     difficulty: Annotated[int, typer.Option(min=1, max=3, help="1 is clean, 3 is dense.")] = 1,
-    questions: Annotated[
-        int | None, typer.Option(min=1, help="How many; four per document if not given.")
-    ] = None,
+    questions: Annotated[int | None, typer.Option(min=1, help="How many; four per document if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Write the synthetic benchmark: PDFs, questions, gold answers, pages and boxes."""
@@ -61,7 +55,5 @@ def synthesize(
         print(manifest.model_dump_json())
     else:
         hops = ", ".join(f"{count} of {hop} hop{'s' * (hop > 1)}" for hop, count in manifest.hops.items())
-        print(
-            f"{manifest.documents} documents, {manifest.pages} pages, {manifest.questions} questions ({hops})"
-        )
+        print(f"{manifest.documents} documents, {manifest.pages} pages, {manifest.questions} questions ({hops})")
         print(out / "tasks.jsonl")

@@ -38,16 +38,12 @@ def index(
     dpi: Annotated[
         int | None, typer.Option(min=36, max=600, help=f"Resolution of rendered pages (new corpus: {DPI}).")
     ] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")
-    ] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")] = 0,
     ocr: Annotated[
         Ocr,
         typer.Option(help="Pages without text: auto reads them if OCR is installed, force reads every page."),
     ] = Ocr.auto,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
@@ -64,9 +60,7 @@ def index(
     if report.pages_here == 0 and not report.documents_removed:
         if not report.files and not report.failures:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in report.skipped.items())
-            console.print(
-                f"vrag: no PDF or image found there{f' (but {kinds})' if kinds else ''}", markup=False
-            )
+            console.print(f"vrag: no PDF or image found there{f' (but {kinds})' if kinds else ''}", markup=False)
         raise typer.Exit(1)
 
 

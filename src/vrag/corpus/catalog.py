@@ -98,9 +98,7 @@ def connect(file: Path) -> sqlite3.Connection:
             if application != APPLICATION_ID:
                 raise CorpusError(f"{file} is no catalogue of vrag: choose another corpus name or path")
             if version > FORMAT:
-                raise CorpusError(
-                    f"corpus {file.parent} was written by a newer vrag: upgrade vrag to read it"
-                )
+                raise CorpusError(f"corpus {file.parent} was written by a newer vrag: upgrade vrag to read it")
             db.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             db.close()
@@ -116,9 +114,7 @@ def create(file: Path, dpi: int) -> None:
         try:
             db.executescript(_SCHEMA)
             settings = {"dpi": dpi, "tokens": lexical.VERSION}
-            db.executemany(
-                "INSERT INTO settings VALUES (?, ?)", [(key, str(value)) for key, value in settings.items()]
-            )
+            db.executemany("INSERT INTO settings VALUES (?, ?)", [(key, str(value)) for key, value in settings.items()])
             db.execute("PRAGMA journal_mode = WAL")
         finally:
             db.close()

@@ -37,9 +37,7 @@ class Scan:
 
     def covers(self, path: str) -> bool:
         """Whether `path` would have been found here, had it been there."""
-        return any(_inside(path, root) for root in self.roots) and not any(
-            _inside(path, b) for b in self.blocked
-        )
+        return any(_inside(path, root) for root in self.roots) and not any(_inside(path, b) for b in self.blocked)
 
 
 def scan(paths: Sequence[str | Path]) -> Scan:

@@ -37,9 +37,7 @@ def open_image(path: Path) -> Generator[Image.Image]:
     if path.stat().st_size == 0:
         raise UnreadableDocument("the file is empty")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", Image.DecompressionBombWarning
-        )  # our own budget is the one that counts
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own budget is the one that counts
         try:
             image = Image.open(path, formats=FORMATS)
         except UnidentifiedImageError as error:

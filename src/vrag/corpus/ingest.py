@@ -117,9 +117,7 @@ class _Run:
         before = self.writer.sources()
         _check_roots(listed, before)
         present = {file.path for file in listed.found}
-        self.writer.forget(
-            [one for one in before.values() if listed.covers(one.path) and one.path not in present]
-        )
+        self.writer.forget([one for one in before.values() if listed.covers(one.path) and one.path not in present])
         unchanged = self._register(listed, before)
         self.writer.rename_documents()
         removed = self.writer.drop_orphans()
@@ -154,11 +152,7 @@ class _Run:
             self.writer.register(Found(path, Path(path).name, -1, -1), None, problem)
         for count, file in enumerate(listed.found):
             known = before.get(file.path)
-            if (
-                known
-                and known.document is not None
-                and (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
-            ):
+            if known and known.document is not None and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
                 unchanged += 1
                 continue
             self.progress(Progress("hash", count, len(listed.found), current=as_text(file.name)))
@@ -179,9 +173,7 @@ class _Run:
 
     def _read(self) -> PageReading:
         reading = PageReading(self.writer, self.documents, self._notify("read"))
-        with self._pool(
-            self.options.processes, 1, self.options.page_seconds, self.options.page_memory
-        ) as pool:
+        with self._pool(self.options.processes, 1, self.options.page_seconds, self.options.page_memory) as pool:
             reading.run(pool)
         return reading
 
@@ -193,9 +185,7 @@ class _Run:
             self.writer, pages, lambda seq: as_text(self.documents[seq].name), self._notify("ocr")
         )
         threads = min(4, self.options.processes)
-        with self._pool(
-            max(1, self.options.processes // threads), threads, self.options.ocr_seconds, 0
-        ) as pool:
+        with self._pool(max(1, self.options.processes // threads), threads, self.options.ocr_seconds, 0) as pool:
             recognition.run(pool)
         return recognition
 
@@ -209,9 +199,7 @@ class _Run:
         return WorkerPool(settings, size, seconds)
 
     def _notify(self, stage: Stage) -> Callable[[int, int, int, str], None]:
-        return lambda done, total, failed, current: self.progress(
-            Progress(stage, done, total, failed, current)
-        )
+        return lambda done, total, failed, current: self.progress(Progress(stage, done, total, failed, current))
 
     def _standing(self, listed: Scan) -> dict[str, Any]:
         """How the paths of this run stand in the corpus now."""

@@ -15,9 +15,7 @@ def check_shape(width: float, height: float, what: str) -> None:
     if width <= 0 or height <= 0:
         raise BudgetExceeded(f"{what} is {width:g} x {height:g}: it has no area")
     if max(width, height) > ASPECT * min(width, height):
-        raise BudgetExceeded(
-            f"{what} is {width:g} x {height:g}: a strip longer than {ASPECT:g} times its width"
-        )
+        raise BudgetExceeded(f"{what} is {width:g} x {height:g}: a strip longer than {ASPECT:g} times its width")
 
 
 def check_pixels(width: int, height: int) -> None:

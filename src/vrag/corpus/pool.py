@@ -76,9 +76,7 @@ class WorkerPool:
     def __enter__(self) -> WorkerPool:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._closing = True
         for worker in list(self._workers):
             worker.process.kill()
@@ -110,9 +108,7 @@ class WorkerPool:
 
     def _assign(self, jobs: deque[Job]) -> None:
         while jobs:
-            worker = next(
-                (one for one in self._workers if one.job is None and one.process.poll() is None), None
-            )
+            worker = next((one for one in self._workers if one.job is None and one.process.poll() is None), None)
             if worker is None:
                 if len(self._workers) >= self._size:
                     return
@@ -157,12 +153,7 @@ class WorkerPool:
         for worker in self._workers:
             limit = self._timeout if worker.ready else _START_SECONDS
             since = worker.waiting_since
-            if (
-                worker.job is not None
-                and since is not None
-                and now - since > limit
-                and not worker.killed_after
-            ):
+            if worker.job is not None and since is not None and now - since > limit and not worker.killed_after:
                 worker.killed_after = limit
                 worker.process.kill()
 
@@ -179,9 +170,7 @@ class WorkerPool:
             return None
         if worker.killed_after:
             return Lost(worker.job, f"took longer than {worker.killed_after:g} s")
-        return Lost(
-            worker.job, f"crashed the reader (signal {-status})" if status < 0 else "crashed the reader"
-        )
+        return Lost(worker.job, f"crashed the reader (signal {-status})" if status < 0 else "crashed the reader")
 
     def _forget(self, worker: _Worker) -> None:
         worker.process.wait()

@@ -83,9 +83,7 @@ class PageReading:
 
     def _on_message(self, chunk: Chunk, message: dict[str, Any]) -> None:
         if "fatal" in message:
-            raise CorpusError(
-                f"{message['fatal']}: mend that and run the command again; what was committed is kept"
-            )
+            raise CorpusError(f"{message['fatal']}: mend that and run the command again; what was committed is kept")
         if "count" in message:
             chunk.opened = True
             self._on_opened(chunk, message["kind"], message["count"])
@@ -168,9 +166,7 @@ class TextRecognition:
         self._names = names
         self._notify = notify
         self._total = len(pages)
-        self._jobs = deque(
-            Job({"op": "ocr", "id": id, "page": number}, (seq, number)) for id, seq, number in pages
-        )
+        self._jobs = deque(Job({"op": "ocr", "id": id, "page": number}, (seq, number)) for id, seq, number in pages)
 
     def run(self, pool: WorkerPool) -> None:
         for event in pool.run(self._jobs):

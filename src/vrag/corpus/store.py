@@ -93,9 +93,7 @@ class Corpus:
     def __enter__(self) -> Corpus:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -147,9 +145,7 @@ class Corpus:
         except FileNotFoundError:
             raise CorpusError(f"no page {page_id!r} in corpus {self.folder}") from None
         except OSError as error:
-            raise CorpusError(
-                f"page image {file} is damaged ({error}): delete the corpus and index again"
-            ) from error
+            raise CorpusError(f"page image {file} is damaged ({error}): delete the corpus and index again") from error
 
     def words(self, page_id: str) -> Sequence[Word]:
         """Words in reading order, boxes in raw pixels; none for a page without text."""
@@ -200,9 +196,7 @@ class Corpus:
     def documents(self) -> list[Document]:
         """All documents in the order they came in, also those of which nothing could be read."""
         held: dict[int, list[str]] = {}
-        for name, document in self._all(
-            "SELECT name, document FROM sources WHERE document IS NOT NULL ORDER BY path"
-        ):
+        for name, document in self._all("SELECT name, document FROM sources WHERE document IS NOT NULL ORDER BY path"):
             held.setdefault(document, []).append(name)
         stored = dict(self._all("SELECT rowid >> 20, count(*) FROM pages GROUP BY 1"))
         rows = self._all("SELECT seq, id, name, kind, pages FROM documents ORDER BY seq")
@@ -234,8 +228,7 @@ class Corpus:
             try:
                 scored = lexical.search(db, query, k)
                 hits = [
-                    (one.score, db.execute(f"{_PAGE} WHERE pages.rowid = ?", (one.rowid,)).fetchone())
-                    for one in scored
+                    (one.score, db.execute(f"{_PAGE} WHERE pages.rowid = ?", (one.rowid,)).fetchone()) for one in scored
                 ]
             finally:
                 db.execute("ROLLBACK")
@@ -254,9 +247,7 @@ def names() -> list[str]:
 def _page(row: Any) -> Page:
     rowid, id, document_id, name, width, height, text, source = row
     ref = PageRef(document=name, page=catalog.split_row(rowid)[1])
-    return Page(
-        id=id, document_id=document_id, ref=ref, width=width, height=height, text=text, text_source=source
-    )
+    return Page(id=id, document_id=document_id, ref=ref, width=width, height=height, text=text, text_source=source)
 
 
 def as_name(path: bytes | str) -> str:

@@ -92,9 +92,7 @@ def pack(words: Sequence[Placed]) -> bytes:
     """Words as compressed bytes: texts, then five integers a word (box in tenths of a pixel, line)."""
     numbers = array("i")
     for _, x1, y1, x2, y2, line in words:
-        numbers.extend(
-            (round(x1 * _TENTHS), round(y1 * _TENTHS), round(x2 * _TENTHS), round(y2 * _TENTHS), line)
-        )
+        numbers.extend((round(x1 * _TENTHS), round(y1 * _TENTHS), round(x2 * _TENTHS), round(y2 * _TENTHS), line))
     texts = "\n".join(word.text for word in words).encode()
     return zlib.compress(len(texts).to_bytes(4, "little") + texts + numbers.tobytes(), 6)
 

@@ -93,8 +93,7 @@ class Writer:
     def sources(self) -> dict[str, Source]:
         rows = self._db.execute("SELECT path, size, mtime_ns, document FROM sources")
         return {
-            os.fsdecode(path): Source(os.fsdecode(path), size, mtime, document)
-            for path, size, mtime, document in rows
+            os.fsdecode(path): Source(os.fsdecode(path), size, mtime, document) for path, size, mtime, document in rows
         }
 
     def register(self, found: Found, content: str | None, problem: tuple[str, str] | None = None) -> None:
@@ -117,9 +116,7 @@ class Writer:
 
     def _document(self, content: str, name: str) -> int:
         db = self._db
-        db.execute(
-            "INSERT INTO documents(id, name) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (content, name)
-        )
+        db.execute("INSERT INTO documents(id, name) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (content, name))
         return db.execute("SELECT seq FROM documents WHERE id = ?", (content,)).fetchone()[0]
 
     def forget(self, sources: Iterable[Source]) -> None:
@@ -180,9 +177,7 @@ class Writer:
         killpoint("ingest.page")
 
     def add_failure(self, seq: int, page: int | None, stage: str, kind: str, reason: str) -> None:
-        self._begin().execute(
-            "INSERT INTO failures VALUES (NULL, ?, ?, ?, ?, ?)", (seq, page, stage, kind, reason)
-        )
+        self._begin().execute("INSERT INTO failures VALUES (NULL, ?, ?, ?, ?, ?)", (seq, page, stage, kind, reason))
 
     def clear_failures(self, documents: Iterable[int]) -> None:
         """Forget that reading or OCR failed, so that it is tried again."""
@@ -245,8 +240,7 @@ class Writer:
         """Remove the documents that no file holds any more, with their pages; returns how many."""
         self.commit()
         orphans = self._db.execute(
-            "SELECT seq, id, pages FROM documents"
-            " WHERE NOT EXISTS (SELECT 1 FROM sources WHERE document = seq)"
+            "SELECT seq, id, pages FROM documents WHERE NOT EXISTS (SELECT 1 FROM sources WHERE document = seq)"
         ).fetchall()
         for seq, content, pages in orphans:
             db, span = self._begin(), catalog.row_span(seq)

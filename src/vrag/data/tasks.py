@@ -25,13 +25,9 @@ def read_tasks(path: Path) -> list[Task]:
         try:
             task = Task.model_validate_json(line)
         except ValidationError as error:
-            raise DataError(
-                f"{path}:{number}: {_first(error)}; each line must be one task as JSON"
-            ) from error
+            raise DataError(f"{path}:{number}: {_first(error)}; each line must be one task as JSON") from error
         if task.id in seen:
-            raise DataError(
-                f"{path}:{number}: id {task.id!r} is also that of line {seen[task.id]}; ids must be unique"
-            )
+            raise DataError(f"{path}:{number}: id {task.id!r} is also that of line {seen[task.id]}; ids must be unique")
         seen[task.id] = number
         tasks.append(task)
     return tasks
@@ -55,9 +51,7 @@ def _lines(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not UTF-8 text (byte {error.start}); task files are JSON lines"
-        ) from error
+        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); task files are JSON lines") from error
 
 
 def _first(error: ValidationError) -> str:

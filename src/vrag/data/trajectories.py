@@ -51,7 +51,5 @@ def expert_episodes(
 
     jobs = [Job(task, sample, seed) for task in tasks for sample in range(samples)]
     limits = Limits()
-    episodes = asyncio.run(
-        rollout_many(jobs, make_environment, expert, codec, limits, Sampling(), concurrency=8)
-    )
+    episodes = asyncio.run(rollout_many(jobs, make_environment, expert, codec, limits, Sampling(), concurrency=8))
     return [e for e in episodes if e.stop is StopReason.ANSWER]

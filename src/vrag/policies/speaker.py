@@ -67,9 +67,7 @@ def _settings(path: Path) -> EnvironmentConfig | None:
     try:
         return EnvironmentConfig.model_validate_json(file.read_text(encoding="utf-8"))
     except (ValidationError, OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"{file}: {error}; restore it, or remove it for the paper's settings"
-        ) from error
+        raise CheckpointError(f"{file}: {error}; restore it, or remove it for the paper's settings") from error
 
 
 def _budget(own: ViewSpec) -> ViewSpec:

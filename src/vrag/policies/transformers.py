@@ -295,9 +295,7 @@ class TransformersPolicy:
             for i, lp, f in zip(ids, logprobs, finish, strict=True)
         ]
 
-    def _pick(
-        self, wave: _Wave, logits: Tensor, temperature: Tensor, running: list[int]
-    ) -> tuple[Tensor, Tensor]:
+    def _pick(self, wave: _Wave, logits: Tensor, temperature: Tensor, running: list[int]) -> tuple[Tensor, Tensor]:
         """One token per row, [B] ids and [B] log-probabilities, by each row's own random stream."""
         scaled = torch.where(temperature > 0, logits / temperature.clamp(min=1e-6), logits)
         logprobs = scaled.log_softmax(-1)

@@ -7,8 +7,8 @@ the trained tokens depend on pixels. Two tasks made from pages and their word bo
 - *find*: a page view and a word printed on it; write the word's box as `<bbox>`.
 
 The curriculum is adaptive: `level` starts at 0 (the text is large and in the middle of the crop) and rises by
-`rise` whenever the running accuracy at the present level passes `threshold`, up to 1 (small, and anywhere in it). Nothing
-is drawn for it: every sample is a cut from a real page.
+`rise` whenever the running accuracy at the present level passes `threshold`, up to 1 (small, and anywhere in
+it). Nothing is drawn for it: every sample is a cut from a real page.
 """
 
 from __future__ import annotations
@@ -208,9 +208,7 @@ def pretrain(
         on_step({"step": step, "steps": config.steps, **metrics})
 
 
-def _step(
-    model: Any, codec: QwenVLCodec, sampler: PageSampler, curriculum: Curriculum, step: int
-) -> dict[str, Any]:
+def _step(model: Any, codec: QwenVLCodec, sampler: PageSampler, curriculum: Curriculum, step: int) -> dict[str, Any]:
     """Gradients of one batch, and the curriculum's next level."""
     config = curriculum.config
     rng = np.random.default_rng([config.seed, step])

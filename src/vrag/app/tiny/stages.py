@@ -129,9 +129,7 @@ def run_rl(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, seed: i
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         score = partial(score_episode, weights=recipe.rewards)
-        GRPO(model, codec, train.make_environment, score, config).train(
-            train.tasks, folder, partial(log, "rl")
-        )
+        GRPO(model, codec, train.make_environment, score, config).train(train.tasks, folder, partial(log, "rl"))
 
     return _stage(start, out, train.environment, work)
 
@@ -187,9 +185,7 @@ def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
     if recipe.no_crop:
         without = replace(train, environment=without_crop(train.environment))
         start = timed("no-crop sft", lambda: run_sft(recipe, without, seen, out / "no-crop-sft", log))
-        blind = timed(
-            "no-crop rl", lambda: run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log)
-        )
+        blind = timed("no-crop rl", lambda: run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log))
     return Trained(out / "fresh", taught, tuned, blind, seconds)
 
 

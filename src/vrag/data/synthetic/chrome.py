@@ -21,9 +21,7 @@ def subtitle(content: PageContent) -> str:
     return f"{content.topic} by {content.category}" if content.form == "matrix" else content.topic
 
 
-def draw_chrome(
-    sheet: Sheet, style: Style, content: PageContent, number: int, pages: int, rng: random.Random
-) -> Rect:
+def draw_chrome(sheet: Sheet, style: Style, content: PageContent, number: int, pages: int, rng: random.Random) -> Rect:
     """Draw everything around the body and return the body."""
     theme = style.theme
     sheet.rect(Rect(0, 0, sheet.width, sheet.height), theme.page)
@@ -59,9 +57,7 @@ def _band(sheet: Sheet, style: Style, content: PageContent) -> float:
 
 def _underline(sheet: Sheet, style: Style, content: PageContent) -> float:
     theme = style.theme
-    bottom = _titles(
-        sheet, style, content, MARGIN, 26, sheet.width - 2 * MARGIN - 56, theme.ink, _strong(style)
-    )
+    bottom = _titles(sheet, style, content, MARGIN, 26, sheet.width - 2 * MARGIN - 56, theme.ink, _strong(style))
     sheet.line(MARGIN, bottom + 5, sheet.width - MARGIN, bottom + 5, theme.rule, 1.2)
     sheet.rect(Rect(MARGIN, bottom + 3.5, 92, 3.5), theme.accent)
     _logo(sheet, style, sheet.width - MARGIN - 20, 48, 20, theme.accent)
@@ -113,9 +109,7 @@ def _logo(sheet: Sheet, style: Style, x: float, y: float, size: float, ink: str)
         sheet.circle(x - size * 0.3, y, size * 0.6, ink)
         sheet.circle(x + size * 0.35, y, size * 0.6, second)
     elif kind == 1:
-        sheet.polygon(
-            [(x, y - size * 0.9), (x + size * 0.9, y + size * 0.7), (x - size * 0.9, y + size * 0.7)], ink
-        )
+        sheet.polygon([(x, y - size * 0.9), (x + size * 0.9, y + size * 0.7), (x - size * 0.9, y + size * 0.7)], ink)
         sheet.circle(x, y + size * 0.2, size * 0.3, second)
     elif kind == 2:
         for step in range(3):

@@ -47,16 +47,12 @@ class PageDrawing:
         """A value: too small to be read in the page view."""
         face = self.style.face
         font = face.bold if self.style.bold_values else face.regular
-        return self.sheet.text(
-            x, baseline, text, font, self.style.type.value, ink or self.style.theme.ink, align
-        )
+        return self.sheet.text(x, baseline, text, font, self.style.type.value, ink or self.style.theme.ink, align)
 
     def small(self, x: float, baseline: float, text: str, *, align: Align = "left", ink: str = "") -> Rect:
         """Small print that carries no answer."""
         face, theme = self.style.face, self.style.theme
-        return self.sheet.text(
-            x, baseline, text, face.regular, self.style.type.small, ink or theme.muted, align
-        )
+        return self.sheet.text(x, baseline, text, face.regular, self.style.type.small, ink or theme.muted, align)
 
     def paragraph(self, box: Rect, sentences: int) -> float:
         """Filler text from the top of `box`; returns the y under its last line that fits."""

@@ -51,9 +51,7 @@ class Fact:
         return self.page.content.values[self.key].text
 
     def evidence(self) -> Evidence:
-        return Evidence(
-            ref=PageRef(document=self.page.document, page=self.page.number), box=self.page.boxes[self.key]
-        )
+        return Evidence(ref=PageRef(document=self.page.document, page=self.page.number), box=self.page.boxes[self.key])
 
 
 def ask(

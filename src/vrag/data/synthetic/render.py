@@ -40,9 +40,7 @@ def draw_document(
 ) -> list[DrawnPage]:
     """Write `path` as PDF; the same arguments write the same bytes."""
     style = choose_style(rng, split, dials)
-    canvas = Canvas(
-        str(path), pagesize=(style.format.width, style.format.height), invariant=1, pageCompression=1
-    )
+    canvas = Canvas(str(path), pagesize=(style.format.width, style.format.height), invariant=1, pageCompression=1)
     canvas.setTitle(document.name)
     drawn: list[DrawnPage] = []
     for number, content in enumerate(document.pages, start=1):
@@ -53,9 +51,7 @@ def draw_document(
     return drawn
 
 
-def choose_layout(
-    rng: random.Random, content: PageContent, style: Style, split: Split, dials: Difficulty
-) -> Layout:
+def choose_layout(rng: random.Random, content: PageContent, style: Style, split: Split, dials: Difficulty) -> Layout:
     """A kind of page first and a layout of that kind then, so that all kinds are about as frequent."""
     fitting = [
         layout

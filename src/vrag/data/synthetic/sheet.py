@@ -69,8 +69,7 @@ def mix(first: str, second: str, share: float) -> str:
     """`share` of `second` in `first`."""
     a, b = color(first), color(second)
     parts = (
-        round(255 * (x * (1 - share) + y * share))
-        for x, y in ((a.red, b.red), (a.green, b.green), (a.blue, b.blue))
+        round(255 * (x * (1 - share) + y * share)) for x, y in ((a.red, b.red), (a.green, b.green), (a.blue, b.blue))
     )
     return "#" + "".join(f"{part:02x}" for part in parts)
 
@@ -96,9 +95,7 @@ class Sheet:
         y = self.height - box.bottom
         radius = min(radius, box.w / 2, box.h / 2)
         if radius > 0:
-            self.canvas.roundRect(
-                box.x, y, box.w, box.h, radius, stroke=stroke is not None, fill=fill is not None
-            )
+            self.canvas.roundRect(box.x, y, box.w, box.h, radius, stroke=stroke is not None, fill=fill is not None)
         else:
             self.canvas.rect(box.x, y, box.w, box.h, stroke=stroke is not None, fill=fill is not None)
 
@@ -128,15 +125,11 @@ class Sheet:
         self._paint(fill, stroke, line)
         self.canvas.circle(x, self.height - y, radius, stroke=stroke is not None, fill=fill is not None)
 
-    def wedge(
-        self, x: float, y: float, radius: float, start: float, extent: float, fill: str, edge: str
-    ) -> None:
+    def wedge(self, x: float, y: float, radius: float, start: float, extent: float, fill: str, edge: str) -> None:
         """A slice of a pie: degrees, counter-clockwise from three o'clock."""
         self._paint(fill, edge, 1.5)
         bottom = self.height - y
-        self.canvas.wedge(
-            x - radius, bottom - radius, x + radius, bottom + radius, start, extent, stroke=1, fill=1
-        )
+        self.canvas.wedge(x - radius, bottom - radius, x + radius, bottom + radius, start, extent, stroke=1, fill=1)
 
     def text(
         self, x: float, baseline: float, text: str, font: str, size: float, ink: str, align: Align = "left"
@@ -151,9 +144,7 @@ class Sheet:
         top = ASCENT * size
         return Rect(left, baseline - top, width, top + (DEEP_DESCENT if deep else DESCENT) * size)
 
-    def turned_text(
-        self, x: float, y: float, text: str, font: str, size: float, ink: str, degrees: float
-    ) -> None:
+    def turned_text(self, x: float, y: float, text: str, font: str, size: float, ink: str, degrees: float) -> None:
         """Text that ends at (x, y) and rises towards it by `degrees`."""
         self.canvas.saveState()
         self.canvas.translate(x, self.height - y)

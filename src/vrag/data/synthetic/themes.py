@@ -63,9 +63,7 @@ class Face:
     regular: str
     bold: str
     italic: str
-    scale: float = (
-        1.0  # of values and small print: a wide face would be legible at sizes where others are not
-    )
+    scale: float = 1.0  # of values and small print: a wide face would be legible at sizes where others are not
 
 
 FACES: dict[str, Face] = {
@@ -141,9 +139,7 @@ class Style:
 HEADERS = ("band", "underline", "sidebar", "tab")
 
 
-def choose_style(
-    rng: random.Random, split: Split, dials: Difficulty, page_format: Format | None = None
-) -> Style:
+def choose_style(rng: random.Random, split: Split, dials: Difficulty, page_format: Format | None = None) -> Style:
     """The look of a document; the held-out split takes one of its own themes in half of the documents."""
     register_fonts()
     themes = [theme for theme in THEMES if dials.dark_themes or not theme.dark]

@@ -50,8 +50,7 @@ def _check_document(path: Path, rows: list[tuple[Task, Evidence, str]]) -> int:
             found = _text_in(document, evidence)
             if found != text:
                 raise DataError(
-                    f"task {task.id}: {path.name} page {evidence.ref.page} has {found!r} in the gold box, "
-                    f"not {text!r}"
+                    f"task {task.id}: {path.name} page {evidence.ref.page} has {found!r} in the gold box, not {text!r}"
                 )
     finally:
         document.close()

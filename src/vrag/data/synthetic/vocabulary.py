@@ -35,9 +35,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("Research", "m", ("Patents", "Trials", "Papers", "Grants", "Samples", "Models")),
     Topic("Quality", "%", ("Defects", "Scrap", "Rework", "Claims", "Checks", "Recalls")),
 )
-OPERATIONS = Topic(
-    "Operations", "kt", ("Output", "Capacity", "Shifts", "Machines", "Uptime", "Stock", "Waste")
-)
+OPERATIONS = Topic("Operations", "kt", ("Output", "Capacity", "Shifts", "Machines", "Uptime", "Stock", "Waste"))
 
 AMOUNTS = {
     *("Revenue", "Profit", "Debt", "Cash", "Equity", "Headcount", "Power", "Gas", "Steam", "Solar", "Diesel"),

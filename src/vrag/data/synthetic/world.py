@@ -69,9 +69,7 @@ class DocumentContent:
     pages: tuple[PageContent, ...]
 
 
-def build_world(
-    rng: random.Random, split: words.Split, documents: int, dials: Difficulty
-) -> list[DocumentContent]:
+def build_world(rng: random.Random, split: words.Split, documents: int, dials: Difficulty) -> list[DocumentContent]:
     """`documents` (4 or more) whose entities and codes all differ; `ConfigError` if that can't be."""
     entity_count = max(1, min(documents - 1, round(documents * ENTITY_SHARE)))
     codes = _codes(rng, dials.code_digits, need=documents * len(words.SITES))
@@ -139,9 +137,7 @@ def _entity_pages(
     return tuple(pages)
 
 
-def _sites_page(
-    rng: random.Random, name: str, codes: Iterator[tuple[str, str]], dials: Difficulty
-) -> PageContent:
+def _sites_page(rng: random.Random, name: str, codes: Iterator[tuple[str, str]], dials: Difficulty) -> PageContent:
     wanted = rng.randint(max(3, dials.rows[0] - 1), min(len(words.SITES), dials.rows[1]))
     found: dict[str, str] = {}
     for site, code in codes:  # each code is used up, also one that this entity can't use: there are plenty
@@ -169,9 +165,7 @@ def _site_documents(
     return documents
 
 
-def metrics_page(
-    rng: random.Random, subject: str, topic: words.Topic, dials: Difficulty, form: Form
-) -> PageContent:
+def metrics_page(rng: random.Random, subject: str, topic: words.Topic, dials: Difficulty, form: Form) -> PageContent:
     rows = tuple(rng.sample(topic.metrics, rng.randint(*dials.rows)))
     category, columns = None, ()
     if form != "flat":
@@ -192,9 +186,7 @@ def _categories(rng: random.Random, category: str, count: int) -> tuple[str, ...
     return every[start : start + count]
 
 
-def _numbers(
-    rng: random.Random, count: int, topic: words.Topic, rows: Sequence[str], dials: Difficulty
-) -> list[Value]:
+def _numbers(rng: random.Random, count: int, topic: words.Topic, rows: Sequence[str], dials: Difficulty) -> list[Value]:
     """`count` different values, uniform over their range, so that a constant answer is nearly never right."""
     if dials.numbers == "two-digit":
         return [_plain(number) for number in rng.sample(range(10, 100), count)]

@@ -41,9 +41,7 @@ def strips(page: PageDrawing) -> Boxes:
         text = page.content.value(row).text
         baseline = cell.cy + page.style.type.value * 0.35
         box = boxes[row, None] = page.value(cell.right - 24, baseline, text, align="right")
-        page.sheet.line(
-            cell.x + cell.w * 0.62, cell.cy, box.x - 12, cell.cy, mix(tint, theme.panel, 0.55), 1.2
-        )
+        page.sheet.line(cell.x + cell.w * 0.62, cell.cy, box.x - 12, cell.cy, mix(tint, theme.panel, 0.55), 1.2)
     return boxes
 
 

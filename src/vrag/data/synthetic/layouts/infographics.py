@@ -68,9 +68,7 @@ def hub(page: PageDrawing) -> Boxes:
     for index, (x, y) in enumerate(places):
         page.sheet.line(area.cx, area.cy, x, y, mix(page.tint(index), theme.page, 0.3), 2.5)
     radius = min(area.h, area.w) * 0.12
-    page.sheet.circle(
-        area.cx, area.cy, radius, theme.accent, mix(theme.accent, theme.page, 0.6), radius * 0.22
-    )
+    page.sheet.circle(area.cx, area.cy, radius, theme.accent, mix(theme.accent, theme.page, 0.6), radius * 0.22)
     page.sheet.circle(area.cx, area.cy, radius * 0.4, theme.series[1])
     boxes: Boxes = {}
     for index, (key, (x, y)) in enumerate(zip(keys, places, strict=True)):
@@ -120,9 +118,7 @@ def funnel(page: PageDrawing) -> Boxes:
         ]
         page.sheet.polygon(corners, mix(page.tint(index), theme.page, 0.62))
         middle = y + height / 2 - 3
-        page.label(
-            area.x + labels - 14, middle + kind.label * 0.34, _name(key), align="right", width=labels - 14
-        )
+        page.label(area.x + labels - 14, middle + kind.label * 0.34, _name(key), align="right", width=labels - 14)
         page.sheet.line(area.x + labels - 8, middle, center - (upper + lower) / 2, middle, theme.rule, 1)
         boxes[key] = _value(page, key, center, middle + kind.value * 0.36)
     return boxes

@@ -65,9 +65,7 @@ def _slices(page: PageDrawing, x: float, y: float, radius: float) -> list[_Slice
     return slices
 
 
-def _column(
-    page: PageDrawing, slices: list[_Slice], area: Rect, radius: float, side: int, named: bool
-) -> Boxes:
+def _column(page: PageDrawing, slices: list[_Slice], area: Rect, radius: float, side: int, named: bool) -> Boxes:
     """Labels (if `named`) and values on one side, spread so that none covers another, with leader lines."""
     kind, metric = page.style.type, page.content.rows[0]
     need = kind.value * 2.3 + (kind.label * 1.2 if named else 0)

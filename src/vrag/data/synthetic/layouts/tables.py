@@ -59,9 +59,7 @@ def _table(
             cell = Rect(area.x + label_width + position * cell_width, line.y, cell_width, height)
             value = content.value(row, column)
             if heat:
-                page.sheet.rect(
-                    cell.inset(1.5), mix(theme.page, theme.series[0], 0.1 + 0.4 * value.size / top)
-                )
+                page.sheet.rect(cell.inset(1.5), mix(theme.page, theme.series[0], 0.1 + 0.4 * value.size / top))
             if frames:
                 page.sheet.rect(cell, None, theme.rule)
             x, align = (cell.cx, "center") if column else (cell.right - 30, "right")
