@@ -28,7 +28,8 @@ Model = TypeVar("Model", bound=BaseModel)
 def resolve(model: type[Model], recipe: Path | None = None, overrides: Sequence[str] = ()) -> Model:
     """`model`'s defaults with the values of the TOML file `recipe` and then of `overrides`.
 
-    An override is "a.b=value", the value in TOML or bare text. Raises `ConfigError` that names the key and, for an unknown one, the nearest.
+    An override is "a.b=value", the value in TOML or bare text. Raises `ConfigError` that names the key and, for
+    an unknown one, the nearest.
     """
     values = _merge(model().model_dump(), _read(recipe)) if recipe else model().model_dump()
     for override in overrides:
