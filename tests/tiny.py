@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from vrag.codecs.qwen_vl import QwenVLCodec
@@ -28,6 +29,8 @@ from vrag.types import (
     Turn,
     View,
 )
+
+torch.set_num_threads(1)  # these models are too small to share between threads, least of all on a busy machine
 
 TEXTS = ["<think>find a</think><search> question </search>", "Question: what? user assistant 12 [1, 2, 3, 4]"]
 

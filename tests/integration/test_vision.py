@@ -1,0 +1,43 @@
+"""Encoding a repeated image once changes nothing: not the logits, not the gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.tiny import make_tiny, roll_out
+from vrag.policies import vision
+from vrag.training.batch import collate
+from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_targets
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_siblings_that_saw_the_same_images_share_the_vision_tower(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = make_tiny(family)
+    episodes = [*roll_out(tiny, ["1", "2", "3"]), *roll_out(tiny, ["1", "2", "3"], seed=1)]
+    tokens = [e.tokens for e in episodes if e.tokens]
+    for a, b in zip(tokens[:3], tokens[3:], strict=True):
+        shared = min(len(a.images), len(b.images))
+        b.images[:shared] = a.images[:shared]  # the same task shows the same noise: make it one object
+    patches: list[int] = []
+    tower = tiny.model.model.visual
+    tower.register_forward_pre_hook(lambda module, args: patches.append(args[0].shape[0]))
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        codec = tiny.codec
+        pad = codec.tokenizer.pad_token_id
+        batch = collate(tokens, pad_id=pad, image_pad_id=codec.image_pad_id, model=tiny.model)
+        tiny.model.zero_grad()
+        logits = sampled_logits(tiny.model, batch, sorted(codec.forbidden_ids))
+        logprobs, _ = logprobs_and_entropy(logits, sampled_targets(batch))
+        logprobs.sum().backward()
+        return logprobs.detach(), tower.patch_embed.proj.weight.grad.clone()
+
+    shared_logprobs, shared_gradient = run()
+    monkeypatch.setattr(vision, "_takes_features", lambda kind: False)
+    plain_logprobs, plain_gradient = run()
+    assert patches[0] < patches[1]
+    assert torch.allclose(shared_logprobs, plain_logprobs, atol=1e-5)
+    assert torch.allclose(shared_gradient, plain_gradient, rtol=1e-3, atol=1e-5)
