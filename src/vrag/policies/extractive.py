@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 from vrag.actions import defuse, parse, render
 from vrag.geometry import ViewSpec, from_raw
-from vrag.policies.passages import passages
-from vrag.policies.reading import Question, Reading, read
+from vrag.policies.reading import Question, Reading, read_page
 from vrag.policies.terms import content_words
 from vrag.prompts import question_of
 from vrag.protocols import PageStore
@@ -65,7 +64,7 @@ class ExtractivePolicy:
         return thought or f"find {query}", Search(query=query)
 
     def _read(self, view: View, question: Question) -> Reading | None:
-        return read(passages(self._store.words(view.page_id)), question, view.region)
+        return read_page(self._store.words(view.page_id), question, view.region)
 
     def _box(self, view: View, reading: Reading) -> Box:
         """Around what was read, with some space that doesn't reach the next line, as written in the frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def passages(words: Sequence[Word]) -> list[Passage]:
     found: list[Passage] = []
     current: list[Word] = []
     previous: list[Word] = []
-    for line in _lines(words):
+    for line in lines(words):
         row = _is_row(line)
         if current and (row or _apart(previous, line)):
             found.append(Passage(current))
@@ -106,14 +107,22 @@ def inside(words: Iterable[Word], region: Box) -> list[Word]:
     ]
 
 
-def _lines(words: Sequence[Word]) -> list[list[Word]]:
-    lines: list[list[Word]] = []
+def distance(first: Box, second: Box) -> float:
+    """Between the edges of two boxes; 0 if they touch."""
+    x = max(first.x1 - second.x2, second.x1 - first.x2, 0.0)
+    y = max(first.y1 - second.y2, second.y1 - first.y2, 0.0)
+    return math.hypot(x, y)
+
+
+def lines(words: Sequence[Word]) -> list[list[Word]]:
+    """Consecutive words of the same line."""
+    found: list[list[Word]] = []
     for word in words:
-        if lines and lines[-1][-1].line == word.line:
-            lines[-1].append(word)
+        if found and found[-1][-1].line == word.line:
+            found[-1].append(word)
         else:
-            lines.append([word])
-    return lines
+            found.append([word])
+    return found
 
 
 def _is_row(line: Sequence[Word]) -> bool:

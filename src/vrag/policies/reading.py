@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from vrag.policies.passages import Passage, around
+from vrag.policies.fields import find_field
+from vrag.policies.passages import Passage, around, distance, passages
 from vrag.policies.terms import content_words, expects_number, numbers, terms
-from vrag.types import Box
+from vrag.types import Box, Word
 
 MAX_ANSWER_WORDS = 45
 _CONTEXT = 0.4  # what a term counts for that stands only in what leads to the passage
 _PAIR = 0.25  # for two terms that follow each other as in the question
 _NUMBER = 0.6  # for a number that isn't the question's own, when one is asked for
+_LABELLED = 0.6  # of the question must stand in labels and titles for one of them to answer it
 _LEADER, _HEADING = 0.3, 0.7  # what lines of a table of contents and headings count for
 _SHORT = 12  # words of a line from which a lone number is the answer
 
@@ -49,6 +51,16 @@ class Reading:
         return around(item.box for item in (self.passage, *self.beside))
 
 
+def read_page(words: Sequence[Word], question: Question, region: Box) -> Reading | None:
+    """What answers the question in `region` of a page: the value beside a label, if the labels of the page say
+    as much of the question as its prose does; else the best passage."""
+    prose = read(passages(words), question, region)
+    field = find_field(words, question.terms, question.text, region)
+    if field is None or field.coverage < max(_LABELLED, prose.coverage if prose else 0.0):
+        return prose
+    return Reading(field.value, field.labels, field.value.text, field.coverage)
+
+
 def read(items: Sequence[Passage], question: Question, region: Box) -> Reading | None:
     """The best passage in `region` of a page's passages `items`; None if none matches anything."""
     bags = [Counter(terms(item.text)) for item in items]
@@ -64,7 +76,7 @@ def read(items: Sequence[Passage], question: Question, region: Box) -> Reading |
     near = _beside(best, items)
     passage, answer = items[best], _concise(items[best], question)
     if not set(bags[best]) - set(question.terms) and near:  # a label: what it labels stands beside it
-        value = min(near, key=lambda item: _distance(passage.box, item.box))
+        value = min(near, key=lambda item: distance(passage.box, item.box))
         answer = _concise(value, question)
     return Reading(passage, near, answer, _coverage(bags[best], contexts[best], question) * _kind(best, items))
 
@@ -116,14 +128,7 @@ def _beside(i: int, items: Sequence[Passage]) -> list[Passage]:
     box = items[i].box
     reach = 3 * max(word.box.height for word in items[i].words)
     near = [items[j] for j in (i - 1, i + 1) if 0 <= j < len(items)]
-    return [item for item in near if _distance(box, item.box) <= reach]
-
-
-def _distance(first: Box, second: Box) -> float:
-    """Between the edges of two boxes; 0 if they touch."""
-    x = max(first.x1 - second.x2, second.x1 - first.x2, 0.0)
-    y = max(first.y1 - second.y2, second.y1 - first.y2, 0.0)
-    return math.hypot(x, y)
+    return [item for item in near if distance(box, item.box) <= reach]
 
 
 def _within(box: Box, region: Box) -> bool:
