@@ -93,8 +93,21 @@ def test_it_looks_at_no_more_pages_than_it_may(store: MemoryStore) -> None:
     assert sum(isinstance(turn.action, Search) for turn in turns) == 1
 
 
+def test_of_the_pages_it_has_seen_it_answers_from_the_one_that_says_most_of_the_question() -> None:
+    store = MemoryStore()
+    pages = [
+        store.add("a.pdf", 1, ["The setup screen of the printer opens with a key."]),
+        store.add("a.pdf", 2, ["Nothing but a screen."]),
+        store.add("a.pdf", 3, ["The Delete key opens the BIOS setup screen at start."]),
+    ]
+    environment = DocumentEnvironment(store, FixedRetriever(pages), EnvironmentConfig(view=SPEC))
+    task = Task(id="t", question="Which key opens the BIOS setup screen at the start of a computer?")
+    episode = asyncio.run(rollout(environment, ExtractivePolicy(store, SPEC), None, task, Limits(), Sampling()))
+    assert episode.answer is not None and "Delete" in episode.answer
+
+
 def test_when_an_earlier_page_fits_better_the_answer_comes_from_it(store: MemoryStore) -> None:
-    turns = ask(store, "listens daemon port giraffe", enough=1.0)
+    turns = ask(store, "listens daemon port giraffe", enough=1.0, max_pages=2)
     assert [turn.action.name for turn in turns if turn.action] == ["search", "search", "answer"]
 
 

@@ -28,7 +28,7 @@ class ExtractivePolicy:
     """
 
     def __init__(
-        self, store: PageStore, spec: ViewSpec | None = None, *, max_pages: int = 2, enough: float = 0.5
+        self, store: PageStore, spec: ViewSpec | None = None, *, max_pages: int = 3, enough: float = 0.65
     ) -> None:
         self._store = store
         self._spec = spec or ViewSpec()
