@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Models here are tiny: two threads that wait for each other on a busy machine take ten times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # no deadline: the time of a first import or of a busy machine isn't a property of the code
 settings.register_profile("vrag", deadline=None, derandomize=True, print_blob=True)

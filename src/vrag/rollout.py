@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ class Limits:
     min_turn_tokens: int = 16  # an observation that leaves less room than this to react to it isn't shown
 
 
+_sessions = itertools.count()
+
 OnTurn = Callable[[Turn], None]
 
 
@@ -49,7 +52,8 @@ async def rollout(
     A failure of infrastructure (`InfrastructureError`) becomes `StopReason.ERROR` on the episode, with what
     happened so far; every other exception is a bug or bad input and propagates.
     """
-    loop = _Loop(environment, policy, codec, task, limits, sampling, f"{task.id}#{sample}#{sampling.seed}")
+    session = f"{task.id}#{sample}#{next(_sessions)}"  # also two episodes of one task and seed are two
+    loop = _Loop(environment, policy, codec, task, limits, sampling, session)
     started = time.perf_counter()
     error = None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from tests.tiny import NoisyWorld, Tiny, make_tiny, roll_out
 from vrag.episode import Episode
 from vrag.policies.transformers import TransformersPolicy
-from vrag.rollout import Limits, rollout
+from vrag.rollout import Job, Limits, rollout, rollout_many
 from vrag.training.batch import collate
 from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_targets
 from vrag.types import Message, Sampling, StopReason, Task
@@ -105,6 +106,21 @@ def test_an_observation_that_does_not_fit_is_dropped_whole(tiny: Tiny) -> None:
         assert episode.tokens.loss_mask[-1] == 1
 
 
+def test_a_policy_serves_one_event_loop_after_another(tiny: Tiny) -> None:
+    policy = TransformersPolicy(tiny.model, tiny.codec, max_batch=2, stop_tags=("x", "e"))
+    limits = Limits(max_tokens=400, max_turn_tokens=12, min_turn_tokens=4)
+
+    async def run(names: list[str]) -> list[Episode]:
+        jobs = [Job(Task(id=name, question="?")) for name in names]
+        make = partial(NoisyWorld, tiny.factor)
+        work = rollout_many(jobs, make, policy, tiny.codec, limits, Sampling(temperature=0.7))
+        return await asyncio.wait_for(work, timeout=60)
+
+    for _ in range(4):
+        assert len(asyncio.run(run(["0", "1", "2", "3", "3"]))) == 5, "also with one task twice"
+    assert not policy._rows, "finished sessions must leave nothing behind"
+
+
 class SlowWorld(NoisyWorld):
     """Answers only when told to: the others of the wave must not wait for it for ever."""
 
@@ -128,8 +144,6 @@ def test_a_slow_environment_delays_only_its_own_episode_and_changes_nothing(tiny
             world = SlowWorld(tiny.factor) if slow else NoisyWorld(tiny.factor)
             if isinstance(world, SlowWorld):
                 world.gate = gate
-            from vrag.rollout import Job
-
             job = Job(Task(id=name, question="?"))
             sampling = Sampling(temperature=0.7, seed=job.session_seed())
             return asyncio.create_task(rollout(world, policy, tiny.codec, job.task, limits, sampling))

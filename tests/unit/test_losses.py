@@ -72,14 +72,14 @@ def test_micro_batches_of_a_step_add_up_to_the_whole() -> None:
         grpo_loss(new[m], old[m], advantages[m], token_weights(rows[m] - rows[m].min(), 3, "sequence", 9)).loss
         for m in (first, second)
     ]
-    assert float(sum(parts)) == pytest.approx(float(whole), abs=1e-6)
+    assert sum(parts).item() == pytest.approx(whole.item(), abs=1e-6)
 
 
 def test_supervised_loss_is_the_weighted_mean_of_cross_entropies() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     targets, weights = torch.tensor([0, 0, 1]), torch.tensor([1.0, 3.0, 0.0])
     expected = (math.log(1 + math.exp(-2)) * 1 + math.log(1 + math.e) * 3) / 4
-    assert float(supervised_loss(logits, targets, weights)) == pytest.approx(expected, abs=1e-6)
+    assert supervised_loss(logits, targets, weights).item() == pytest.approx(expected, abs=1e-6)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=16))

@@ -89,8 +89,11 @@ class TransformersPolicy:
         self._timer: asyncio.TimerHandle | None = None
 
     async def generate(self, request: Request) -> Sample:
-        self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Sample] = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what an earlier loop had scheduled ended with it
+            self._loop, self._scheduled, self._timer = loop, False, None
+            self._pending.clear()
+        future: asyncio.Future[Sample] = loop.create_future()
         self._pending[request.session] = (request, future)
         self._schedule()
         try:

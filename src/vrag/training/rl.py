@@ -116,7 +116,9 @@ class GRPO:
         """
         config = self.config
         seed = config.seed * 1_000_003 + step
-        jobs = [Job(task, sample, seed) for task in tasks for sample in range(config.group_size)]
+        # numbered through the batch: a task that an epoch's end draws twice gets other samples the second time
+        numbered = enumerate(task for task in tasks for _ in range(config.group_size))
+        jobs = [Job(task, sample, seed) for sample, task in numbered]
         episodes = asyncio.run(
             rollout_many(
                 jobs,
