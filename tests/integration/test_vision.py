@@ -12,9 +12,7 @@ from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
-def test_siblings_that_saw_the_same_images_share_the_vision_tower(
-    family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_siblings_that_saw_the_same_images_share_the_vision_tower(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = make_tiny(family)
     episodes = [*roll_out(tiny, ["1", "2", "3"]), *roll_out(tiny, ["1", "2", "3"], seed=1)]
     tokens = [e.tokens for e in episodes if e.tokens]

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.episode import Episode
+from vrag.episode import Episode, Tokens
 from vrag.errors import DataError, InvariantError
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
@@ -72,8 +72,13 @@ def sft(
     config: SFTConfig,
     out: Path,
     on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    extra: Callable[[np.random.Generator], Sequence[Tokens]] | None = None,
 ) -> None:
-    """Train `model` in place; rerunning the same call continues from the newest checkpoint."""
+    """Train `model` in place; rerunning the same call continues from the newest checkpoint.
+
+    `extra` draws further examples for each step (`vrag.data.copying`), from a generator that is a function of
+    the step.
+    """
     if not episodes:
         raise DataError("no expert episodes to train on: construct some first")
     for name, parameter in model.named_parameters():
@@ -86,6 +91,9 @@ def sft(
     for step in range(run.start, steps):
         began = time.perf_counter()
         chosen = [examples[i] for i in indices(step, config.batch, len(examples), config.seed)]
+        if extra is not None:
+            drawn = extra(np.random.default_rng([config.seed, 1, step]))
+            chosen += [Example(tokens, [1.0] * sum(tokens.loss_mask)) for tokens in drawn]
         result = supervised_step(model, codec, chosen, config.max_tokens, config.precision)
         lr = rate(config.optimizer, step, steps)
         norm = apply(optimizer, model, config.optimizer, lr)

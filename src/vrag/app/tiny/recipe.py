@@ -42,6 +42,7 @@ class TinyRecipe(Frozen):
         box_min=24, box_margin=0.3, box_jitter=0.5, box_snap=4, full_query=0.6, entity_only=0.2, metric_only=0.2
     )
     expert_samples: int = 2
+    copies: int = 32  # text-only copying examples beside each batch of SFT
     sft: SFTConfig = SFTConfig(
         epochs=5,
         batch=16,

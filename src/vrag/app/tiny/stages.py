@@ -15,14 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vrag.app.tiny.recipe import TinyRecipe, tiny_environment
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
+from vrag.data.copying import copying_example
 from vrag.data.synthetic import SyntheticSpec, difficulty, synthesize
 from vrag.data.tasks import read_tasks
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
+from vrag.episode import Tokens
 from vrag.policies.load import flush_denormals, load_codec, load_model, save_policy
 from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import score_episode
@@ -118,7 +122,12 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
             recipe.seed,
             samples=recipe.expert_samples,
         )
-        sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"))
+
+        def copies(rng: np.random.Generator) -> list[Tokens]:
+            drawn = rng.integers(len(train.tasks), size=recipe.copies)
+            return [copying_example(train.tasks[int(i)], codec, train.environment.prompt, rng) for i in drawn]
+
+        sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"), copies)
 
     return _stage(start, out, train.environment, work)
 
