@@ -7,6 +7,7 @@ suggests the nearest; the resolved configuration is saved with the run.
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -17,10 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from vrag.errors import ConfigError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -64,11 +62,12 @@ def _set(values: dict[str, Any], override: str) -> None:
     if not separator or not key.strip():
         raise ConfigError(f"--set {override}: write key=value, for example optimizer.lr=1e-5")
     *parents, last = key.strip().split(".")
+    group: Any = values
     for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
+        group = group.setdefault(parent, {})
+        if not isinstance(group, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a group")
-    values[last] = _value(text.strip())
+    group[last] = _value(text.strip())
 
 
 def _value(text: str) -> Any:

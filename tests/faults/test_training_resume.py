@@ -17,7 +17,12 @@ from vrag.runs import read_lines
 
 SCRIPT = Path(__file__).parent / "train_steps.py"
 COMPARED = ("loss", "reward", "entropy", "kl", "gradient_norm", "tokens")
-KILLS = ["checkpoint.model", "checkpoint.before_rename", "checkpoint.model:2", "checkpoint.before_rename:3"]
+KILLS = [
+    "checkpoint.model:2",
+    pytest.param("checkpoint.model", marks=pytest.mark.full),
+    pytest.param("checkpoint.before_rename", marks=pytest.mark.full),
+    pytest.param("checkpoint.before_rename:3", marks=pytest.mark.full),
+]
 
 
 def train(stage: str, out: Path, kill_at: str = "") -> int:
@@ -56,7 +61,7 @@ def test_a_run_killed_at_any_moment_equals_the_whole_one(
 ) -> None:
     stage, expected = whole
     out, rng = tmp_path / "run", random.Random(0)
-    for _ in range(50 if full else 2):
+    for _ in range(50 if full else 1):
         process = subprocess.Popen([sys.executable, str(SCRIPT), stage, str(out)])
         time.sleep(rng.uniform(3.0, 12.0))
         process.send_signal(signal.SIGKILL)

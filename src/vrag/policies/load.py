@@ -37,7 +37,9 @@ def load_model(path: Path) -> Any:
     if family not in FAMILIES:
         raise CheckpointError(f"{path}: is a {family!r} model; supported are {', '.join(FAMILIES)}")
     on_gpu = torch.cuda.is_available()
-    model = AutoModelForImageTextToText.from_pretrained(str(path), dtype=torch.bfloat16 if on_gpu else torch.float32)
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        str(path), dtype=torch.bfloat16 if on_gpu else torch.float32
+    )
     return model.to("cuda" if on_gpu else "cpu").eval()
 
 

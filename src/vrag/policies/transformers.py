@@ -13,7 +13,7 @@ applied. `vrag.training.logprobs` computes the same from the finished episode; a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -321,7 +321,7 @@ class TransformersPolicy:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def _evaluating(model: Any) -> Generator[None]:
     """Dropout off while sampling; the trainer's mode is put back."""
     training = model.training
     model.eval()

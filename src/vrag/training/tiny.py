@@ -142,7 +142,7 @@ def _mrope_section(shape: TinyShape) -> list[int]:
     return [pairs - 2 * side, side, side]
 
 
-def _qwen2_5_vl(shape: TinyShape, text: dict[str, Any], ids: dict[str, int]) -> Any:
+def _qwen2_5_vl(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": _mrope_section(shape)}
@@ -161,7 +161,7 @@ def _qwen2_5_vl(shape: TinyShape, text: dict[str, Any], ids: dict[str, int]) -> 
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
-def _qwen3_vl(shape: TinyShape, text: dict[str, Any], ids: dict[str, int]) -> Any:
+def _qwen3_vl(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> Any:
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     rope = {
