@@ -133,13 +133,13 @@ def crop_view(page: Page, view: View, box: Box, spec: ViewSpec, padding: float =
 
 def to_raw(view: View, box: Box, frame: Frame) -> Box:
     """A box as written over `view`, in raw pixels; not clamped, not rounded."""
-    x, y = _scale(view, frame)
-    region = view.region
+    width, height = extent(view, frame)
+    region = view.region  # multiplied before divided: the view's far edge is the region's, to the last bit
     return Box(
-        x1=region.x1 + box.x1 * x,
-        y1=region.y1 + box.y1 * y,
-        x2=region.x1 + box.x2 * x,
-        y2=region.y1 + box.y2 * y,
+        x1=region.x1 + box.x1 * region.width / width,
+        y1=region.y1 + box.y1 * region.height / height,
+        x2=region.x1 + box.x2 * region.width / width,
+        y2=region.y1 + box.y2 * region.height / height,
     )
 
 

@@ -27,10 +27,11 @@ def demo(
         from transformers.utils import logging
 
         from vrag.app.demo import DemoConfig, run_demo
+        from vrag.training.precision import flushed_denormals
     except ModuleNotFoundError as missing:
         raise UsageError(f"the demo needs {missing.name}: pip install 'vrag[models,synthetic]'") from missing
     logging.disable_progress_bar()  # of loading and saving weights: half a second each
     config = resolve(DemoConfig, None, override or [])
-    with LiveLine() as line:
+    with LiveLine() as line, flushed_denormals():
         report = run_demo(config, out, line.say, partial(line.step, "rl"))
     print(report.resolve())

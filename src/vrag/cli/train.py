@@ -34,11 +34,12 @@ def tiny(out: Out = Path("runs/tiny"), recipe: Recipe = None, override: Set = No
     from vrag.app.tiny.recipe import TinyRecipe
     from vrag.app.tiny.stages import train_tiny
     from vrag.runs import RunDir
+    from vrag.training.precision import flushed_denormals
 
     settings = resolve(TinyRecipe, recipe, override or [])
     command = " ".join(["vrag train tiny", *(f"--set {change}" for change in override or [])])
     RunDir.open(out, settings)
-    with LiveLine() as line:
+    with LiveLine() as line, flushed_denormals():
         trained = train_tiny(settings, out, line.step)
         results = measure(settings, trained, out, line.say)
     best = trained.rl[settings.rl_seeds[0]]
@@ -58,11 +59,12 @@ def sft(
     """Fine-tune on the scripted expert's trajectories over your own tasks with gold pages and boxes."""
     from vrag.data.trajectories import expert_episodes
     from vrag.policies.expert import ExpertStyle
+    from vrag.training.precision import flushed_denormals
     from vrag.training.sft import SFTConfig
     from vrag.training.sft import sft as run
 
     settings = resolve(SFTConfig, recipe, override or [])
-    with _Opened(corpus, tasks, model) as opened, LiveLine() as line:
+    with flushed_denormals(), _Opened(corpus, tasks, model) as opened, LiveLine() as line:
         spec = opened.environment.view
         episodes = expert_episodes(
             opened.tasks, opened.corpus, opened.make, opened.codec, spec, ExpertStyle(), settings.seed
@@ -82,10 +84,11 @@ def rl(
 ) -> None:
     """Train by GRPO: search, crop and answer, rewarded as the paper does, answers scored by rules."""
     from vrag.rewards.combine import score_episode
+    from vrag.training.precision import flushed_denormals
     from vrag.training.rl import GRPO, RLConfig
 
     settings = resolve(RLConfig, recipe, override or [])
-    with _Opened(corpus, tasks, model) as opened, LiveLine() as line:
+    with flushed_denormals(), _Opened(corpus, tasks, model) as opened, LiveLine() as line:
         trainer = GRPO(opened.model, opened.codec, opened.make, score_episode, settings)
         trainer.train(opened.tasks, out, partial(line.step, "rl"))
         print(opened.save(out))

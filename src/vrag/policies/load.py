@@ -32,7 +32,6 @@ def load_model(path: Path) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    flush_denormals()
     family = AutoConfig.from_pretrained(str(path)).model_type
     if family not in FAMILIES:
         raise CheckpointError(f"{path}: is a {family!r} model; supported are {', '.join(FAMILIES)}")
@@ -41,16 +40,6 @@ def load_model(path: Path) -> Any:
         str(path), dtype=torch.bfloat16 if on_gpu else torch.float32
     )
     return model.to("cuda" if on_gpu else "cpu").eval()
-
-
-def flush_denormals() -> None:
-    """Treat denormal numbers as 0. Training drifts into them, and they slow CPUs down: 5 times per step was seen.
-
-    Worker threads inherit the setting, so call this before the first computation.
-    """
-    import torch
-
-    torch.set_flush_denormal(True)
 
 
 def load_codec(path: Path) -> QwenVLCodec:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -17,3 +18,17 @@ def autocast(model: Any, precision: Precision) -> AbstractContextManager[Any]:
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(model.device.type, dtype=torch.bfloat16)
+
+
+@contextmanager
+def flushed_denormals() -> Generator[None]:
+    """Treat denormal numbers as 0 while training, which drifts into them; on CPU they made a step 5 times as long.
+
+    Worker threads inherit the setting when they start, so enter this before the first computation. It is taken
+    back at the end: elsewhere in the process floats are as IEEE 754 has them.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)

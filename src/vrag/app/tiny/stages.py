@@ -27,7 +27,7 @@ from vrag.data.tasks import read_tasks
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Tokens
-from vrag.policies.load import flush_denormals, load_codec, load_model, save_policy
+from vrag.policies.load import load_codec, load_model, save_policy
 from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import score_episode
 from vrag.training.pretrain import PageSampler, pretrain
@@ -174,7 +174,6 @@ class Trained:
 
 def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
     """All training stages, each continued or skipped where an earlier call left it."""
-    flush_denormals()
     seconds: dict[str, float] = {}
 
     def timed(name: str, stage: Callable[[], Any]) -> Any:
