@@ -1,6 +1,7 @@
 """`vrag demo`: the whole path on a small scale, as one script of calls.
 
-    documents → corpus → evaluate the SFT model → GRPO → evaluate again → report
+    documents → corpus → the extractive agent answers → report
+    documents → corpus → evaluate a model → GRPO → evaluate again → report      (with a checkpoint as `model`)
 
 Everything lies under one folder and each stage continues what is there, so rerunning a killed demo goes on
 where it stopped. The questions that are measured are about documents of the held-out split: other names,
@@ -23,12 +24,16 @@ from typing import Any
 from vrag import __version__
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import SplitData, prepare
+from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.environment import EnvironmentConfig
 from vrag.episode import EpisodeRecord
 from vrag.evaluation.report import Chart, Run, write_report
 from vrag.evaluation.runner import EvalSettings, evaluate, finish
+from vrag.policies.extractive import ExtractivePolicy
 from vrag.policies.load import checkpoint_path, load_codec, load_model
 from vrag.policies.speaker import environment_of
 from vrag.policies.transformers import TransformersPolicy
+from vrag.protocols import Policy
 from vrag.rewards.combine import score_episode
 from vrag.rollout import Limits
 from vrag.runs import Json, RunDir, content_key, read_lines
@@ -38,15 +43,19 @@ from vrag.training.run import CheckpointConfig
 from vrag.types import Frozen, Task
 
 BEFORE, AFTER = "before RL", "after RL"
+EXTRACTIVE = "extractive"
 
 Say = Callable[[str], None]
 OnStep = Callable[[dict[str, Any]], None]
 
 
 class DemoConfig(Frozen):
-    """Sized for ten minutes on two CPU cores, the installation included."""
+    """Sized for ten minutes on two CPU cores, the installation included.
 
-    model: str = "tiny-sft"
+    `model` is "extractive", which needs no training, or the folder of a checkpoint (`vrag train tiny` makes one).
+    """
+
+    model: str = EXTRACTIVE
     train_documents: int = 60
     heldout_documents: int = 40
     questions: int = 150
@@ -74,6 +83,8 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
     run = RunDir.open(out, config)
     began = time.perf_counter()
     recipe = TinyRecipe(seed=config.seed, documents=config.train_documents, heldout_documents=config.heldout_documents)
+    if config.model == EXTRACTIVE:
+        return _without_training(config, recipe, run, out, say)
     say("1/5  rendering and indexing documents")
     path = checkpoint_path(config.model)
     model, codec = load_model(path), load_codec(path)
@@ -83,13 +94,13 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
     questions = choose(heldout.tasks, config.questions, config.seed)
     policy = TransformersPolicy(model, codec, max_batch=config.rl.max_batch)
     say(f"2/5  {config.model} answers {len(questions)} questions on documents it has never seen")
-    before = measure(config, questions, heldout, policy, out / "before", say)
+    before = measure(config, questions, heldout, policy, codec, out / "before", say)
 
     say(f"3/5  learning by reward on other documents: {config.rl.steps} steps of GRPO")
     trainer = GRPO(model, codec, train.make_environment, score_episode, config.rl)
     trainer.train(train.tasks, out / "rl", on_step)
     say("4/5  the same questions again")
-    after = measure(config, questions, heldout, policy, out / "after", say)
+    after = measure(config, questions, heldout, policy, codec, out / "after", say)
 
     say("5/5  writing the report")
     run.metrics.append({"seconds": time.perf_counter() - began})
@@ -107,6 +118,41 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
     return report
 
 
+def _without_training(config: DemoConfig, recipe: TinyRecipe, run: RunDir, out: Path, say: Say) -> Path:
+    """The extractive agent over the held-out documents, and the report of what it did."""
+    began = time.perf_counter()
+    say("1/3  rendering and indexing documents")
+    environment = EnvironmentConfig()
+    heldout = replace(prepare(recipe, "heldout", out), environment=environment)
+    questions = choose(heldout.tasks, config.questions, config.seed)
+    say(f"2/3  the extractive agent (no model) answers {len(questions)} questions")
+    policy = ExtractivePolicy(heldout.corpus, environment.view)
+    records = measure(config, questions, heldout, policy, None, out / EXTRACTIVE, say)
+    say("3/3  writing the report")
+    run.metrics.append({"seconds": time.perf_counter() - began})
+    report = out / "report.html"
+    write_report(
+        report,
+        [Run(EXTRACTIVE, records)],
+        [],
+        config.trajectories,
+        heldout.corpus,
+        title="Answers with evidence, without a model",
+        lead=(
+            f"An agent that has no model searches rendered pages, finds the words of the question on them, crops "
+            f"there and answers with what it reads: {len(questions)} questions of one and of two hops about slides, "
+            "tables and charts."
+        ),
+        facts={
+            "Command": "vrag demo",
+            "Documents": _pages(heldout),
+            "Answers": "right means equal to the gold answer after normalisation",
+            "Versions": f"vrag {__version__}",
+        },
+    )
+    return report
+
+
 def choose(tasks: list[Task], count: int, seed: int) -> list[Task]:
     """`count` tasks at random, or all, in the order of the file."""
     if count >= len(tasks):
@@ -115,20 +161,25 @@ def choose(tasks: list[Task], count: int, seed: int) -> list[Task]:
 
 
 def measure(
-    config: DemoConfig, tasks: list[Task], data: SplitData, policy: TransformersPolicy, out: Path, say: Say
+    config: DemoConfig,
+    tasks: list[Task],
+    data: SplitData,
+    policy: Policy,
+    codec: QwenVLCodec | None,
+    out: Path,
+    say: Say,
 ) -> list[EpisodeRecord]:
     """Answer `tasks` greedily; what the run at `out` holds already isn't run again."""
     rl = config.rl
     settings = EvalSettings(max_tokens=rl.limits_turn_tokens, concurrency=rl.max_batch)
     run = RunDir.open(out, {"tasks": content_key(*tasks), "settings": settings.model_dump(mode="json")})
-    policy.model.eval()
     records = asyncio.run(
         evaluate(
             run,
             tasks,
             make_environment=data.make_environment,
             policy=policy,
-            codec=policy.codec,
+            codec=codec,
             score=score_episode,
             settings=settings,
             limits=Limits(rl.limits_tokens, rl.limits_turn_tokens),
