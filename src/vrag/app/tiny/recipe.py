@@ -37,12 +37,12 @@ class TinyRecipe(Frozen):
     heldout_documents: int = 60
     dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
     shape: TinyShape = TinyShape()
-    pretrain: PretrainConfig = PretrainConfig()
+    pretrain: PretrainConfig = PretrainConfig(batch=56, find_share=0.15, find_from=0.1, threshold=0.75)
     expert: ExpertStyle = ExpertStyle(
         box_min=24, box_margin=0.3, box_jitter=0.5, box_snap=4, full_query=0.6, entity_only=0.2, metric_only=0.2
     )
     expert_samples: int = 2
-    copies: int = 32  # text-only copying examples beside each batch of SFT
+    copies: int = 96  # text-only copying examples beside each batch of SFT; 32 were too few to learn it from
     sft: SFTConfig = SFTConfig(
         epochs=5,
         batch=16,
