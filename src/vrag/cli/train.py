@@ -16,7 +16,7 @@ train = typer.Typer(no_args_is_help=True, help="Train a policy. Rerunning a kill
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, the result.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file with settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="One setting: key=value; repeat for more.")]
-Model = Annotated[str, typer.Option("--model", help="tiny, tiny-sft, or a checkpoint's folder.")]
+Model = Annotated[str, typer.Option("--model", help="A checkpoint's folder, in the Hub's layout.")]
 CorpusName = Annotated[str, typer.Option("--corpus", help="The corpus that the tasks are about.")]
 Tasks = Annotated[Path, typer.Option("--tasks", help="A JSONL file of tasks with gold answers and pages.")]
 
@@ -52,7 +52,7 @@ def sft(
     corpus: CorpusName,
     tasks: Tasks,
     out: Out,
-    model: Model = "tiny-sft",
+    model: Model,
     recipe: Recipe = None,
     override: Set = None,
 ) -> None:
@@ -78,7 +78,7 @@ def rl(
     corpus: CorpusName,
     tasks: Tasks,
     out: Out,
-    model: Model = "tiny-sft",
+    model: Model,
     recipe: Recipe = None,
     override: Set = None,
 ) -> None:
