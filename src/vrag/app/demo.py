@@ -37,7 +37,6 @@ from vrag.protocols import Policy
 from vrag.rewards.combine import score_episode
 from vrag.rollout import Limits
 from vrag.runs import Json, RunDir, content_key, read_lines
-from vrag.training.optimizer import OptimizerConfig
 from vrag.training.rl import GRPO, RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.types import Frozen, Task
@@ -61,17 +60,7 @@ class DemoConfig(Frozen):
     questions: int = 150
     trajectories: int = 12
     seed: int = 0
-    rl: RLConfig = RLConfig(
-        steps=40,
-        groups=8,
-        group_size=8,
-        kl=0.0,
-        max_tokens=8192,
-        limits_tokens=2048,
-        limits_turn_tokens=96,
-        optimizer=OptimizerConfig(lr=1e-4, warmup=0.05),
-        checkpoints=CheckpointConfig(every=10),
-    )
+    rl: RLConfig = TinyRecipe().rl.model_copy(update={"steps": 40, "checkpoints": CheckpointConfig(every=10)})
 
 
 def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:

@@ -135,6 +135,17 @@ def _text_config(shape: TinyShape, tokenizer: Any) -> dict[str, Any]:
     }
 
 
+def _vision_config(shape: TinyShape) -> dict[str, Any]:
+    return {
+        "depth": shape.vision_layers,
+        "hidden_size": shape.vision_hidden,
+        "intermediate_size": shape.vision_intermediate,
+        "num_heads": shape.vision_heads,
+        "out_hidden_size": shape.hidden,
+        "patch_size": shape.patch,
+    }
+
+
 def _mrope_section(shape: TinyShape) -> list[int]:
     """Rotary pairs for time, height and width: a quarter and two times three eighths, as the family does."""
     pairs = shape.hidden // shape.heads // 2
@@ -146,13 +157,7 @@ def _qwen2_5_vl(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> 
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": _mrope_section(shape)}
-    vision = {
-        "depth": shape.vision_layers,
-        "hidden_size": shape.vision_hidden,
-        "intermediate_size": shape.vision_intermediate,
-        "num_heads": shape.vision_heads,
-        "out_hidden_size": shape.hidden,
-        "patch_size": shape.patch,
+    vision = _vision_config(shape) | {
         "window_size": 4 * shape.patch,
         "fullatt_block_indexes": list(range(shape.vision_layers)),
     }
@@ -170,13 +175,7 @@ def _qwen3_vl(shape: TinyShape, text: dict[str, Any], ids: dict[str, Any]) -> An
         "mrope_section": _mrope_section(shape),
         "mrope_interleaved": True,
     }
-    vision = {
-        "depth": shape.vision_layers,
-        "hidden_size": shape.vision_hidden,
-        "intermediate_size": shape.vision_intermediate,
-        "num_heads": shape.vision_heads,
-        "out_hidden_size": shape.hidden,
-        "patch_size": shape.patch,
+    vision = _vision_config(shape) | {
         "num_position_embeddings": 256,
         "deepstack_visual_indexes": [0],
     }
