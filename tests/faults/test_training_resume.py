@@ -16,7 +16,7 @@ import pytest
 from vrag.runs import read_lines
 
 SCRIPT = Path(__file__).parent / "train_steps.py"
-COMPARED = ("loss", "reward", "entropy", "kl", "gradient_norm", "tokens")
+COMPARED = ("loss", "reward", "entropy", "kl", "gradient_norm", "tokens", "level")
 KILLS = [
     "checkpoint.model:2",
     pytest.param("checkpoint.model", marks=pytest.mark.full),
@@ -30,7 +30,7 @@ def train(stage: str, out: Path, kill_at: str = "") -> int:
     return subprocess.run([sys.executable, str(SCRIPT), stage, str(out)], env=environment, check=False).returncode
 
 
-@pytest.fixture(scope="module", params=["sft", "rl"])
+@pytest.fixture(scope="module", params=["pretrain", "sft", "rl"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict]]:
     out = tmp_path_factory.mktemp("whole") / "run"
     assert train(request.param, out) == 0

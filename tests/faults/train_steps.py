@@ -1,4 +1,4 @@
-"""`python train_steps.py sft|rl OUT`: a few steps of training on a random tiny model, to be killed."""
+"""`python train_steps.py pretrain|sft|rl OUT`: a few steps of training on a random tiny model, to be killed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.tiny import NoisyWorld, make_tiny, roll_out
+from tests.tiny import NoisyWorld, Tiny, make_tiny, roll_out
+from vrag.data.lessons import PageLessons
 from vrag.episode import Episode, Reward
+from vrag.geometry import ViewSpec
+from vrag.policies.expert import ExpertStyle
+from vrag.testing import MemoryStore
 from vrag.training.optimizer import OptimizerConfig
+from vrag.training.pretrain import PretrainConfig, pretrain
 from vrag.training.rl import GRPO, RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.sft import SFTConfig, sft
@@ -26,8 +31,24 @@ def score(episode: Episode) -> Reward:
     return Reward(total=total, parts={"answer": total})
 
 
+def pretrain_on_two_pages(tiny: Tiny, out: Path) -> None:
+    store = MemoryStore()
+    store.add("acme.pdf", 1, ["Acme Corp", "plant K47", "staff 310"], font_size=90)
+    store.add("acme.pdf", 2, ["Plant K47", "output 48", "shifts 17"], font_size=90)
+    spec = ViewSpec(min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels)
+    lessons = PageLessons(store, list(store.pages.values()), [], tiny.codec, spec, ExpertStyle())
+    config = PretrainConfig(
+        steps=6, reads=3, pages=1, queries=2, precision="fp32", threshold=-1.0,
+        optimizer=OPTIMIZER.model_copy(update={"method": "muon"}), checkpoints=SAVE,
+    )  # fmt: skip
+    pretrain(tiny.model, tiny.codec, lessons, config, out)
+
+
 def main(stage: str, out: Path) -> None:
     tiny = make_tiny("qwen2_5_vl")
+    if stage == "pretrain":
+        pretrain_on_two_pages(tiny, out)
+        return
     if stage == "rl":
         config = RLConfig(
             steps=8, groups=2, group_size=3, updates=2, kl=0.05, limits_tokens=400, limits_turn_tokens=10,

@@ -30,7 +30,7 @@ from vrag.episode import EpisodeRecord
 from vrag.evaluation.report import Chart, Run, write_report
 from vrag.evaluation.runner import EvalSettings, evaluate, finish
 from vrag.policies.extractive import ExtractivePolicy
-from vrag.policies.load import checkpoint_path, load_codec, load_model
+from vrag.policies.load import checkpoint_path, load_codec, load_trainable
 from vrag.policies.speaker import environment_of
 from vrag.policies.transformers import TransformersPolicy
 from vrag.protocols import Policy
@@ -71,12 +71,17 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
     """
     run = RunDir.open(out, config)
     began = time.perf_counter()
-    recipe = TinyRecipe(seed=config.seed, documents=config.train_documents, heldout_documents=config.heldout_documents)
+    recipe = TinyRecipe(
+        seed=config.seed,
+        documents=config.train_documents,
+        questions=None,
+        heldout_documents=config.heldout_documents,
+    )
     if config.model == EXTRACTIVE:
         return _without_training(config, recipe, run, out, say)
     say("1/5  rendering and indexing documents")
     path = checkpoint_path(config.model)
-    model, codec = load_model(path), load_codec(path)
+    model, codec = load_trainable(path), load_codec(path)
     environment = environment_of(path, model, codec)
     train = replace(prepare(recipe, "train", out), environment=environment)
     heldout = replace(prepare(recipe, "heldout", out), environment=environment)

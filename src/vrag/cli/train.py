@@ -100,7 +100,7 @@ class _Opened:
     def __init__(self, corpus: str, tasks: Path, model: str) -> None:
         from vrag.corpus.store import Corpus
         from vrag.data.tasks import read_tasks
-        from vrag.policies.load import checkpoint_path, load_codec, load_model
+        from vrag.policies.load import checkpoint_path, load_codec, load_trainable
         from vrag.policies.speaker import environment_of
         from vrag.retriever import LexicalRetriever
         from vrag.views import ViewRenderer
@@ -108,7 +108,7 @@ class _Opened:
         path = checkpoint_path(model)
         self.tasks = read_tasks(tasks)
         self.corpus = Corpus.open(corpus)
-        self.model, self.codec = load_model(path), load_codec(path)
+        self.model, self.codec = load_trainable(path), load_codec(path)
         self.environment = environment_of(path, self.model, self.codec)
         self._retriever = LexicalRetriever(self.corpus)
         self._renderer = ViewRenderer(self.corpus, 500)

@@ -30,11 +30,13 @@ RESERVED = (
 )
 
 
-REMEMBERED_IMAGES = 256  # about 2 MB each at the paper's budget
-
-
 class QwenVLCodec:
-    """See the module. `tokenizer` and `image_processor` are the checkpoint's own (no video processor)."""
+    """See the module. `tokenizer` and `image_processor` are the checkpoint's own (no video processor).
+
+    The last `remembered` encoded images are kept (about 2 MB each at the paper's budget) and shared.
+    """
+
+    remembered = 256
 
     def __init__(self, tokenizer: Any, image_processor: Any) -> None:
         self.tokenizer = tokenizer
@@ -92,7 +94,7 @@ class QwenVLCodec:
         if found is None or found[0] is not part.image:
             found = (part.image, self._encode(part))
             self._encoded[key] = found
-            if len(self._encoded) > REMEMBERED_IMAGES:
+            if len(self._encoded) > self.remembered:
                 self._encoded.popitem(last=False)
         return found[1]
 

@@ -68,13 +68,14 @@ class ExpertStyle(Frozen):
 
 
 @dataclass(frozen=True)
-class _Hop:
-    """What one hop looks for: the gold evidence, the full query, and its two halves."""
+class Hop:
+    """What one hop looks for: the gold evidence, the full query and its two halves, and what to zoom in on."""
 
     gold: Evidence
     query: str
     entity: str
     metric: str
+    sought: str
 
 
 class ExpertPolicy:
@@ -87,7 +88,7 @@ class ExpertPolicy:
         if not task.gold or not task.answers:
             raise DataError(f"task {task.id} has no gold page or no answer; the expert needs both")
         self._task, self._store, self._spec, self._style, self._rng = task, store, spec, style, rng
-        self._hops = _hops(task)
+        self._hops = hops(task)
         self._hop = 0
         self._searches = 0  # of this hop
         self._cropped = False
@@ -110,7 +111,7 @@ class ExpertPolicy:
         box = self._gold_box(hop.gold, view)
         if box is not None and not self._cropped and self._rng.random() >= self._style.guess:
             self._cropped = True
-            return f"zoom in on {hop.metric}", Crop(box=self._written_box(box, view))
+            return f"zoom in on {hop.sought}", Crop(box=self._written_box(box, view))
         return self._next_hop()
 
     def _next_hop(self) -> tuple[str, Action]:
@@ -130,7 +131,7 @@ class ExpertPolicy:
         self._searches += 1
         return f"find {query}", Search(query=query)
 
-    def _first_query(self, hop: _Hop) -> str:
+    def _first_query(self, hop: Hop) -> str:
         style = self._style
         weights = [style.full_query, style.entity_only, style.metric_only]
         return self._rng.choices([hop.query, hop.entity, hop.metric], weights)[0]
@@ -141,40 +142,51 @@ class ExpertPolicy:
         return gold.box.scaled(page.width, page.height) if gold.box else None
 
     def _written_box(self, raw: Box, view: View) -> Box:
-        """The box as `style` has it, in whole numbers of the written frame, inside the view."""
-        exact = from_raw(view, raw, self._spec.frame)
-        large = self._style.oversize_factor if self._rng.random() < self._style.oversize else 1.0
-        width, height = extent(view, self._spec.frame)
-        x1, x2 = self._edges(exact.x1, exact.x2, large, width)
-        y1, y2 = self._edges(exact.y1, exact.y2, large, height)
-        return Box(x1=x1, y1=y1, x2=x2, y2=y2)
-
-    def _edges(self, low: float, high: float, large: float, limit: int) -> tuple[int, int]:
-        style, size = self._style, high - low
-        length = max(size * (1 + 2 * style.box_margin), style.box_min) * large
-        middle = (low + high) / 2
-        start = middle - length / 2 + self._rng.uniform(-1, 1) * style.box_jitter * size
-        end = middle + length / 2 + self._rng.uniform(-1, 1) * style.box_jitter * size
-        snap = style.box_snap
-        first = min(max(int(start // snap) * snap, 0), (limit - 1) // snap * snap)
-        last = min(-int(-end // snap) * snap, limit)
-        return first, max(last, min(first + snap, limit))
+        return written_box(
+            from_raw(view, raw, self._spec.frame), extent(view, self._spec.frame), self._style, self._rng
+        )
 
 
-def _hops(task: Task) -> list[_Hop]:
+def written_box(exact: Box, size: tuple[int, int], style: ExpertStyle, rng: random.Random) -> Box:
+    """The box that the expert writes for what lies at `exact`, as `style` has it: whole numbers of the written
+    frame inside a view of `size` (width, height).
+    """
+    large = style.oversize_factor if rng.random() < style.oversize else 1.0
+    x1, x2 = _edges(exact.x1, exact.x2, large, size[0], style, rng)
+    y1, y2 = _edges(exact.y1, exact.y2, large, size[1], style, rng)
+    return Box(x1=x1, y1=y1, x2=x2, y2=y2)
+
+
+def _edges(
+    low: float, high: float, large: float, limit: int, style: ExpertStyle, rng: random.Random
+) -> tuple[int, int]:
+    size = high - low
+    length = max(size * (1 + 2 * style.box_margin), style.box_min) * large
+    middle = (low + high) / 2
+    start = middle - length / 2 + rng.uniform(-1, 1) * style.box_jitter * size
+    end = middle + length / 2 + rng.uniform(-1, 1) * style.box_jitter * size
+    snap = style.box_snap
+    first = min(max(int(start // snap) * snap, 0), (limit - 1) // snap * snap)
+    last = min(-int(-end // snap) * snap, limit)
+    return first, max(last, min(first + snap, limit))
+
+
+def hops(task: Task) -> list[Hop]:
     """One hop for each gold page; the queries are the task's own (`meta["queries"]`) or the question's
-    words."""
+    words.
+    """
     meta = task.meta
     words = " ".join(content_words(task.question)) or task.question
     queries = [str(query) for query in meta.get("queries", [])]
     last = len(task.gold) - 1
-    hops: list[_Hop] = []
+    found: list[Hop] = []
     for i, gold in enumerate(task.gold):
         query = queries[i] if i < len(queries) else words
         entity = f"{meta['site']} {meta['bridge']}" if i and meta.get("bridge") else meta.get("entity", query)
-        metric = meta.get("metric", query) if i == last else meta.get("site") or query
-        hops.append(_Hop(gold, query, str(entity), str(metric).lower()))
-    return hops
+        metric = str(meta.get("metric", query) if i == last else meta.get("site") or query)
+        category = meta.get("category") if i == last else None
+        found.append(Hop(gold, query, str(entity), metric.lower(), f"{metric} {category}" if category else metric))
+    return found
 
 
 def _last_view(messages: list[Message]) -> View | None:

@@ -13,6 +13,8 @@ from vrag.episode import Tokens
 from vrag.policies.vision import image_inputs
 from vrag.types import EncodedImage
 
+PADDING = 0.2  # of a micro-batch; short and long episodes together would mostly compute on padding
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -54,12 +56,18 @@ def collate(episodes: Sequence[Tokens], *, pad_id: int, image_pad_id: int, model
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Indices grouped by similar length, so that padded size stays within `max_tokens` (one episode at least)."""
+    """Indices grouped by similar length, so that padded size stays within `max_tokens` (one episode at least) and
+    at most `PADDING` of it is padding.
+    """
     group: list[int] = []
+    filled = 0
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if group and lengths[index] * (len(group) + 1) > max_tokens:
+        length = lengths[index]
+        padded = length * (len(group) + 1)
+        if group and (padded > max_tokens or padded - filled - length > PADDING * padded):
             yield group
-            group = []
+            group, filled = [], 0
         group.append(index)
+        filled += length
     if group:
         yield group

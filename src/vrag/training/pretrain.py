@@ -1,14 +1,8 @@
-"""Learning to see from nothing: transcription and localisation, taught from a corpus's own text layer.
+"""Learning to see from nothing: reading and pointing (`vrag.data.lessons`), and copying, one batch per step.
 
-A freshly initialised vision tower learns neither to read nor to point inside whole trajectories, where few of
-the trained tokens depend on pixels. Two tasks made from pages and their word boxes teach it first:
-
-- *read*: a crop around a word; write the words that stand in it;
-- *find*: a page view and a word printed on it; write the word's box as `<bbox>`.
-
-The curriculum is adaptive: `level` starts at 0 (the text is large and in the middle of the crop) and rises by
-`rise` whenever the running accuracy at the present level passes `threshold`, up to 1 (small, and anywhere in
-it). Nothing is drawn for it: every sample is a cut from a real page.
+The curriculum is adaptive: `level` starts at 0 (the text to read is large and in the middle of the crop) and
+rises by `rise` whenever the running accuracy at the present level passes `threshold`, up to 1 (small, and
+anywhere in it). With it grows the share of values cropped as an agent crops them.
 """
 
 from __future__ import annotations
@@ -17,42 +11,43 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, get_args
 
 import numpy as np
-from PIL.Image import Image
-from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.data.lessons import Class, Lesson, PageLessons
 from vrag.episode import Tokens
-from vrag.geometry import ViewSpec, from_raw, page_view, render, view_size
-from vrag.protocols import PageStore
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
 from vrag.training.supervised import Example, supervised_step
-from vrag.types import Box, Frozen, ImagePart, Message, Page, View, Word
+from vrag.types import Frozen
 
-T = TypeVar("T")
-Class = Literal["number", "code", "word"]  # digits alone, letters with digits, anything else
+READ_WEIGHT = 4.0  # of a token: a transcription has three, the boxes of one page over a hundred
 
 
 class PretrainConfig(Frozen):
-    """Defaults train vrag-tiny. `find_share` of each batch is localisation, from `find_from` of the steps on."""
+    """Defaults train vrag-tiny. A step has `reads` crops to transcribe, `locates` to point in and, from `point_from`
+    of the steps on, `pages` page views with `queries` boxes each. Of the reads, `words` are words and `values` times
+    the level values; the rest are numbers and codes, half and half.
+    """
 
-    steps: int = 3000
-    batch: int = 64
-    find_share: float = 0.25
-    find_from: float = 0.3
-    shares: dict[Class, float] = Field(default={"number": 0.5, "code": 0.5})
-    longest: int = 10  # characters of a transcription
+    steps: int = 1400
+    reads: int = 24
+    locates: int = 16
+    pages: int = 16
+    queries: int = 2
+    point_from: float = 0.05
+    words: float = 0.35
+    values: float = 0.3
     rise: float = 0.05
-    threshold: float = 0.8
-    momentum: float = 0.95
+    threshold: float = 0.6
+    momentum: float = 0.9
     max_tokens: int = 8192
     precision: Precision = "bf16"
     seed: int = 0
-    optimizer: OptimizerConfig = OptimizerConfig(lr=1.5e-3, schedule="cosine", warmup=0.03, floor=0.1)
+    optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=8e-3, schedule="cosine", warmup=0.03)
     checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
 
 
@@ -72,134 +67,29 @@ class Curriculum:
             self.accuracy -= 0.05  # earn the next rise at the new level
 
 
-class PageSampler:
-    """Draws samples from the pages of a store; page images are kept in memory as they are met.
-
-    What to read is drawn by class, then by text, then by place: a year that stands on every page is not read
-    more often than a code that stands on one.
-    """
-
-    def __init__(
-        self, store: PageStore, pages: Sequence[Page], codec: QwenVLCodec, spec: ViewSpec, config: PretrainConfig
-    ) -> None:
-        self.store, self.codec, self.spec, self.config = store, codec, spec, config
-        self.pages = [p for p in pages if store.words(p.id)]
-        self._words = {p.id: list(store.words(p.id)) for p in self.pages}
-        self._places: dict[Class, dict[str, list[tuple[Page, Word]]]] = {"number": {}, "code": {}, "word": {}}
-        for page in self.pages:
-            for word in self._words[page.id]:
-                if len(word.text) <= config.longest:
-                    self._places[class_of(word.text)].setdefault(word.text, []).append((page, word))
-        self._texts = {kind: sorted(places) for kind, places in self._places.items()}
-        self._images: dict[str, Image] = {}
-        self._views: dict[str, Image] = {}
-
-    def read(self, kind: Class, level: float, rng: np.random.Generator) -> Example:
-        """A crop in which a text of `kind` stands alone, to transcribe."""
-        while True:
-            page, word = _pick(self._places[kind][_pick(self._texts[kind], rng)], rng)
-            region = reading_region(word.box, page, level, rng)
-            if text_inside(self._words[page.id], region) == word.text:
-                height, width = view_size(round(region.height), round(region.width), self.spec)
-                view = View(page_id=page.id, ref=page.ref, region=region, width=width, height=height)
-                return self._example([ImagePart(render(self._image(page), view), view)], word.text)
-
-    def find(self, rng: np.random.Generator) -> Example:
-        """A page and a word that is large enough to be seen on it, to point at."""
-        while True:
-            example = self._find(_pick(self.pages, rng), rng)
-            if example is not None:
-                return example
-
-    def _find(self, page: Page, rng: np.random.Generator) -> Example | None:
-        view = page_view(page, self.spec)
-        tall = 9 * page.height / view.height  # raw height of a word that is 9 pixels tall in the view
-        words = self._words[page.id]
-        texts = [w.text for w in words]
-        large = [w for w in words if w.box.height >= tall and texts.count(w.text) == 1 and len(w.text) > 2]
-        if not large:
-            return None
-        word = _pick(large, rng)
-        box = from_raw(view, word.box, self.spec.frame)
-        answer = "<bbox>[" + ", ".join(str(int(v)) for v in box.as_tuple()) + "]</bbox>"
-        return self._example([f"Find {word.text}", ImagePart(self._view(page, view), view)], answer)
-
-    def _example(self, parts: list[str | ImagePart], answer: str) -> Example:
-        prompt = self.codec.prompt([Message("user", parts)])
-        ids = self.codec.encode_sampled(answer)
-        tokens = Tokens(prompt.ids, images=list(prompt.images))
-        tokens.add_sampled(ids, [0.0] * len(ids))
-        return Example(tokens, [1.0] * len(ids))
-
-    def _image(self, page: Page) -> Image:
-        if page.id not in self._images:
-            self._images[page.id] = self.store.image(page.id)
-        return self._images[page.id]
-
-    def _view(self, page: Page, view: View) -> Image:
-        if page.id not in self._views:
-            self._views[page.id] = render(self._image(page), view)
-        return self._views[page.id]
-
-
-def class_of(text: str) -> Class:
-    if text.isdigit():
-        return "number"
-    return "code" if any(c.isdigit() for c in text) else "word"
-
-
-def _pick(items: Sequence[T], rng: np.random.Generator) -> T:
-    return items[int(rng.integers(len(items)))]
-
-
-def reading_region(word: Box, page: Page, level: float, rng: np.random.Generator) -> Box:
-    """A region (whole raw pixels) that holds the word. At level 0 the word is large and in the middle; at level 1
-    it stands anywhere, and the region is up to 12 heights of the word wide, as when an agent crops a value.
-    """
-    height = max(word.height, 4.0)
-    width = max(word.width * 1.25, height * (3.5 + level * rng.uniform(0.0, 8.5)))
-    tall = max(width * 2.0 ** (-1.0 + level * rng.uniform(0.0, 1.3)), height * 1.3)
-    slack_x, slack_y = width - word.width, tall - word.height
-    left = word.x1 - slack_x * (0.5 + level * rng.uniform(-0.48, 0.48))
-    top = word.y1 - slack_y * (0.5 + level * rng.uniform(-0.45, 0.45))
-    left, top = min(max(left, 0.0), page.width - 8.0), min(max(top, 0.0), page.height - 8.0)
-    right, bottom = min(int(left + width) + 1, page.width), min(int(top + tall) + 1, page.height)
-    return Box(x1=int(left), y1=int(top), x2=right, y2=bottom)
-
-
-def text_inside(words: Sequence[Word], region: Box) -> str:
-    """The words that lie in `region` by at least 70 % of their area, in reading order; "" when a word is cut
-    through (30 to 70 % inside): such a crop has no clear transcription.
-    """
-    kept: list[str] = []
-    for word in words:
-        b = word.box
-        across = max(0.0, min(b.x2, region.x2) - max(b.x1, region.x1))
-        down = max(0.0, min(b.y2, region.y2) - max(b.y1, region.y1))
-        share = across * down / max(b.width * b.height, 1e-6)
-        if share >= 0.7:
-            kept.append(word.text)
-        elif share > 0.3:
-            return ""
-    return " ".join(kept)
+Extra = Callable[[np.random.Generator], Sequence[Tokens]]
 
 
 def pretrain(
     model: Any,
     codec: QwenVLCodec,
-    sampler: PageSampler,
+    pages: PageLessons,
     config: PretrainConfig,
     out: Path,
     on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    extra: Extra = lambda rng: [],
 ) -> None:
-    """Train `model` in place; rerunning the same call continues from the newest checkpoint."""
-    optimizer = make_optimizer(model.parameters(), config.optimizer)
+    """Train `model` in place; rerunning the same call continues from the newest checkpoint.
+
+    `extra` draws further examples for each step (`vrag.data.copying`).
+    """
+    optimizer = make_optimizer(model, config.optimizer)
     run = TrainingRun(out, config, model, codec, optimizer, config.checkpoints)
     curriculum = Curriculum(config, **run.state.get("curriculum", {}))
     model.train()
     for step in range(run.start, config.steps):
         began = time.perf_counter()
-        metrics = _step(model, codec, sampler, curriculum, step)
+        metrics = _step(model, codec, pages, curriculum, step, extra)
         lr = rate(config.optimizer, step, config.steps)
         metrics["gradient_norm"] = apply(optimizer, model, config.optimizer, lr)
         metrics |= {"lr": lr, "seconds": time.perf_counter() - began}
@@ -208,21 +98,59 @@ def pretrain(
         on_step({"step": step, "steps": config.steps, **metrics})
 
 
-def _step(model: Any, codec: QwenVLCodec, sampler: PageSampler, curriculum: Curriculum, step: int) -> dict[str, Any]:
+def _step(
+    model: Any, codec: QwenVLCodec, pages: PageLessons, curriculum: Curriculum, step: int, extra: Extra
+) -> dict[str, Any]:
     """Gradients of one batch, and the curriculum's next level."""
-    config = curriculum.config
+    config, level = curriculum.config, curriculum.level
     rng = np.random.default_rng([config.seed, step])
-    finding = round(config.batch * config.find_share) if step >= config.find_from * config.steps else 0
-    names = list(config.shares)
-    kinds = rng.choice(len(names), size=config.batch - finding, p=list(config.shares.values()))
-    examples = [sampler.read(names[k], curriculum.level, rng) for k in kinds]
-    examples += [sampler.find(rng) for _ in range(finding)]
+    kinds: list[Class] = [_kind(rng, config, level) for _ in range(config.reads)]
+    lessons = [pages.read(kind, level * rng.uniform(0.4, 1.0), rng) for kind in kinds]
+    lessons += [pages.read(kind, rng.random(), rng, pointing=True) for kind in kinds[: config.locates]]
+    if step >= config.point_from * config.steps:
+        lessons += [pages.point(config.queries, rng) for _ in range(config.pages)]
+    lessons += [Lesson(tokens, ("copy",)) for tokens in extra(rng)]
+    examples = [Example(lesson.tokens, _weights(lesson)) for lesson in lessons]
     result = supervised_step(model, codec, examples, config.max_tokens, config.precision)
     right: dict[str, list[bool]] = {}
-    for k, exact in zip(kinds, result.exact, strict=False):
-        right.setdefault(names[k], []).append(exact)
+    for lesson, hits in zip(lessons, result.right, strict=True):
+        for name, hit in zip(lesson.turns, _turns(lesson.tokens, hits), strict=True):
+            right.setdefault(name, []).append(hit)
     curriculum.update(float(np.mean(right.get("number", []) + right.get("code", []) or [0.0])))
-    if finding:
-        right["find"] = result.exact[-finding:]
-    shares = {name: float(np.mean(values)) for name, values in right.items()}
-    return {"loss": result.loss, "level": curriculum.level, **shares}
+    return {"loss": result.loss, "level": level} | {name: float(np.mean(hits)) for name, hits in right.items()}
+
+
+def _kind(rng: np.random.Generator, config: PretrainConfig, level: float) -> Class:
+    draw = float(rng.random())
+    if draw < config.words:
+        return "word"
+    if draw < config.words + config.values * level:
+        return "value"
+    return "number" if rng.random() < 0.5 else "code"
+
+
+def _weights(lesson: Lesson) -> list[float]:
+    """Per assistant token: those of a transcription are few, those of boxes and copies many."""
+    weights: list[float] = []
+    turns = iter(lesson.turns)
+    previous = weight = 0
+    for value in lesson.tokens.loss_mask:
+        if value and not previous:
+            weight = READ_WEIGHT if next(turns) in get_args(Class) else 1.0
+        if value:
+            weights.append(weight)
+        previous = value
+    return weights
+
+
+def _turns(tokens: Tokens, hits: Sequence[bool]) -> list[bool]:
+    """Whether all tokens of a turn are right, per turn."""
+    turns: list[bool] = []
+    left = iter(hits)
+    previous = 0
+    for value in tokens.loss_mask:
+        if value:
+            hit = next(left)
+            turns = [*turns[:-1], turns[-1] and hit] if previous else [*turns, hit]
+        previous = value
+    return turns

@@ -82,7 +82,7 @@ class GRPO:
         self.reference = copy.deepcopy(model).eval().requires_grad_(False) if config.kl else None
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
-        self.optimizer = make_optimizer(model.parameters(), config.optimizer)
+        self.optimizer = make_optimizer(model, config.optimizer)
         self.policy = TransformersPolicy(model, codec, max_batch=config.max_batch)
 
     def train(

@@ -84,7 +84,7 @@ def sft(
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
     examples = [example(e, config.turn_weights) for e in episodes]
-    optimizer = make_optimizer(model.parameters(), config.optimizer)
+    optimizer = make_optimizer(model, config.optimizer)
     run = TrainingRun(out, config, model, codec, optimizer, config.checkpoints)
     steps = max(1, round(config.epochs * len(examples) / config.batch))
     model.train()

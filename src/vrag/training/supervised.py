@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Tokens
 from vrag.training.batch import collate, micro_batches
-from vrag.training.logprobs import sampled_logits, sampled_rows, sampled_targets
+from vrag.training.logprobs import sampled_logits, sampled_targets
 from vrag.training.losses import supervised_loss
 from vrag.training.precision import Precision, autocast
 
@@ -27,11 +26,16 @@ class Example:
 
 @dataclass(frozen=True)
 class SupervisedStep:
-    """`loss` is the weighted mean; `exact` [B] says per example whether every token's argmax is right."""
+    """`loss` is the weighted mean; `right` says per example and assistant token whether its argmax is right."""
 
     loss: float
-    exact: list[bool]
+    right: list[list[bool]]
     tokens: int
+
+    @property
+    def exact(self) -> list[bool]:
+        """Per example, whether all of its tokens are right."""
+        return [all(tokens) for tokens in self.right]
 
 
 def supervised_step(
@@ -44,20 +48,20 @@ def supervised_step(
     """Accumulate gradients over micro-batches of at most `max_tokens` padded tokens; doesn't step."""
     total_weight = sum(sum(e.weights) for e in examples)
     lengths = [len(e.tokens.ids) for e in examples]
-    exact = [True] * len(examples)
+    right: list[list[bool]] = [[] for _ in examples]
     loss = 0.0
     for group in micro_batches(lengths, max_tokens):
         with autocast(model, precision):
-            part, right = _backward(model, codec, [examples[i] for i in group], total_weight)
+            part, hits = _backward(model, codec, [examples[i] for i in group], total_weight)
         loss += part
-        for i, ok in zip(group, right, strict=True):
-            exact[i] = ok
-    return SupervisedStep(loss, exact, sum(lengths))
+        for i, tokens in zip(group, hits, strict=True):
+            right[i] = tokens
+    return SupervisedStep(loss, right, sum(lengths))
 
 
 def _backward(
     model: Any, codec: QwenVLCodec, examples: Sequence[Example], total_weight: float
-) -> tuple[float, list[bool]]:
+) -> tuple[float, list[list[bool]]]:
     batch = collate(
         [e.tokens for e in examples],
         pad_id=codec.tokenizer.pad_token_id,
@@ -68,9 +72,5 @@ def _backward(
     weights = torch.tensor([w for e in examples for w in e.weights], device=logits.device)
     loss = supervised_loss(logits, targets, weights) * (weights.sum() / total_weight)
     loss.backward()
-    return float(loss.detach()), _exact(logits, targets, sampled_rows(batch), len(examples))
-
-
-def _exact(logits: Tensor, targets: Tensor, rows: Tensor, episodes: int) -> list[bool]:
-    wrong = torch.bincount(rows, (logits.argmax(-1) != targets).double(), minlength=episodes)
-    return [bool(w == 0) for w in wrong]
+    hits = (logits.argmax(-1) == targets).split([len(e.weights) for e in examples])
+    return float(loss.detach()), [part.tolist() for part in hits]

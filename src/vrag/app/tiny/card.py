@@ -90,4 +90,4 @@ def _making(recipe: TinyRecipe, trained: Trained, command: str) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     machine = f"{platform.machine()}, Python {platform.python_version()}, {versions}, vrag {__version__}"
     settings = json.dumps(recipe.model_dump(mode="json"), indent=2)
-    return f"`{command}` on {machine}.\n\nStages of the last call: {stages}.\n\n```json\n{settings}\n```"
+    return f"`{command}` on {machine}.\n\nTime of the steps by stage: {stages}.\n\n```json\n{settings}\n```"

@@ -29,26 +29,36 @@ def tiny_environment(shape: TinyShape) -> EnvironmentConfig:
 
 
 class TinyRecipe(Frozen):
-    """Settings of all stages. The expert is imperfect on purpose: see `ExpertStyle`."""
+    """Settings of all stages. The expert is imperfect on purpose (see `ExpertStyle`); its lengths are thousandths of a
+    page, which is how Qwen3-VL writes them.
+    """
 
     seed: int = 0
     difficulty: int = 1
     documents: int = 200
+    questions: int | None = 4000  # about training documents (None: four per document); what pretraining points at
     heldout_documents: int = 60
     dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
     shape: TinyShape = TinyShape()
-    pretrain: PretrainConfig = PretrainConfig(batch=56, find_share=0.15, find_from=0.1, threshold=0.75)
+    pretrain: PretrainConfig = PretrainConfig()
     expert: ExpertStyle = ExpertStyle(
-        box_min=24, box_margin=0.3, box_jitter=0.5, box_snap=4, full_query=0.6, entity_only=0.2, metric_only=0.2
+        box_min=60,
+        box_margin=0.3,
+        box_jitter=0.2,
+        box_snap=10,
+        full_query=0.8,
+        entity_only=0.1,
+        metric_only=0.1,
+        guess=0.5,
     )
-    expert_samples: int = 2
-    copies: int = 96  # text-only copying examples beside each batch of SFT; 32 were too few to learn it from
+    expert_samples: int = 1
+    copies: int = 8  # text-only copying examples beside each batch of pretraining and SFT
     sft: SFTConfig = SFTConfig(
-        epochs=5,
+        epochs=1,
         batch=16,
         freeze_vision=False,
         turn_weights={"search": 1.0, "bbox": 2.0, "answer": 3.0},
-        optimizer=OptimizerConfig(lr=1e-3, schedule="cosine", warmup=0.05),
+        optimizer=OptimizerConfig(method="muon", lr=2e-3, schedule="cosine", warmup=0.05),
     )
     rl: RLConfig = RLConfig(
         steps=150,

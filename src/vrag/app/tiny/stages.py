@@ -8,8 +8,7 @@ seed, names and layouts.
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,19 +21,22 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
 from vrag.data.copying import copying_example
+from vrag.data.lessons import PageLessons
 from vrag.data.synthetic import SyntheticSpec, difficulty, synthesize
 from vrag.data.tasks import read_tasks
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Tokens
-from vrag.policies.load import load_codec, load_model, save_policy
+from vrag.policies.expert import hops
+from vrag.policies.load import load_codec, load_trainable, save_policy
 from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import score_episode
-from vrag.training.pretrain import PageSampler, pretrain
+from vrag.runs import read_lines
+from vrag.training.pretrain import pretrain
 from vrag.training.rl import GRPO
 from vrag.training.sft import sft
 from vrag.training.tiny import make_image_processor, make_model, make_tokenizer, save_checkpoint
-from vrag.types import Page, Task
+from vrag.types import Task
 from vrag.views import ViewRenderer
 
 PAGES_IN_MEMORY = 400  # of the train split, for pretraining: about 8 MB each
@@ -61,10 +63,11 @@ def prepare(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
     """Write and index the documents of a split (what is there already stays), and open them."""
     folder = out / "data" / split
     if not (folder / "manifest.json").exists():
-        count = recipe.documents if split == "train" else recipe.heldout_documents
+        training = split == "train"
         spec = SyntheticSpec(
             split=split,  # type: ignore[arg-type]
-            documents=count,
+            documents=recipe.documents if training else recipe.heldout_documents,
+            questions=recipe.questions if training else None,
             seed=recipe.seed,
             difficulty=difficulty(recipe.difficulty),
         )
@@ -73,7 +76,8 @@ def prepare(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
     corpus = Corpus.open(place) if (place / "catalog.sqlite").exists() else Corpus.create(place, dpi=recipe.dpi)
     ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
     environment = tiny_environment(recipe.shape)
-    return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, ViewRenderer(corpus, 1500))
+    renderer = ViewRenderer(corpus, capacity=3000, pages=32)
+    return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)
 
 
 def fresh_checkpoint(recipe: TinyRecipe, train: SplitData, out: Path) -> Path:
@@ -91,6 +95,7 @@ def _texts(train: SplitData) -> list[str]:
     for task in train.tasks:
         texts.append(f"user\nQuestion: {task.question}\nassistant\n")
         texts += [f"find {query}{query}" for query in task.meta["queries"]]
+        texts += [f"zoom in on {hop.sought} it is {task.answers[0]}" for hop in hops(task)]
     return texts
 
 
@@ -98,12 +103,18 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     """Teach a fresh model to read and to find; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        pages: Sequence[Page] = list(train.corpus.pages())
+        pages = list(train.corpus.pages())
         pages = pages[:: max(1, len(pages) // PAGES_IN_MEMORY)]
-        sampler = PageSampler(train.corpus, pages, codec, train.environment.view, recipe.pretrain)
-        pretrain(model, codec, sampler, recipe.pretrain, folder, partial(log, "pretrain"))
+        lessons = PageLessons(train.corpus, pages, train.tasks, codec, train.environment.view, recipe.expert)
+        copies = partial(_copies, recipe, train, codec)
+        pretrain(model, codec, lessons, recipe.pretrain, folder, partial(log, "pretrain"), copies)
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
+
+
+def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Tokens]:
+    drawn = rng.integers(len(train.tasks), size=recipe.copies)
+    return [copying_example(train.tasks[int(i)], codec, train.environment.prompt, rng) for i in drawn]
 
 
 def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: Log) -> Path:
@@ -112,8 +123,9 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
     style = recipe.expert if crops else recipe.expert.model_copy(update={"guess": 1.0})
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
+        codec.remembered = 10_000  # episodes share the images of equal views
         episodes = expert_episodes(
-            train.tasks,
+            sorted(train.tasks, key=lambda task: (task.gold[-1].ref.document, task.gold[-1].ref.page)),
             train.corpus,
             train.make_environment,
             codec,
@@ -123,10 +135,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
             samples=recipe.expert_samples,
         )
 
-        def copies(rng: np.random.Generator) -> list[Tokens]:
-            drawn = rng.integers(len(train.tasks), size=recipe.copies)
-            return [copying_example(train.tasks[int(i)], codec, train.environment.prompt, rng) for i in drawn]
-
+        copies = partial(_copies, recipe, train, codec)
         sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"), copies)
 
     return _stage(start, out, train.environment, work)
@@ -152,7 +161,7 @@ def _stage(
     """Load `start`, let `work` train it under `out`, and save the result as `out/final`, whole or not at all."""
     final = out / "final"
     if not final.exists():
-        model, codec = load_model(start), load_codec(start)
+        model, codec = load_trainable(start), load_codec(start)
         work(model, codec, out)
         partial_ = out / "final.partial"
         shutil.rmtree(partial_, ignore_errors=True)
@@ -169,32 +178,27 @@ class Trained:
     sft: Path
     rl: dict[int, Path]
     no_crop: Path | None
-    seconds: dict[str, float]  # by stage, as far as this call ran it
+    seconds: dict[str, float]  # of the steps of each stage, over all calls
 
 
 def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
     """All training stages, each continued or skipped where an earlier call left it."""
-    seconds: dict[str, float] = {}
-
-    def timed(name: str, stage: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
-        result = stage()
-        seconds[name] = time.perf_counter() - began
-        return result
-
-    train = timed("data", lambda: prepare(recipe, "train", out))
-    seen = timed("pretrain", lambda: run_pretraining(recipe, train, out, log))
-    taught = timed("sft", lambda: run_sft(recipe, train, seen, out / "sft", log))
-    tuned = {
-        seed: timed(f"rl-{seed}", lambda s=seed: run_rl(recipe, train, taught, out / f"rl-{s}", s, log))
-        for seed in recipe.rl_seeds
-    }
+    train = prepare(recipe, "train", out)
+    seen = run_pretraining(recipe, train, out, log)
+    taught = run_sft(recipe, train, seen, out / "sft", log)
+    tuned = {seed: run_rl(recipe, train, taught, out / f"rl-{seed}", seed, log) for seed in recipe.rl_seeds}
     blind = None
     if recipe.no_crop:
         without = replace(train, environment=without_crop(train.environment))
-        start = timed("no-crop sft", lambda: run_sft(recipe, without, seen, out / "no-crop-sft", log))
-        blind = timed("no-crop rl", lambda: run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log))
-    return Trained(out / "fresh", taught, tuned, blind, seconds)
+        start = run_sft(recipe, without, seen, out / "no-crop-sft", log)
+        blind = run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log)
+    stages = [path.parent for path in (seen, taught, *tuned.values())]
+    return Trained(out / "fresh", taught, tuned, blind, {stage.name: _seconds(stage) for stage in stages})
+
+
+def _seconds(stage: Path) -> float:
+    rows = read_lines(stage / "metrics.jsonl")
+    return sum(value for row in rows for name, value in row.items() if name.endswith("seconds"))
 
 
 def without_crop(environment: EnvironmentConfig) -> EnvironmentConfig:

@@ -1,0 +1,72 @@
+"""`vrag train tiny` whole, on a model and a world that are as small as they can be."""
+
+from pathlib import Path
+
+import pytest
+
+from vrag.cli import main
+from vrag.policies.load import load_codec, load_model
+from vrag.policies.speaker import environment_of
+from vrag.runs import read_lines
+
+RECIPE = """
+documents = 6
+questions = 12
+heldout_documents = 4
+dpi = 72
+copies = 1
+no_crop = true
+[shape]
+vocabulary = 400
+hidden = 64
+layers = 2
+heads = 2
+kv_heads = 1
+intermediate = 96
+vision_hidden = 32
+vision_layers = 1
+vision_heads = 2
+vision_intermediate = 64
+min_pixels = 3600
+max_pixels = 14400
+[pretrain]
+steps = 2
+reads = 2
+locates = 1
+pages = 1
+queries = 2
+point_from = 0.0
+[sft]
+epochs = 0.2
+batch = 2
+freeze_vision = false
+[rl]
+steps = 1
+groups = 1
+group_size = 2
+limits_tokens = 500
+limits_turn_tokens = 8
+"""
+
+
+def train(folder: Path) -> None:
+    (folder / "recipe.toml").write_text(RECIPE)
+    assert main(["train", "tiny", "--recipe", str(folder / "recipe.toml"), "--out", str(folder / "run")]) == 0
+
+
+def test_every_stage_runs_once_and_ends_in_cards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path)
+    cards = [Path(line) for line in capsys.readouterr().out.splitlines() if line.endswith("README.md")]
+    assert [card.relative_to(tmp_path / "run").parts[0] for card in cards] == ["sft", "rl-0"]
+    text = cards[1].read_text()
+    for run in ("extractive", "untrained", "sft", "sft+rl, seed 0", "no crop, sft+rl"):
+        assert f"\n| {run} |" in text
+    checkpoint = cards[1].parent
+    model, codec = load_model(checkpoint), load_codec(checkpoint)
+    assert environment_of(checkpoint, model, codec).view.factor == codec.patch_size * codec.merge_size
+
+    steps = read_lines(tmp_path / "run" / "pretrain" / "metrics.jsonl")
+    weights = (checkpoint / "model.safetensors").stat().st_mtime_ns
+    train(tmp_path)
+    assert read_lines(tmp_path / "run" / "pretrain" / "metrics.jsonl") == steps
+    assert (checkpoint / "model.safetensors").stat().st_mtime_ns == weights
