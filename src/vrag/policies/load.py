@@ -43,8 +43,8 @@ def load_model(path: Path) -> Any:
 
 
 def load_trainable(path: Path) -> Any:
-    """`load_model` for training. On a CPU attention is spelled out: the fused kernel's backward pass takes a third of
-    the step at the lengths of small models (1.5 times as long a step in all).
+    """`load_model` for training. On a CPU attention is spelled out: the fused kernel's backward pass makes a small
+    model's step a third longer.
     """
     model = load_model(path)
     if model.device.type == "cpu":
