@@ -7,6 +7,7 @@ Masks are made while the episode is made and never recovered from text afterward
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from vrag.errors import InvariantError
 from vrag.protocols import Codec
@@ -42,6 +43,10 @@ class Tokens:
         self.loss_mask += [0] * len(ids)
         self.logprobs += [0.0] * len(ids)
         self.images += images
+
+    def turn_lengths(self) -> list[int]:
+        """How many tokens the policy sampled in each of its turns."""
+        return [len(list(run)) for sampled, run in groupby(self.loss_mask) if sampled]
 
     def check(self, codec: Codec, name: str) -> None:
         """Raise `InvariantError` unless tokens, mask, log-probabilities and images agree."""

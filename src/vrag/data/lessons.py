@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
-from PIL.Image import Image
 
 from vrag.actions import render as write
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Tokens
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, crop_view, extent, from_raw, page_view, render, view_size
+from vrag.geometry import ViewSpec, crop_view, extent, from_raw, page_view, view_size
 from vrag.policies.expert import ExpertStyle, hops, written_box
 from vrag.protocols import PageStore
 from vrag.types import Box, Crop, ImagePart, Message, Page, Task, View, Word
+from vrag.views import ViewRenderer
 
 T = TypeVar("T")
 Class = Literal["number", "code", "word", "value"]  # digits; letters with digits; letters; an answer, as cropped
@@ -51,14 +51,14 @@ class Sought:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A sample, and what each of its assistant turns is about: "number", "code", "value", "find" or "zoom"."""
+    """A sample, and what each of its assistant turns does: read (a `Class`), "locate", "find", "zoom" or "copy"."""
 
     tokens: Tokens
     turns: tuple[str, ...]
 
 
 class PageLessons:
-    """Draws samples from `pages`; page images and views are kept in memory as they are met.
+    """Draws samples from `pages`, whose images are kept in memory as they are met.
 
     What to read is drawn by class, then by text, then by place: a year that stands on every page is not read
     more often than a code that stands on one. `tasks` give what to zoom in on, and the words by which it is found;
@@ -80,9 +80,10 @@ class PageLessons:
         self._places: dict[Class, dict[str, list[tuple[Page, Box]]]] = {kind: {} for kind in get_args(Class)}
         self._labels = {word for task in tasks for hop in hops(task) for word in hop.sought.split()}
         for page in self._pages:
+            view = page_view(page, spec)
             for word in self._words[page.id]:
                 kind = _class_of(word.text)
-                if len(word.text) <= LONGEST and (kind != "word" or self._is_label(word, page_view(page, spec))):
+                if len(word.text) <= LONGEST and (kind != "word" or self._is_label(word, view)):
                     self._places[kind].setdefault(word.text, []).append((page, word.box))
         self._sought: dict[str, list[Sought]] = {p.id: [] for p in self._pages}
         self._add_tasks(tasks)
@@ -90,8 +91,7 @@ class PageLessons:
         self._pointable = [p for p in self._pages if self._sought[p.id] or self._found(p, page_view(p, spec))]
         if not self._texts or not self._pointable:
             raise DataError("these pages have nothing to read or to point at; lessons need pages with a text layer")
-        self._images: dict[str, Image] = {}
-        self._views: dict[str, Image] = {}
+        self._renderer = ViewRenderer(store, capacity=len(self._pages), pages=len(self._pages))
 
     def _add_tasks(self, tasks: Sequence[Task]) -> None:
         by_ref = {page.ref: page for page in self._pages}
@@ -134,7 +134,7 @@ class PageLessons:
 
     def _reading(self, kind: Class, page: Page, box: Box, region: Box, text: str, shown: str, pointing: bool) -> Lesson:
         view = self._region_view(page, region)
-        part = ImagePart(render(self._image(page), view), view)
+        part = ImagePart(self._renderer.image(view), view)
         if pointing:
             tokens = self._opening([f"find {text}", part])
             self._say(tokens, write(Crop(box=self._word_box(box, view))))
@@ -164,8 +164,8 @@ class PageLessons:
             asked = self._zooms(page, view, queries // 2, rng) if whole else []
             asked += self._finds(page, view, queries - len(asked), rng)
             if asked:
-                asked = [asked[i] for i in rng.permutation(len(asked))]
-                return Lesson(self._pointing(page, view, asked), tuple(query.split()[0] for query, _ in asked))
+                asked = _some(asked, len(asked), rng)
+                return Lesson(self._pointing(view, asked), tuple(query.split()[0] for query, _ in asked))
 
     def _part(self, page: Page, rng: np.random.Generator) -> View:
         """A quarter to four fifths of the page's width and height, with a label in it where there is one."""
@@ -178,14 +178,12 @@ class PageLessons:
         return self._region_view(page, Box(x1=int(left), y1=int(top), x2=int(left + width), y2=int(top + height)))
 
     def _zooms(self, page: Page, view: View, most: int, rng: np.random.Generator) -> list[tuple[str, Box]]:
-        sought = self._sought[page.id]
-        chosen = rng.permutation(len(sought))[:most]
-        return [(f"zoom in on {sought[i].name}", self._box(sought[i].box, view, rng)) for i in chosen]
+        chosen = _some(self._sought[page.id], most, rng)
+        return [(f"zoom in on {sought.name}", self._box(sought.box, view, rng)) for sought in chosen]
 
     def _finds(self, page: Page, view: View, most: int, rng: np.random.Generator) -> list[tuple[str, Box]]:
-        found = self._found(page, view)
-        chosen = rng.permutation(len(found))[:most]
-        return [(f"find {found[i].text}", self._word_box(found[i].box, view)) for i in chosen]
+        chosen = _some(self._found(page, view), most, rng)
+        return [(f"find {word.text}", self._word_box(word.box, view)) for word in chosen]
 
     def _found(self, page: Page, view: View) -> list[Word]:
         """The labels that can be read in `view`, each text once in it."""
@@ -198,9 +196,9 @@ class PageLessons:
         large = word.box.height * view.height >= SEEN * view.region.height
         return large and (word.text in self._labels or not self._labels)
 
-    def _pointing(self, page: Page, view: View, asked: Sequence[tuple[str, Box]]) -> Tokens:
-        image = self._view(page, view) if view.region.width == page.width else render(self._image(page), view)
-        tokens = self._opening([asked[0][0], ImagePart(image, view)])  # as in an episode: first the question
+    def _pointing(self, view: View, asked: Sequence[tuple[str, Box]]) -> Tokens:
+        first, image = asked[0][0], ImagePart(self._renderer.image(view), view)
+        tokens = self._opening([first, image])  # the question first, as in an episode
         for number, (query, box) in enumerate(asked):
             if number:
                 self._ask(tokens, query)
@@ -218,16 +216,6 @@ class PageLessons:
         ids = self._codec.encode_sampled(text)
         tokens.add_sampled(ids, [0.0] * len(ids))
 
-    def _image(self, page: Page) -> Image:
-        if page.id not in self._images:
-            self._images[page.id] = self._store.image(page.id)
-        return self._images[page.id]
-
-    def _view(self, page: Page, view: View) -> Image:
-        if page.id not in self._views:
-            self._views[page.id] = render(self._image(page), view)
-        return self._views[page.id]
-
 
 def _class_of(text: str) -> Class:
     if text.isdigit():
@@ -237,6 +225,11 @@ def _class_of(text: str) -> Class:
 
 def _pick(items: Sequence[T], rng: np.random.Generator) -> T:
     return items[int(rng.integers(len(items)))]
+
+
+def _some(items: Sequence[T], most: int, rng: np.random.Generator) -> list[T]:
+    """Up to `most` of `items`, in random order."""
+    return [items[int(i)] for i in rng.permutation(len(items))[:most]]
 
 
 def reading_region(word: Box, page: Page, span: float, level: float, rng: np.random.Generator) -> Box:

@@ -18,7 +18,7 @@ class OptimizerConfig(Frozen):
 
     "muon" orthogonalises the updates of matrices (Keller Jordan's method, as torch has it) and leaves embeddings,
     norms and biases to AdamW; its `lr` is on AdamW's scale (`match_rms_adamw`). It teaches a model from nothing in
-    a third of the steps; fine-tuning and RL stay with AdamW, as in the paper.
+    a third of the steps; AdamW is what the paper trains with.
     """
 
     method: Literal["adamw", "muon"] = "adamw"

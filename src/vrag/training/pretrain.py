@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,10 +22,10 @@ from vrag.episode import Tokens
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
-from vrag.training.supervised import Example, supervised_step
+from vrag.training.supervised import Example, Extra, no_extra, supervised_step
 from vrag.types import Frozen
 
-READ_WEIGHT = 4.0  # of a token: a transcription has three, the boxes of one page over a hundred
+READ_WEIGHT = 4.0  # of a token: a transcription has about five, a box over twenty
 
 
 class PretrainConfig(Frozen):
@@ -67,9 +68,6 @@ class Curriculum:
             self.accuracy -= 0.05  # earn the next rise at the new level
 
 
-Extra = Callable[[np.random.Generator], Sequence[Tokens]]
-
-
 def pretrain(
     model: Any,
     codec: QwenVLCodec,
@@ -77,7 +75,7 @@ def pretrain(
     config: PretrainConfig,
     out: Path,
     on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
-    extra: Extra = lambda rng: [],
+    extra: Extra = no_extra,
 ) -> None:
     """Train `model` in place; rerunning the same call continues from the newest checkpoint.
 
@@ -131,26 +129,11 @@ def _kind(rng: np.random.Generator, config: PretrainConfig, level: float) -> Cla
 
 def _weights(lesson: Lesson) -> list[float]:
     """Per assistant token: those of a transcription are few, those of boxes and copies many."""
-    weights: list[float] = []
-    turns = iter(lesson.turns)
-    previous = weight = 0
-    for value in lesson.tokens.loss_mask:
-        if value and not previous:
-            weight = READ_WEIGHT if next(turns) in get_args(Class) else 1.0
-        if value:
-            weights.append(weight)
-        previous = value
-    return weights
+    lengths = zip(lesson.turns, lesson.tokens.turn_lengths(), strict=True)
+    return [READ_WEIGHT if turn in get_args(Class) else 1.0 for turn, length in lengths for _ in range(length)]
 
 
 def _turns(tokens: Tokens, hits: Sequence[bool]) -> list[bool]:
     """Whether all tokens of a turn are right, per turn."""
-    turns: list[bool] = []
     left = iter(hits)
-    previous = 0
-    for value in tokens.loss_mask:
-        if value:
-            hit = next(left)
-            turns = [*turns[:-1], turns[-1] and hit] if previous else [*turns, hit]
-        previous = value
-    return turns
+    return [all(list(islice(left, length))) for length in tokens.turn_lengths()]

@@ -16,12 +16,12 @@ import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.episode import Episode, Tokens
+from vrag.episode import Episode
 from vrag.errors import DataError, InvariantError
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
-from vrag.training.supervised import Example, supervised_step
+from vrag.training.supervised import Example, Extra, no_extra, supervised_step
 from vrag.types import Frozen
 
 
@@ -43,7 +43,7 @@ def example(episode: Episode, turn_weights: dict[str, float]) -> Example:
     """Weigh each sampled token by the action of its turn; a turn without a valid action weighs nothing."""
     if episode.tokens is None:
         raise DataError(f"episode {episode.task.id}: carries no tokens; roll the expert out with a codec")
-    runs = _sampled_runs(episode.tokens.loss_mask)
+    runs = episode.tokens.turn_lengths()
     if len(runs) != len(episode.turns):
         raise InvariantError(f"episode {episode.task.id}: {len(runs)} sampled runs for {len(episode.turns)} turns")
     weights: list[float] = []
@@ -53,18 +53,6 @@ def example(episode: Episode, turn_weights: dict[str, float]) -> Example:
     return Example(episode.tokens, weights)
 
 
-def _sampled_runs(mask: Sequence[int]) -> list[int]:
-    runs: list[int] = []
-    previous = 0
-    for value in mask:
-        if value and previous:
-            runs[-1] += 1
-        elif value:
-            runs.append(1)
-        previous = value
-    return runs
-
-
 def sft(
     model: Any,
     codec: QwenVLCodec,
@@ -72,7 +60,7 @@ def sft(
     config: SFTConfig,
     out: Path,
     on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
-    extra: Callable[[np.random.Generator], Sequence[Tokens]] | None = None,
+    extra: Extra = no_extra,
 ) -> None:
     """Train `model` in place; rerunning the same call continues from the newest checkpoint.
 
@@ -91,9 +79,8 @@ def sft(
     for step in range(run.start, steps):
         began = time.perf_counter()
         chosen = [examples[i] for i in indices(step, config.batch, len(examples), config.seed)]
-        if extra is not None:
-            drawn = extra(np.random.default_rng([config.seed, 1, step]))
-            chosen += [Example(tokens, [1.0] * sum(tokens.loss_mask)) for tokens in drawn]
+        drawn = extra(np.random.default_rng([config.seed, 1, step]))
+        chosen += [Example(tokens, [1.0] * sum(tokens.loss_mask)) for tokens in drawn]
         result = supervised_step(model, codec, chosen, config.max_tokens, config.precision)
         lr = rate(config.optimizer, step, steps)
         norm = apply(optimizer, model, config.optimizer, lr)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from vrag.codecs.qwen_vl import QwenVLCodec
@@ -14,6 +15,12 @@ from vrag.training.batch import collate, micro_batches
 from vrag.training.logprobs import sampled_logits, sampled_targets
 from vrag.training.losses import supervised_loss
 from vrag.training.precision import Precision, autocast
+
+Extra = Callable[[np.random.Generator], Sequence[Tokens]]  # draws the further examples of one step
+
+
+def no_extra(rng: np.random.Generator) -> Sequence[Tokens]:
+    return []
 
 
 @dataclass(frozen=True)

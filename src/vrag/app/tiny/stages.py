@@ -100,7 +100,7 @@ def _texts(train: SplitData) -> list[str]:
 
 
 def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -> Path:
-    """Teach a fresh model to read and to find; returns the checkpoint."""
+    """Teach a fresh model to read, to point and to copy; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         pages = list(train.corpus.pages())
@@ -187,12 +187,13 @@ def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
     seen = run_pretraining(recipe, train, out, log)
     taught = run_sft(recipe, train, seen, out / "sft", log)
     tuned = {seed: run_rl(recipe, train, taught, out / f"rl-{seed}", seed, log) for seed in recipe.rl_seeds}
-    blind = None
+    blind, baseline = None, list[Path]()
     if recipe.no_crop:
         without = replace(train, environment=without_crop(train.environment))
         start = run_sft(recipe, without, seen, out / "no-crop-sft", log)
         blind = run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log)
-    stages = [path.parent for path in (seen, taught, *tuned.values())]
+        baseline = [start, blind]
+    stages = [path.parent for path in (seen, taught, *tuned.values(), *baseline)]
     return Trained(out / "fresh", taught, tuned, blind, {stage.name: _seconds(stage) for stage in stages})
 
 
