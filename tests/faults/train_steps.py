@@ -7,8 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.tiny import NoisyWorld, Tiny, make_tiny, roll_out
-from vrag.data.lessons import PageLessons
+from tests.tiny import NoisyWorld, make_tiny, roll_out
+from vrag.data.patches import PatchReader
+from vrag.data.sights import PageSights, labels_of
 from vrag.episode import Episode, Reward
 from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
@@ -18,7 +19,7 @@ from vrag.training.pretrain import PretrainConfig, pretrain
 from vrag.training.rl import GRPO, RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.sft import SFTConfig, sft
-from vrag.types import Answer, Task
+from vrag.types import Answer, Evidence, Task
 
 OPTIMIZER = OptimizerConfig(lr=1e-3, schedule="cosine", warmup=0.2)
 SAVE = CheckpointConfig(every=2, keep=2)
@@ -31,24 +32,29 @@ def score(episode: Episode) -> Reward:
     return Reward(total=total, parts={"answer": total})
 
 
-def pretrain_on_two_pages(tiny: Tiny, out: Path) -> None:
+def pretrain_on_a_page(out: Path) -> None:
+    tiny = make_tiny("qwen3_vl")
     store = MemoryStore()
-    store.add("acme.pdf", 1, ["Acme Corp", "plant K47", "staff 310"], font_size=90)
-    store.add("acme.pdf", 2, ["Plant K47", "output 48", "shifts 17"], font_size=90)
-    spec = ViewSpec(min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels)
-    lessons = PageLessons(store, list(store.pages.values()), [], tiny.codec, spec, ExpertStyle())
+    page = store.add("acme.pdf", 1, ["Acme Corp", "Staff 310", "Costs 48"], font_size=90)
+    gold = Evidence(ref=page.ref, box=store.box(page, "310"))
+    tasks = [Task(id="a", question="What is the staff?", answers=["310"], gold=[gold], meta={"metric": "Staff"})]
+    spec = ViewSpec(
+        frame="relative1000", factor=tiny.factor, min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels
+    )
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle())
+    sights = PageSights(store, [page], tasks, reader, spec)
     config = PretrainConfig(
-        steps=6, reads=3, pages=1, queries=2, precision="fp32", threshold=-1.0,
+        steps=6, labels=3, values=2, pages=1, crops=1, precision="fp32", threshold=-1.0, rise=0.3,
         optimizer=OPTIMIZER.model_copy(update={"method": "muon"}), checkpoints=SAVE,
     )  # fmt: skip
-    pretrain(tiny.model, tiny.codec, lessons, config, out)
+    pretrain(tiny.model, tiny.codec, sights, 1, config, out)
 
 
 def main(stage: str, out: Path) -> None:
-    tiny = make_tiny("qwen2_5_vl")
     if stage == "pretrain":
-        pretrain_on_two_pages(tiny, out)
+        pretrain_on_a_page(out)
         return
+    tiny = make_tiny("qwen2_5_vl")
     if stage == "rl":
         config = RLConfig(
             steps=8, groups=2, group_size=3, updates=2, kl=0.05, limits_tokens=400, limits_turn_tokens=10,

@@ -36,9 +36,9 @@ def trained(tiny: Tiny, episodes: list[Episode], temperature: float) -> torch.Te
     tokens = [e.tokens for e in episodes if e.tokens]
     pad = codec.tokenizer.pad_token_id
     batch = collate(tokens, pad_id=pad, image_pad_id=codec.image_pad_id, model=tiny.model)
-    with torch.no_grad():
-        logits = sampled_logits(tiny.model, batch, sorted(codec.forbidden_ids), temperature)
-        return logprobs_and_entropy(logits, sampled_targets(batch))[0]
+    # with gradients, as in training: without them the features of the rollout would be taken again
+    logits = sampled_logits(tiny.model, batch, sorted(codec.forbidden_ids), temperature)
+    return logprobs_and_entropy(logits, sampled_targets(batch))[0].detach()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.3])

@@ -24,22 +24,27 @@ heads = 2
 kv_heads = 1
 intermediate = 96
 vision_hidden = 32
-vision_layers = 1
+vision_layers = 2
 vision_heads = 2
 vision_intermediate = 64
 min_pixels = 3600
-max_pixels = 14400
+max_pixels = 84800
 [pretrain]
 steps = 2
-reads = 2
-locates = 1
+labels = 4
+values = 2
+pages = 1
+crops = 1
+rise = 1.0
+threshold = -1.0
+[ground]
+steps = 2
 pages = 1
 queries = 2
-point_from = 0.0
+crops = 1
 [sft]
 epochs = 0.2
 batch = 2
-freeze_vision = false
 [rl]
 steps = 1
 groups = 1

@@ -1,148 +1,130 @@
-"""The samples of pretraining: what is asked, and that the answer is what the page shows."""
+"""Lessons in pointing and reading: what is given, what is asked for, and where it stands."""
 
 import numpy as np
 import pytest
 
 from tests.tiny import Tiny, make_tiny
 from vrag.actions import parse
-from vrag.data.lessons import Lesson, PageLessons, reading_region, text_inside
+from vrag.data.lessons import Lesson, PageLessons
+from vrag.data.patches import PatchReader
+from vrag.data.sights import labels_of
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view, to_raw
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
-from vrag.types import Box, Crop, Evidence, Page, Task, Word
+from vrag.types import Box, Crop, Evidence, Page, Task
+from vrag.views import ViewRenderer
 
-STYLE = ExpertStyle(box_min=16, box_snap=4)
+VALUES = {"Staff": "310", "Costs": "48"}
 
 
 @pytest.fixture(scope="module")
 def tiny() -> Tiny:
-    return make_tiny("qwen2_5_vl")
+    return make_tiny("qwen3_vl")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store() -> MemoryStore:
     store = MemoryStore()
-    store.add("acme.pdf", 1, ["Acme Corporation", "plant K47", "staff 310"], font_size=90)
+    store.add("acme.pdf", 1, ["Acme Corporation", "Staff 310", "Costs 48"], font_size=60)
     return store
 
 
-@pytest.fixture
-def spec(tiny: Tiny) -> ViewSpec:
-    return ViewSpec(min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels)
-
-
-@pytest.fixture
-def lessons(tiny: Tiny, store: MemoryStore, spec: ViewSpec) -> PageLessons:
-    page = only(store)
-    gold = Evidence(ref=page.ref, box=store.box(page, "310"))
-    task = Task(
-        id="a", question="What is the staff?", answers=["310"], gold=[gold], meta={"metric": "Acme Corporation staff"}
-    )
-    return PageLessons(store, [page], [task], tiny.codec, spec, STYLE)
-
-
-def only(store: MemoryStore) -> Page:
+@pytest.fixture(scope="module")
+def page(store: MemoryStore) -> Page:
     return next(iter(store.pages.values()))
 
 
+@pytest.fixture(scope="module")
+def spec(tiny: Tiny) -> ViewSpec:
+    shape = tiny.shape
+    return ViewSpec(frame="relative1000", factor=tiny.factor, min_pixels=shape.min_pixels, max_pixels=shape.max_pixels)
+
+
+@pytest.fixture(scope="module")
+def lessons(tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec) -> PageLessons:
+    tasks = [
+        Task(
+            id=name,
+            question="?",
+            answers=[value],
+            gold=[Evidence(ref=page.ref, box=store.box(page, value))],
+            meta={"metric": name},
+        )
+        for name, value in VALUES.items()
+    ]
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
+    return PageLessons([page], tasks, tiny.codec, reader, spec, ViewRenderer(store))
+
+
 def said(tiny: Tiny, lesson: Lesson) -> list[str]:
-    """The text of each assistant turn."""
-    turns: list[list[int]] = []
-    previous = 0
-    for token, sampled in zip(lesson.tokens.response_ids, lesson.tokens.loss_mask, strict=True):
-        if sampled and not previous:
-            turns.append([])
-        if sampled:
-            turns[-1].append(token)
-        previous = sampled
-    return [tiny.codec.decode(turn) for turn in turns]
+    """What is trained on, turn by turn."""
+    ids = [i for i, m in zip(lesson.tokens.response_ids, lesson.tokens.loss_mask, strict=True) if m]
+    turns: list[str] = []
+    for length in lesson.tokens.turn_lengths():
+        turns.append(tiny.codec.decode(ids[:length]))
+        ids = ids[length:]
+    return turns
 
 
-@pytest.mark.parametrize(("kind", "text"), [("number", "310"), ("code", "K47"), ("value", "310")])
-def test_what_is_read_is_what_the_crop_shows(tiny: Tiny, lessons: PageLessons, kind: str, text: str) -> None:
-    for seed in range(5):
-        lesson = lessons.read(kind, 0.5, np.random.default_rng(seed))  # type: ignore[arg-type]
-        lesson.tokens.check(tiny.codec, "lesson")
-        assert said(tiny, lesson) == [f"it is {text}"]
-        assert lesson.turns == (kind,)
-
-
-def test_a_word_is_read_with_its_neighbours(tiny: Tiny, lessons: PageLessons, store: MemoryStore) -> None:
-    printed = {word.text for word in store.words(only(store).id)}
-    for seed in range(5):
-        lesson = lessons.read("word", 1.0, np.random.default_rng(seed))
-        shown = said(tiny, lesson)[0].removeprefix("it is ")
-        assert shown and printed.issuperset(shown.split())
-        assert lesson.turns == ("word",)
-
-
-def test_a_number_is_pointed_at_where_it_stands_in_the_crop(tiny: Tiny, lessons: PageLessons) -> None:
-    for seed in range(5):
-        lesson = lessons.read("number", 0.0, np.random.default_rng(seed), pointing=True)
-        lesson.tokens.check(tiny.codec, "lesson")
-        (text,) = said(tiny, lesson)
-        action = parse(text).action
-        assert isinstance(action, Crop)
-        assert action.box.width >= 0.4 * lesson.tokens.images[0].grid[2] * 14  # at level 0 it fills the crop
-
-
-def test_a_page_is_shown_once_for_several_boxes(tiny: Tiny, lessons: PageLessons, store: MemoryStore) -> None:
-    asked: set[str] = set()
-    for seed in range(6):
-        lesson = lessons.point(4, np.random.default_rng(seed))
-        lesson.tokens.check(tiny.codec, "lesson")
-        assert len(lesson.tokens.images) == 1
-        assert len(said(tiny, lesson)) == len(lesson.turns)
-        asked |= set(lesson.turns)
-    assert asked == {"find", "zoom"}
-
-
-def test_boxes_to_point_at_hold_what_is_sought(
-    tiny: Tiny, lessons: PageLessons, store: MemoryStore, spec: ViewSpec
+def test_each_box_holds_the_value_that_its_thought_names(
+    tiny: Tiny, store: MemoryStore, lessons: PageLessons, page: Page, spec: ViewSpec
 ) -> None:
-    page = only(store)
-    view = page_view(page, spec)
-    value = store.box(page, "310").scaled(page.width, page.height)
-    for seed in range(5):
-        lesson = lessons.point(4, np.random.default_rng(seed))
-        if "zoom" not in lesson.turns:  # a part of the page
-            continue
-        action = parse(said(tiny, lesson)[lesson.turns.index("zoom")]).action
+    lesson = lessons.point(2, np.random.default_rng(0))
+    text = tiny.codec.decode(lesson.tokens.response_ids)
+    names = sorted(VALUES, key=lambda name: text.index(f"zoom in on {name}"))
+    turns = said(tiny, lesson)
+    assert len(turns) == 2 and not any("zoom" in turn for turn in turns), "the thought is given, not trained on"
+    for name, turn in zip(names, turns, strict=True):
+        action = parse(turn).action
         assert isinstance(action, Crop)
-        box = to_raw(view, action.box, spec.frame)
-        assert box.x1 <= value.x1 and box.y1 <= value.y1 and box.x2 >= value.x2 and box.y2 >= value.y2
+        raw = to_raw(page_view(page, spec), action.box, spec.frame)
+        value = word(store, page, VALUES[name])
+        assert raw.x1 <= value.x1 and raw.x2 >= value.x2 and raw.y1 <= value.y1 and raw.y2 >= value.y2
 
 
-def test_pages_without_text_teach_nothing(tiny: Tiny, spec: ViewSpec) -> None:
-    store = MemoryStore()
-    page = store.add("blank.pdf", 1, [])
-    with pytest.raises(DataError, match="text layer"):
-        PageLessons(store, [page], [], tiny.codec, spec, STYLE)
+def test_the_token_to_look_at_shows_the_value(
+    tiny: Tiny, store: MemoryStore, lessons: PageLessons, page: Page, spec: ViewSpec
+) -> None:
+    lesson = lessons.point(2, np.random.default_rng(0))
+    view, ids = page_view(page, spec), lesson.tokens.ids
+    first = ids.index(tiny.codec.image_pad_id)
+    columns = view.width // spec.factor
+    sampled = lesson.tokens.loss_mask
+    for pointed in lesson.pointed:
+        assert ids[pointed.target] == tiny.codec.image_pad_id
+        start, end = pointed.start - len(lesson.tokens.prompt_ids), pointed.end - len(lesson.tokens.prompt_ids)
+        assert all(sampled[start:end]) and not sampled[start - 1]
+        row, column = divmod(pointed.target - first, columns)
+        scale = page.width / view.width * spec.factor
+        block = Box(x1=column * scale, y1=row * scale, x2=(column + 1) * scale, y2=(row + 1) * scale)
+        middles = [middle(word(store, page, value)) for value in VALUES.values()]
+        assert any(block.x1 <= x <= block.x2 and block.y1 <= y <= block.y2 for x, y in middles)
 
 
-def test_a_class_that_no_page_has_is_replaced(tiny: Tiny, spec: ViewSpec) -> None:
-    store = MemoryStore()
-    page = store.add("words.pdf", 1, ["Acme", "Corporation"], font_size=90)
-    lessons = PageLessons(store, [page], [], tiny.codec, spec, STYLE)
-    assert lessons.read("code", 0.0, np.random.default_rng(0)).turns == ("word",)
-    assert lessons.point(2, np.random.default_rng(0)).turns
+def test_reading_gives_the_crop_and_asks_for_its_text(tiny: Tiny, lessons: PageLessons) -> None:
+    rng = np.random.default_rng(0)
+    texts = {said(tiny, lessons.read(rng))[0] for _ in range(12)}
+    assert texts == {" 310", " 48"}
+    assert lessons.read(rng).pointed == ()
 
 
-def test_a_word_cut_through_makes_no_transcription() -> None:
-    words = [Word(text="a", box=Box(x1=0, y1=0, x2=10, y2=10)), Word(text="b", box=Box(x1=20, y1=0, x2=30, y2=10))]
-    assert text_inside(words, Box(x1=0, y1=0, x2=31, y2=10)) == "a b"
-    assert text_inside(words, Box(x1=0, y1=0, x2=15, y2=10)) == "a"
-    assert text_inside(words, Box(x1=0, y1=0, x2=25, y2=10)) == ""
+def test_the_same_draws_give_the_same_lesson(lessons: PageLessons) -> None:
+    first, second = (lessons.point(2, np.random.default_rng(4)) for _ in range(2))
+    assert first.tokens.ids == second.tokens.ids and first.pointed == second.pointed
 
 
-@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_the_region_to_read_holds_the_word_and_grows_with_the_level(store: MemoryStore, level: float) -> None:
-    page = only(store)
-    word = Box(x1=300, y1=200, x2=330, y2=215)
-    widths: list[float] = []
-    for seed in range(20):
-        region = reading_region(word, page, 5.5 * level, level, np.random.default_rng(seed))
-        assert region.x1 <= word.x1 and region.y1 <= word.y1 and region.x2 >= word.x2 and region.y2 >= word.y2
-        widths.append(region.width / word.height)
-    assert max(widths) <= 3.7 + 5.5 * level
+def test_pages_that_nothing_is_asked_about_are_refused(
+    tiny: Tiny, page: Page, store: MemoryStore, spec: ViewSpec
+) -> None:
+    reader = PatchReader(tiny.codec.tokenizer, [], spec, ExpertStyle())
+    with pytest.raises(DataError, match="no task"):
+        PageLessons([page], [], tiny.codec, reader, spec, ViewRenderer(store))
+
+
+def word(store: MemoryStore, page: Page, text: str) -> Box:
+    return next(one.box for one in store.words(page.id) if one.text == text)
+
+
+def middle(box: Box) -> tuple[float, float]:
+    return (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2

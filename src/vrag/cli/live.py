@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any
 
 SHOWN = {
-    "pretrain": ("loss", "number", "code", "word", "find", "level"),
+    "pretrain": ("loss", "words", "tokens", "names", "digits", "level"),
+    "ground": ("loss", "looked", "box_tokens", "read", "copied"),
     "sft": ("loss", "exact"),
     "rl": ("reward", "reward/answer", "reward/retrieval", "reward/pattern", "entropy", "invalid_actions"),
 }

@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vrag.errors import CheckpointError, InvariantError
 from vrag.types import Encoded, EncodedImage, ImagePart, Message
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Never sampled: a policy that writes one would claim an image that isn't there, or another's turn.
 RESERVED = (
@@ -83,6 +86,10 @@ class QwenVLCodec:
         """Ids of a turn as a policy would sample it, end of turn included: for experts that speak only text."""
         return [*self._text(text), self.end_of_turn_id]
 
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text: control tokens in it are split, so that it can't make one."""
+        return self._text(text)
+
     def encode_image(self, part: ImagePart) -> EncodedImage:
         """Patches of an image that already has the size of its view (`vrag.geometry` makes views).
 
@@ -106,7 +113,11 @@ class QwenVLCodec:
                 f"{part.view.ref.document} page {part.view.ref.page}: a view of {width}x{height} "
                 f"is no multiple of {factor}; make the environment's view with this codec's factor"
             )
-        out = self.image_processor(images=[part.image], do_resize=False, return_tensors="np")
+        return self.encode_pixels(part.image)
+
+    def encode_pixels(self, image: Image) -> EncodedImage:
+        """Patches of an image whose sides are multiples of patch x merge; not remembered."""
+        out = self.image_processor(images=[image], do_resize=False, return_tensors="np")
         t, h, w = (int(v) for v in out["image_grid_thw"][0])
         return EncodedImage(pixels=np.asarray(out["pixel_values"], dtype=np.float32), grid=(t, h, w))
 

@@ -28,7 +28,7 @@ def checkpoint_path(name: str) -> Path:
 
 
 def load_model(path: Path) -> Any:
-    """The family's own class with the checkpoint's weights, in fp32 on CPU and bf16 on a GPU."""
+    """The family's own class with the checkpoint's weights, in fp32 on CPU and bf16 on a GPU; for sampling: frozen."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -39,17 +39,12 @@ def load_model(path: Path) -> Any:
     model: Any = AutoModelForImageTextToText.from_pretrained(
         str(path), dtype=torch.bfloat16 if on_gpu else torch.float32
     )
-    return model.to("cuda" if on_gpu else "cpu").eval()
+    return model.to("cuda" if on_gpu else "cpu").eval().requires_grad_(False)
 
 
 def load_trainable(path: Path) -> Any:
-    """`load_model` for training. On a CPU attention is spelled out: the fused kernel's backward pass makes a small
-    model's step a third longer.
-    """
-    model = load_model(path)
-    if model.device.type == "cpu":
-        model.set_attn_implementation("eager")
-    return model
+    """`load_model` for training: all weights take gradients until a stage freezes some."""
+    return load_model(path).requires_grad_(True)
 
 
 def load_codec(path: Path) -> QwenVLCodec:

@@ -13,6 +13,7 @@ applied. `vrag.training.logprobs` computes the same from the finished episode; a
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,6 +82,10 @@ class TransformersPolicy:
         self.max_batch, self.patience = max_batch, patience
         self.stop_tags = tuple(stop_tags)
         self._reserved = sorted(codec.forbidden_ids)
+        forward = inspect.signature(type(model).forward).parameters
+        self._cache_name = (
+            "cache" if "cache" in forward else "past_key_values"
+        )  # as transformers 5.24 and older have it
         self._pad = int(codec.tokenizer.pad_token_id)
         self._rows: dict[str, tuple[_Wave, _Row]] = {}
         self._pending: dict[str, tuple[Request, asyncio.Future[Sample]]] = {}
@@ -262,9 +267,9 @@ class TransformersPolicy:
             input_ids=ids.to(device),
             attention_mask=wave.mask.to(device),
             position_ids=torch.cat([text[None], positions]).to(device),
-            past_key_values=wave.cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self._cache_name: wave.cache},
             **image_inputs(self.model, images),
         )
         return mask_reserved(out.logits[:, -1].float(), self._reserved)

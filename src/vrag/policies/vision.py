@@ -1,47 +1,125 @@
 """Images to the model's forward, each distinct image through the vision tower once.
 
-Samples of one group retrieve the same pages, so a batch repeats images. The codec gives equal views one
-`EncodedImage` object; identity tells what is the same.
+Samples of one group retrieve the same pages, so a batch repeats images; a tower that isn't being trained gives the same
+features at every turn and every step. The codec gives equal views one `EncodedImage` object; identity tells what is the
+same.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vrag.types import EncodedImage
 
+REMEMBERED_BYTES = 2 << 30  # of features, per model
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of one image: `pooled` [N, H], one row per image pad, and one like it for each deepstack layer of Qwen3-VL."""
+
+    pooled: Tensor
+    deepstack: tuple[Tensor, ...] | None
+
+    @property
+    def bytes(self) -> int:
+        return self.pooled.nbytes * (1 + len(self.deepstack or ()))
+
 
 def image_inputs(model: Any, images: Sequence[EncodedImage]) -> dict[str, Any]:
-    """Keyword arguments of `model`'s forward for `images` in order of appearance; gradients reach the tower.
+    """Keyword arguments of `model`'s forward for `images` in order of appearance; gradients reach a tower that is not
+    frozen.
 
     Versions of transformers whose forward doesn't take computed features get every image's pixels instead.
     """
     if not images:
         return {}
-    distinct = list({id(image): image for image in images}.values())
     grids = torch.tensor([image.grid for image in images], device=model.device)
-    if len(distinct) == len(images) or not _takes_features(type(model.model)):
+    if not _takes_features(type(model.model)):
         return {"pixel_values": _pixels(model, images), "image_grid_thw": grids}
-    place = {id(image): i for i, image in enumerate(distinct)}
-    index = [place[id(image)] for image in images]
-    features = model.model.get_image_features(
-        _pixels(model, distinct),
-        torch.tensor([image.grid for image in distinct], device=model.device),
-        return_dict=True,
+    distinct = list({id(image): image for image in images}.values())
+    if torch.is_grad_enabled() and any(p.requires_grad for p in model.model.visual.parameters()):
+        if len(distinct) == len(images):
+            return {"pixel_values": _pixels(model, images), "image_grid_thw": grids}
+        found = dict(zip(map(id, distinct), _encode(model, distinct), strict=True))
+    else:
+        found = _remembered(model).get(model, distinct)
+    return {"mm_encoder_outputs": {"image": _joined([found[id(image)] for image in images])}, "image_grid_thw": grids}
+
+
+class _Memory:
+    """Features of the images seen last, as long as the tower's weights stay as they were."""
+
+    def __init__(self) -> None:
+        self._weights: list[int] = []
+        self._kept: OrderedDict[int, tuple[EncodedImage, Features]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, model: Any, images: Sequence[EncodedImage]) -> dict[int, Features]:
+        """By id. What is new is computed in the model's own precision, whatever autocast says outside."""
+        weights = [version for p in model.model.visual.parameters() for version in (id(p), p._version)]
+        if weights != self._weights:
+            self._weights, self._bytes = weights, 0
+            self._kept.clear()
+        fresh = [image for image in images if id(image) not in self._kept]
+        found = {id(image): self._kept[id(image)][1] for image in images if id(image) in self._kept}
+        if fresh:
+            with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
+                found |= dict(zip(map(id, fresh), _encode(model, fresh), strict=True))
+        for image in images:
+            self._keep(image, found[id(image)])
+        return found
+
+    def _keep(self, image: EncodedImage, features: Features) -> None:
+        if self._kept.pop(id(image), None) is None:
+            self._bytes += features.bytes
+        self._kept[id(image)] = (image, features)  # the image too: an id is only its own while it lives
+        while self._bytes > REMEMBERED_BYTES and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1][1].bytes
+
+
+_memories: WeakKeyDictionary[Any, _Memory] = WeakKeyDictionary()
+
+
+def _remembered(model: Any) -> _Memory:
+    return _memories.setdefault(model, _Memory())
+
+
+def _encode(model: Any, images: Sequence[EncodedImage]) -> list[Features]:
+    grids = torch.tensor([image.grid for image in images], device=model.device)
+    out = model.model.get_image_features(_pixels(model, images), grids, return_dict=True)
+    layers = getattr(out, "deepstack_features", None)  # Qwen3-VL: for each layer, one tensor an image
+    if layers is None:
+        return [Features(pooled, None) for pooled in out.pooler_output]
+    return [Features(pooled, deep) for pooled, deep in zip(out.pooler_output, zip(*layers, strict=True), strict=True)]
+
+
+def _joined(features: Sequence[Features]) -> Any:
+    """What the model's own `get_image_features` would have returned for these images."""
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+    from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
+
+    pooled = tuple(one.pooled for one in features)
+    deep = [one.deepstack for one in features if one.deepstack is not None]
+    if not deep:
+        return BaseModelOutputWithPooling(pooler_output=pooled)  # pyright: ignore[reportArgumentType]
+    return BaseModelOutputWithDeepstackFeatures(
+        pooler_output=pooled,  # pyright: ignore[reportArgumentType]
+        deepstack_features=[tuple(layer) for layer in zip(*deep, strict=True)],  # pyright: ignore[reportArgumentType]
     )
-    features.pooler_output = tuple(features.pooler_output[i] for i in index)
-    if getattr(features, "deepstack_features", None) is not None:  # Qwen3-VL: one entry per deepstack layer
-        features.deepstack_features = [tuple(layer[i] for i in index) for layer in features.deepstack_features]
-    return {"mm_encoder_outputs": {"image": features}, "image_grid_thw": grids}
 
 
-def _pixels(model: Any, images: Sequence[EncodedImage]) -> torch.Tensor:
+def _pixels(model: Any, images: Sequence[EncodedImage]) -> Tensor:
     stacked = torch.from_numpy(np.concatenate([image.pixels for image in images]))
     return stacked.to(model.device, model.dtype)
 

@@ -2,6 +2,7 @@
 
     RUN/checkpoints/step-000120/
         model.safetensors, config.json, tokenizer…   the Hub's layout: any checkpoint is a usable model
+        heads.safetensors                            of a stage that trains heads that the model doesn't keep
         optimizer.safetensors                        moments by parameter name
         state.json                                   step and the trainer's own state; written last
 
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from vrag.errors import CheckpointError
 from vrag.killpoints import killpoint
@@ -26,7 +28,15 @@ from vrag.killpoints import killpoint
 PREFIX = "step-"
 
 
-def save(folder: Path, step: int, model: Any, processor: Any, optimizer: Any, state: dict[str, Any]) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    model: Any,
+    processor: Any,
+    optimizer: Any,
+    state: dict[str, Any],
+    heads: nn.Module | None = None,
+) -> Path:
     """Write the checkpoint of `step` and return its path. `processor` has `save_pretrained(path)`."""
     target = folder / f"{PREFIX}{step:06d}"
     temporary = folder / f".{target.name}.tmp"
@@ -36,7 +46,9 @@ def save(folder: Path, step: int, model: Any, processor: Any, optimizer: Any, st
         model.save_pretrained(temporary, safe_serialization=True)
         processor.save_pretrained(temporary)
         killpoint("checkpoint.model")
-        save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        if heads is not None:
+            save_file(heads.state_dict(), temporary / "heads.safetensors")
+        save_file(_optimizer_tensors(_named(model, heads), optimizer), temporary / "optimizer.safetensors")
         (temporary / "state.json").write_text(json.dumps({"step": step, **state}))
         _sync(temporary)
         killpoint("checkpoint.before_rename")
@@ -65,7 +77,7 @@ def prune(folder: Path, keep: int) -> None:
         shutil.rmtree(path)
 
 
-def restore(path: Path, model: Any, optimizer: Any) -> dict[str, Any]:
+def restore(path: Path, model: Any, optimizer: Any, heads: nn.Module | None = None) -> dict[str, Any]:
     """Load weights and moments in place; returns the trainer's state (with `step`).
 
     Raises `CheckpointError` when the checkpoint is of another model.
@@ -73,22 +85,29 @@ def restore(path: Path, model: Any, optimizer: Any) -> dict[str, Any]:
     try:
         saved = type(model).from_pretrained(str(path), dtype=model.dtype)  # the Hub's names differ from ours
         model.load_state_dict(saved.state_dict())
+        if heads is not None:
+            heads.load_state_dict(load_file(path / "heads.safetensors"))
     except (OSError, RuntimeError) as failure:
         raise CheckpointError(f"{path}: is damaged or of another model: {failure}") from failure
-    _load_optimizer(load_file(path / "optimizer.safetensors"), model, optimizer)
+    _load_optimizer(load_file(path / "optimizer.safetensors"), _named(model, heads), optimizer)
     return json.loads((path / "state.json").read_text())
 
 
-def _optimizer_tensors(model: Any, optimizer: Any) -> dict[str, torch.Tensor]:
+def _named(model: Any, heads: nn.Module | None) -> dict[str, nn.Parameter]:
+    """All that is trained, by name."""
+    extra = {} if heads is None else {f"heads.{name}": parameter for name, parameter in heads.named_parameters()}
+    return {**dict(model.named_parameters()), **extra}
+
+
+def _optimizer_tensors(parameters: dict[str, nn.Parameter], optimizer: Any) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{name}|{key}"] = torch.as_tensor(value).detach().clone().contiguous()
     return tensors
 
 
-def _load_optimizer(tensors: dict[str, torch.Tensor], model: Any, optimizer: Any) -> None:
-    parameters = dict(model.named_parameters())
+def _load_optimizer(tensors: dict[str, torch.Tensor], parameters: dict[str, nn.Parameter], optimizer: Any) -> None:
     for key, value in tensors.items():
         name, slot = key.rsplit("|", 1)
         if name not in parameters:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from vrag.errors import ConfigError
 from vrag.types import Frozen
@@ -18,11 +19,13 @@ class OptimizerConfig(Frozen):
 
     "muon" orthogonalises the updates of matrices (Keller Jordan's method, as torch has it) and leaves embeddings,
     norms and biases to AdamW; its `lr` is on AdamW's scale (`match_rms_adamw`). It teaches a model from nothing in
-    a third of the steps; AdamW is what the paper trains with.
+    a third of the steps; AdamW is what the paper trains with. `rest` scales the rate of what Muon leaves to AdamW,
+    whose steps are five times as large at one rate.
     """
 
     method: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-5
+    rest: float = 1.0
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: float = 0.1
     floor: float = 0.05
@@ -32,40 +35,42 @@ class OptimizerConfig(Frozen):
 
 
 class Optimizer:
-    """torch optimisers that share out a model's parameters and step as one."""
+    """torch optimisers that share out a model's parameters and step as one, each with its share of the rate."""
 
-    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+    def __init__(self, parts: Sequence[tuple[torch.optim.Optimizer, float]]) -> None:
         self._parts = parts
         self.state: defaultdict[torch.Tensor, dict[str, Any]] = defaultdict(dict)
-        for part in parts:
+        for part, _ in parts:
             part.state = self.state
 
     def step(self, lr: float) -> None:
-        for part in self._parts:
+        for part, share in self._parts:
             for group in part.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * share
             part.step()
 
     def clear(self) -> None:
-        for part in self._parts:
+        for part, _ in self._parts:
             part.zero_grad(set_to_none=True)
 
 
-def make_optimizer(model: Any, config: OptimizerConfig) -> Optimizer:
-    """Over the parameters of `model` that require gradients. Raises `ConfigError` where torch has no Muon."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+def make_optimizer(model: Any, config: OptimizerConfig, heads: nn.Module | None = None) -> Optimizer:
+    """Over what requires gradients of `model` and `heads`. Raises `ConfigError` where torch has no Muon."""
+    trained = [p for p in _parameters(model, heads) if p.requires_grad]
     matrices: list[torch.Tensor] = []
     if config.method == "muon":
         embedding = model.get_input_embeddings().weight
         matrices = [p for p in trained if p.ndim == 2 and p is not embedding]
     chosen = {id(p) for p in matrices}
     rest = [p for p in trained if id(p) not in chosen]
-    parts: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=config.lr, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
-    ]
-    if matrices:
-        parts.append(_muon(matrices, config))
-    return Optimizer(parts)
+    adamw = torch.optim.AdamW(rest, lr=config.lr, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
+    if not matrices:
+        return Optimizer([(adamw, 1.0)])
+    return Optimizer([(adamw, config.rest), (_muon(matrices, config), 1.0)])
+
+
+def _parameters(model: Any, heads: nn.Module | None) -> list[nn.Parameter]:
+    return [*model.parameters(), *(heads.parameters() if heads is not None else ())]
 
 
 def _muon(matrices: Sequence[torch.Tensor], config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -86,9 +91,11 @@ def rate(config: OptimizerConfig, step: int, steps: int) -> float:
     return config.lr * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def apply(optimizer: Optimizer, model: Any, config: OptimizerConfig, lr: float) -> float:
+def apply(
+    optimizer: Optimizer, model: Any, config: OptimizerConfig, lr: float, heads: nn.Module | None = None
+) -> float:
     """Clip, step and clear; returns the gradient norm before clipping."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    norm = torch.nn.utils.clip_grad_norm_(_parameters(model, heads), config.max_grad_norm)
     optimizer.step(lr)
     optimizer.clear()
     return float(norm)

@@ -21,16 +21,24 @@ class TrainingRun:
     """Opens or resumes the run at `path`; `start` is the first step that is still owed."""
 
     def __init__(
-        self, path: Path, config: Frozen, model: Any, codec: Any, optimizer: Any, checkpoints: CheckpointConfig
+        self,
+        path: Path,
+        config: Frozen,
+        model: Any,
+        codec: Any,
+        optimizer: Any,
+        checkpoints: CheckpointConfig,
+        heads: Any = None,
     ) -> None:
         self.run = RunDir.open(path, config)
         self.model, self.codec, self.optimizer, self.checkpoints = model, codec, optimizer, checkpoints
+        self.heads = heads  # what the stage trains and the model doesn't keep
         self.folder = path / "checkpoints"
         self.start = 0
         self.state: dict[str, Any] = {}
         newest = checkpoint.newest(self.folder)
         if newest is not None:
-            self.state = checkpoint.restore(newest, model, optimizer)
+            self.state = checkpoint.restore(newest, model, optimizer, heads)
             self.start = int(self.state["step"])
         start = self.start
         self.run.metrics.keep(lambda row: int(row["step"]) < start)
@@ -40,5 +48,5 @@ class TrainingRun:
         self.run.metrics.append({"step": step, **metrics})
         done = step + 1
         if done % self.checkpoints.every == 0 or done == steps:
-            checkpoint.save(self.folder, done, self.model, self.codec, self.optimizer, state or {})
+            checkpoint.save(self.folder, done, self.model, self.codec, self.optimizer, state or {}, self.heads)
             checkpoint.prune(self.folder, self.checkpoints.keep)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Tokens
 from vrag.training.batch import collate, micro_batches
+from vrag.training.guidance import Glance, GuidanceConfig, guidance_loss, kept_scores
 from vrag.training.logprobs import sampled_logits, sampled_targets
 from vrag.training.losses import supervised_loss
 from vrag.training.precision import Precision, autocast
@@ -25,18 +28,22 @@ def no_extra(rng: np.random.Generator) -> Sequence[Tokens]:
 
 @dataclass(frozen=True)
 class Example:
-    """An episode's tokens and a weight per assistant token (in order, the ones in the mask)."""
+    """An episode's tokens, a weight per assistant token (in order, the ones in the mask), and where to look."""
 
     tokens: Tokens
     weights: list[float]
+    glances: tuple[Glance, ...] = ()
 
 
 @dataclass(frozen=True)
 class SupervisedStep:
-    """`loss` is the weighted mean; `right` says per example and assistant token whether its argmax is right."""
+    """`loss` is the weighted mean; `right` says per example and assistant token whether its argmax is right, and
+    `looked` per example and glance whether the guided heads chose the right image token.
+    """
 
     loss: float
     right: list[list[bool]]
+    looked: list[list[bool]]
     tokens: int
 
     @property
@@ -51,33 +58,55 @@ def supervised_step(
     examples: Sequence[Example],
     max_tokens: int,
     precision: Precision = "fp32",
+    guidance: GuidanceConfig | None = None,
 ) -> SupervisedStep:
-    """Accumulate gradients over micro-batches of at most `max_tokens` padded tokens; doesn't step."""
+    """Accumulate gradients over micro-batches of at most `max_tokens` padded tokens; doesn't step.
+
+    With `guidance`, the mean loss of all glances is added to that of the tokens.
+    """
     total_weight = sum(sum(e.weights) for e in examples)
+    total_glances = sum(len(e.glances) for e in examples)
     lengths = [len(e.tokens.ids) for e in examples]
     right: list[list[bool]] = [[] for _ in examples]
+    looked: list[list[bool]] = [[] for _ in examples]
     loss = 0.0
     for group in micro_batches(lengths, max_tokens):
+        chosen = [examples[i] for i in group]
         with autocast(model, precision):
-            part, hits = _backward(model, codec, [examples[i] for i in group], total_weight)
-        loss += part
-        for i, tokens in zip(group, hits, strict=True):
-            right[i] = tokens
-    return SupervisedStep(loss, right, sum(lengths))
+            part = _forward(model, codec, chosen, guidance)
+        part_loss = part.loss * (sum(sum(e.weights) for e in chosen) / total_weight)
+        if guidance is not None and part.looked:
+            part_loss = part_loss + part.glances * (guidance.weight / total_glances)
+        part_loss.backward()
+        loss += float(part_loss.detach())
+        hits, looks = iter(part.right), iter(part.looked)
+        for i in group:
+            right[i] = list(islice(hits, len(examples[i].weights)))
+            looked[i] = list(islice(looks, len(examples[i].glances))) if guidance else []
+    return SupervisedStep(loss, right, looked, sum(lengths))
 
 
-def _backward(
-    model: Any, codec: QwenVLCodec, examples: Sequence[Example], total_weight: float
-) -> tuple[float, list[list[bool]]]:
+@dataclass(frozen=True)
+class _Forward:
+    """Of one micro-batch: the weighted mean loss, the summed loss of its glances, and what was right."""
+
+    loss: torch.Tensor
+    glances: torch.Tensor
+    right: list[bool]
+    looked: list[bool]
+
+
+def _forward(model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidance: GuidanceConfig | None) -> _Forward:
     batch = collate(
         [e.tokens for e in examples],
         pad_id=codec.tokenizer.pad_token_id,
         image_pad_id=codec.image_pad_id,
         model=model,
     )
-    logits, targets = sampled_logits(model, batch, ()), sampled_targets(batch)
+    with nullcontext() if guidance is None else kept_scores(model, guidance) as scores:
+        logits, targets = sampled_logits(model, batch, ()), sampled_targets(batch)
     weights = torch.tensor([w for e in examples for w in e.weights], device=logits.device)
-    loss = supervised_loss(logits, targets, weights) * (weights.sum() / total_weight)
-    loss.backward()
-    hits = (logits.argmax(-1) == targets).split([len(e.weights) for e in examples])
-    return float(loss.detach()), [part.tolist() for part in hits]
+    glances, looked = logits.new_zeros(()), list[bool]()
+    if scores is not None and scores.values is not None:
+        glances, looked = guidance_loss(scores.values, batch.kinds == 1, [e.glances for e in examples])
+    return _Forward(supervised_loss(logits, targets, weights), glances, (logits.argmax(-1) == targets).tolist(), looked)

@@ -6,6 +6,7 @@ from vrag.environment import EnvironmentConfig
 from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
 from vrag.rewards.combine import RewardWeights
+from vrag.training.ground import GroundConfig
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.pretrain import PretrainConfig
 from vrag.training.rl import RLConfig
@@ -36,15 +37,15 @@ class TinyRecipe(Frozen):
     seed: int = 0
     difficulty: int = 1
     documents: int = 200
-    questions: int | None = 4000  # about training documents (None: four per document); what pretraining points at
+    questions: int | None = 4000  # about training documents (None: four per document)
     heldout_documents: int = 60
     dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
     shape: TinyShape = TinyShape()
     pretrain: PretrainConfig = PretrainConfig()
+    ground: GroundConfig = GroundConfig()
     expert: ExpertStyle = ExpertStyle(
         box_min=60,
         box_margin=0.3,
-        box_jitter=0.2,
         box_snap=10,
         full_query=0.8,
         entity_only=0.1,
@@ -52,19 +53,19 @@ class TinyRecipe(Frozen):
         guess=0.5,
     )
     expert_samples: int = 1
-    copies: int = 8  # text-only copying examples beside each batch of pretraining and SFT
+    copies: int = 16  # text-only copying examples beside each batch of SFT
     sft: SFTConfig = SFTConfig(
-        epochs=1,
-        batch=16,
-        freeze_vision=False,
-        turn_weights={"search": 1.0, "bbox": 2.0, "answer": 3.0},
-        optimizer=OptimizerConfig(method="muon", lr=2e-3, schedule="cosine", warmup=0.05),
+        epochs=2.4,
+        batch=32,
+        max_tokens=8192,
+        optimizer=OptimizerConfig(method="muon", lr=4e-3, schedule="cosine", warmup=0.03),
     )
     rl: RLConfig = RLConfig(
-        steps=150,
+        steps=80,
         groups=8,
         group_size=8,
         kl=0.0,
+        freeze_vision=True,
         max_tokens=8192,
         limits_tokens=2048,
         limits_turn_tokens=96,

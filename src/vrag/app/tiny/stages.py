@@ -22,6 +22,8 @@ from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
 from vrag.data.copying import copying_example
 from vrag.data.lessons import PageLessons
+from vrag.data.patches import PatchReader
+from vrag.data.sights import PageSights, labels_of
 from vrag.data.synthetic import SyntheticSpec, difficulty, synthesize
 from vrag.data.tasks import read_tasks
 from vrag.data.trajectories import expert_episodes
@@ -32,6 +34,7 @@ from vrag.policies.load import load_codec, load_trainable, save_policy
 from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import score_episode
 from vrag.runs import read_lines
+from vrag.training.ground import ground
 from vrag.training.pretrain import pretrain
 from vrag.training.rl import GRPO
 from vrag.training.sft import sft
@@ -39,7 +42,8 @@ from vrag.training.tiny import make_image_processor, make_model, make_tokenizer,
 from vrag.types import Task
 from vrag.views import ViewRenderer
 
-PAGES_IN_MEMORY = 400  # of the train split, for pretraining: about 8 MB each
+REMEMBERED = 10_000  # encoded images: lessons and episodes share those of equal views
+LABEL_COPIES = 400  # more often than any piece of a word, so that BPE keeps a label whole
 
 Log = Callable[[str, dict[str, Any]], None]  # stage, metrics of one step
 
@@ -76,7 +80,7 @@ def prepare(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
     corpus = Corpus.open(place) if (place / "catalog.sqlite").exists() else Corpus.create(place, dpi=recipe.dpi)
     ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
     environment = tiny_environment(recipe.shape)
-    renderer = ViewRenderer(corpus, capacity=3000, pages=32)
+    renderer = ViewRenderer(corpus, capacity=8000, pages=32)
     return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)
 
 
@@ -91,25 +95,40 @@ def fresh_checkpoint(recipe: TinyRecipe, train: SplitData, out: Path) -> Path:
 
 
 def _texts(train: SplitData) -> list[str]:
-    texts = [page.text for page in train.corpus.pages()]
+    """What the tokenizer is made from: each label often enough to be one token, and what the agent says."""
+    labels = labels_of(train.tasks)
+    texts = [f"{label}\n {label}\n {label.lower()}" for label in labels for _ in range(LABEL_COPIES)]
     for task in train.tasks:
         texts.append(f"user\nQuestion: {task.question}\nassistant\n")
         texts += [f"find {query}{query}" for query in task.meta["queries"]]
-        texts += [f"zoom in on {hop.sought} it is {task.answers[0]}" for hop in hops(task)]
+        texts += [f"zoom in on {hop.sought}; it is {task.answers[0]}" for hop in hops(task)]
     return texts
 
 
 def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -> Path:
-    """Teach a fresh model to read, to point and to copy; returns the checkpoint."""
+    """Teach the tower of a fresh model to see; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        pages = list(train.corpus.pages())
-        pages = pages[:: max(1, len(pages) // PAGES_IN_MEMORY)]
-        lessons = PageLessons(train.corpus, pages, train.tasks, codec, train.environment.view, recipe.expert)
-        copies = partial(_copies, recipe, train, codec)
-        pretrain(model, codec, lessons, recipe.pretrain, folder, partial(log, "pretrain"), copies)
+        spec, labels = train.environment.view, labels_of(train.tasks)
+        reader = PatchReader(codec.tokenizer, labels, spec, recipe.expert)
+        sights = PageSights(train.corpus, list(train.corpus.pages()), train.tasks, reader, spec, seed=recipe.seed)
+        pretrain(model, codec, sights, len(labels), recipe.pretrain, folder, partial(log, "pretrain"))
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
+
+
+def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: Log) -> Path:
+    """Teach the language side to point at what is sought, to read it, and to copy names into queries."""
+
+    def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
+        codec.remembered = REMEMBERED
+        spec = train.environment.view
+        reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
+        lessons = PageLessons(list(train.corpus.pages()), train.tasks, codec, reader, spec, train.renderer)
+        copies = partial(_copies, recipe, train, codec)
+        ground(model, codec, lessons, recipe.ground, folder, partial(log, "ground"), copies)
+
+    return _stage(start, out / "ground", train.environment, work)
 
 
 def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Tokens]:
@@ -123,7 +142,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
     style = recipe.expert if crops else recipe.expert.model_copy(update={"guess": 1.0})
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        codec.remembered = 10_000  # episodes share the images of equal views
+        codec.remembered = REMEMBERED
         episodes = expert_episodes(
             sorted(train.tasks, key=lambda task: (task.gold[-1].ref.document, task.gold[-1].ref.page)),
             train.corpus,
@@ -184,7 +203,7 @@ class Trained:
 def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
     """All training stages, each continued or skipped where an earlier call left it."""
     train = prepare(recipe, "train", out)
-    seen = run_pretraining(recipe, train, out, log)
+    seen = run_grounding(recipe, train, run_pretraining(recipe, train, out, log), out, log)
     taught = run_sft(recipe, train, seen, out / "sft", log)
     tuned = {seed: run_rl(recipe, train, taught, out / f"rl-{seed}", seed, log) for seed in recipe.rl_seeds}
     blind, baseline = None, list[Path]()
@@ -193,7 +212,7 @@ def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
         start = run_sft(recipe, without, seen, out / "no-crop-sft", log)
         blind = run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log)
         baseline = [start, blind]
-    stages = [path.parent for path in (seen, taught, *tuned.values(), *baseline)]
+    stages = [path.parent for path in (out / "pretrain" / "final", seen, taught, *tuned.values(), *baseline)]
     return Trained(out / "fresh", taught, tuned, blind, {stage.name: _seconds(stage) for stage in stages})
 
 

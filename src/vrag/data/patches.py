@@ -1,0 +1,154 @@
+"""What each patch of an image shows, from the page's word boxes: dense targets for a tower that starts from nothing.
+
+A box that is asked for gives some twenty tokens of signal for a page of a thousand patches. Here every patch that shows
+print has a target, so a tower learns to read in tens of thousands of small windows instead of millions of pages.
+
+Axes: M = merged blocks (one image pad each), row by row; P = 4 M patches in the encoder's order, the four of a block
+together. -1 where there is nothing to learn.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from vrag.geometry import ViewSpec, extent, from_raw
+from vrag.policies.expert import ExpertStyle, written_box
+from vrag.types import Box, View, Word
+
+CHARACTERS = string.ascii_letters + string.digits + "%.,"
+MERGE = 2  # patches of a block on each side: both families merge so
+READABLE = 6.0  # pixels of the view: smaller print has no targets
+DIGITS = 8  # of a box: hundreds and tens of x1, y1, x2, y2 in thousandths
+NAMES = 2  # of a value: its row (a metric), its column (a year, a quarter, a region)
+
+_NARROW = dict.fromkeys("iljI.,", 0.55) | dict.fromkeys("tfr", 0.7)
+_WIDE = dict.fromkeys("mMW", 1.5) | {"w": 1.3} | dict.fromkeys("ABCDEFGHKLNOPQRSTUVXYZ", 1.2)
+_WIDTHS = _NARROW | _WIDE  # of proportional type, in widths of an "a"
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What a question seeks on a page: its name ("Revenue 2022"), and where the value stands (raw pixels)."""
+
+    name: str
+    box: Box
+
+
+@dataclass(frozen=True)
+class PatchTargets:
+    """`characters` [P, 2]: index in `CHARACTERS` at a quarter and three quarters of the patch's width. `words` [P]:
+    index of the label that the patch shows a part of. `tokens` [P]: id of the text token. `values` [M, 2 + 8]: on the
+    block with the middle of a value, the last token of its names and the digits of the box that the expert would crop.
+    """
+
+    characters: np.ndarray
+    words: np.ndarray
+    tokens: np.ndarray
+    values: np.ndarray
+
+
+class PatchReader:
+    """Knows a tokenizer, the labels to tell apart, and how a box is written."""
+
+    def __init__(self, tokenizer: Any, labels: Sequence[str], spec: ViewSpec, style: ExpertStyle) -> None:
+        self._tokens = lru_cache(maxsize=4096)(partial(_tokens, tokenizer))
+        self._labels = {label: index for index, label in enumerate(labels)}
+        self._spec = spec
+        self._patch = spec.factor // MERGE
+        # the box of a value is one and the same: a tower can't learn what was drawn by lot
+        self._style = style.model_copy(update={"box_jitter": 0.0, "oversize": 0.0})
+
+    def targets(self, view: View, words: Sequence[Word], sought: Sequence[Sought] = ()) -> PatchTargets:
+        rows, columns = view.height // self._patch, view.width // self._patch
+        grid = np.full((rows, columns, 4), -1, dtype=np.int16)  # two characters, label, token
+        for word in words:
+            self._print(grid, word.text, _in_view(view, word.box), view)
+        values = np.full((rows // MERGE, columns // MERGE, NAMES + DIGITS), -1, dtype=np.int16)
+        for one in sought:
+            self._value(values, one, view)
+        blocks = grid.reshape(rows // MERGE, MERGE, columns // MERGE, MERGE, 4).transpose(0, 2, 1, 3, 4).reshape(-1, 4)
+        return PatchTargets(blocks[:, :2], blocks[:, 2], blocks[:, 3], values.reshape(-1, NAMES + DIGITS))
+
+    def value_box(self, view: View, raw: Box) -> Box:
+        """What the expert writes for a value at `raw`, in the written frame of `view`."""
+        frame = self._spec.frame
+        return written_box(from_raw(view, raw, frame), extent(view, frame), self._style, random.Random(0))
+
+    def _print(self, grid: np.ndarray, text: str, box: Box, view: View) -> None:
+        """Mark the patches of `grid` that show `text`; a word that is cut off has characters but no name."""
+        if box.height < READABLE or box.width <= 0 or not text:
+            return
+        patch, (rows, columns, _) = self._patch, grid.shape
+        edges = np.cumsum([0.0, *(_WIDTHS.get(c, 1.0) for c in text)])
+        edges = box.x1 + edges / edges[-1] * box.width
+        ids = [token for token, length in self._tokens(text) for _ in range(length)]
+        whole = box.x1 > -2 and box.x2 < view.width + 2
+        for row in _span(box.y1, box.y2, patch, rows, 0.45):
+            for column in _span(box.x1, box.x2, patch, columns, 0.0):
+                cell, left = grid[row, column], column * patch
+                for side, share in enumerate((0.25, 0.75)):
+                    x = left + share * patch
+                    if box.x1 <= x < box.x2:
+                        cell[side] = CHARACTERS.find(text[_at(edges, x)])
+                shown = min(box.x2, left + patch) - max(box.x1, left)
+                if whole and shown >= min(0.4 * patch, 0.6 * box.width):
+                    cell[2] = self._labels.get(text, -1)
+                    cell[3] = ids[min(_at(edges, left + patch / 2), len(ids) - 1)]
+
+    def _value(self, values: np.ndarray, sought: Sought, view: View) -> None:
+        box, block = _in_view(view, sought.box), self._patch * MERGE
+        row, column = int((box.y1 + box.y2) / 2 // block), int((box.x1 + box.x2) / 2 // block)
+        if not (0 <= row < values.shape[0] and 0 <= column < values.shape[1]):
+            return
+        values[row, column] = [*self.names(sought.name), *box_digits(self.value_box(view, sought.box))]
+
+    def names(self, name: str) -> list[int]:
+        """The last tokens of the words of a name: a whole metric, the last digit of a year. -1: no second word."""
+        last = [self._tokens(word)[-1][0] for word in name.split()[:NAMES]]
+        return [*last, *[-1] * (NAMES - len(last))]
+
+
+def _tokens(tokenizer: Any, word: str) -> list[tuple[int, int]]:
+    """A word's tokens as they stand in a sentence, after a space, and how many of its characters each is."""
+    encoded = tokenizer(f" {word}", add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    spans = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    lengths = [(int(token), max(end, 1) - max(start, 1)) for token, (start, end) in spans]
+    return [(token, length) for token, length in lengths if length]
+
+
+def box_digits(box: Box) -> list[int]:
+    """Hundreds and tens of each edge of a box in thousandths."""
+    edges = [min(int(edge), 999) // 10 for edge in box.as_tuple()]
+    return [digit for edge in edges for digit in divmod(edge, 10)]
+
+
+def _in_view(view: View, raw: Box) -> Box:
+    """A raw box in pixels of the view, not rounded."""
+    region = view.region
+    x, y = view.width / region.width, view.height / region.height
+    return Box(
+        x1=(raw.x1 - region.x1) * x,
+        y1=(raw.y1 - region.y1) * y,
+        x2=(raw.x2 - region.x1) * x,
+        y2=(raw.y2 - region.y1) * y,
+    )
+
+
+def _span(low: float, high: float, patch: int, count: int, least: float) -> range:
+    """The patches that show at least the share `least` of themselves or of low..high."""
+    needed = least * min(patch, high - low)
+    first, last = max(0, int(low // patch)), min(count, math.ceil(high / patch))
+    kept = [i for i in range(first, last) if min(high, (i + 1) * patch) - max(low, i * patch) >= needed]
+    return range(kept[0], kept[-1] + 1) if kept else range(0)
+
+
+def _at(edges: np.ndarray, x: float) -> int:
+    return int(np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2))

@@ -1,0 +1,95 @@
+"""Learning to point and to read: the second stage of pretraining, for a language model over a tower that sees.
+
+Each step takes lessons about pages and crops (`vrag.data.lessons`) and text-only examples of copying
+(`vrag.data.copying`). The tower stays as it is, so its features are computed once per image.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.data.lessons import Lesson, PageLessons
+from vrag.training.guidance import Glance, GuidanceConfig
+from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
+from vrag.training.precision import Precision
+from vrag.training.run import CheckpointConfig, TrainingRun
+from vrag.training.supervised import Example, Extra, no_extra, supervised_step
+from vrag.types import Frozen
+
+
+class GroundConfig(Frozen):
+    """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each, and `crops` to read; their few tokens
+    weigh `read_weight`.
+    """
+
+    steps: int = 500
+    pages: int = 16
+    queries: int = 6
+    crops: int = 24
+    read_weight: float = 3.0
+    guidance: GuidanceConfig = GuidanceConfig()
+    max_tokens: int = 8192
+    precision: Precision = "bf16"
+    seed: int = 0
+    optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=8e-3, rest=0.5, schedule="cosine", warmup=0.03)
+    checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
+
+
+def ground(
+    model: Any,
+    codec: QwenVLCodec,
+    lessons: PageLessons,
+    config: GroundConfig,
+    out: Path,
+    on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    extra: Extra = no_extra,
+) -> None:
+    """Train `model`'s language side in place; rerunning the same call continues from the newest checkpoint."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("visual" not in name)
+    optimizer = make_optimizer(model, config.optimizer)
+    run = TrainingRun(out, config, model, codec, optimizer, config.checkpoints)
+    model.train()
+    for step in range(run.start, config.steps):
+        began = time.perf_counter()
+        rng = np.random.default_rng([config.seed, step])
+        pages = [lessons.point(config.queries, rng) for _ in range(config.pages)]
+        crops = [lessons.read(rng) for _ in range(config.crops)]
+        copies = [Lesson(tokens) for tokens in extra(rng)]
+        examples = [
+            *map(_example, pages),
+            *(_example(crop, config.read_weight) for crop in crops),
+            *map(_example, copies),
+        ]
+        result = supervised_step(model, codec, examples, config.max_tokens, config.precision, config.guidance)
+        lr = rate(config.optimizer, step, config.steps)
+        norm = apply(optimizer, model, config.optimizer, lr)
+        boxes, texts = result.right[: len(pages)], result.exact[len(pages) : len(pages) + len(crops)]
+        metrics = {
+            "loss": result.loss,
+            "looked": _mean([hit for hits in result.looked for hit in hits]),
+            "box_tokens": _mean([hit for hits in boxes for hit in hits]),
+            "read": _mean(texts),
+            "copied": _mean(result.exact[len(pages) + len(crops) :]),
+            "lr": lr,
+            "gradient_norm": norm,
+            "seconds": time.perf_counter() - began,
+        }
+        run.commit(step, config.steps, metrics)
+        on_step({"step": step, "steps": config.steps, **metrics})
+
+
+def _example(lesson: Lesson, weight: float = 1.0) -> Example:
+    """A token is written by the position before it: that is the one that looks."""
+    glances = tuple(Glance(one.start - 1, one.end - 1, one.target) for one in lesson.pointed)
+    return Example(lesson.tokens, [weight] * sum(lesson.tokens.loss_mask), glances)
+
+
+def _mean(hits: Sequence[bool]) -> float:
+    return float(np.mean(hits)) if hits else 0.0

@@ -1,0 +1,99 @@
+"""What each patch shows, from word boxes alone."""
+
+import numpy as np
+import pytest
+
+from tests.tiny import Tiny, make_tiny
+from vrag.data.patches import CHARACTERS, MERGE, PatchReader, PatchTargets, Sought, box_digits
+from vrag.geometry import ViewSpec, page_view
+from vrag.policies.expert import ExpertStyle
+from vrag.types import Box, Page, PageRef, View, Word
+
+PATCH = 16
+SPEC = ViewSpec(frame="relative1000", factor=2 * PATCH, min_pixels=4 * 1024, max_pixels=64 * 1024)
+PAGE = Page(
+    id="p", document_id="d", ref=PageRef(document="d.pdf", page=1), width=256, height=256, text="", text_source="none"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Tiny:
+    return make_tiny("qwen3_vl")
+
+
+@pytest.fixture(scope="module")
+def reader(tiny: Tiny) -> PatchReader:
+    return PatchReader(tiny.codec.tokenizer, ["Costs", "Revenue"], SPEC, ExpertStyle(box_min=60, box_snap=10))
+
+
+@pytest.fixture
+def view() -> View:
+    view = page_view(PAGE, SPEC)
+    assert (view.width, view.height) == (256, 256), "one view pixel is one raw pixel here"
+    return view
+
+
+def word(text: str, x1: float, y1: float, x2: float, y2: float) -> Word:
+    return Word(text=text, box=Box(x1=x1, y1=y1, x2=x2, y2=y2), line=0)
+
+
+def grid(values: np.ndarray) -> np.ndarray:
+    """[rows, columns]: the encoder's order, four patches of a block together, put back in place."""
+    side = 256 // PATCH
+    return values.reshape(side // MERGE, side // MERGE, MERGE, MERGE).transpose(0, 2, 1, 3).reshape(side, side)
+
+
+def text(targets: PatchTargets, row: int) -> str:
+    """The characters along one row of patches."""
+    halves = np.stack([grid(targets.characters[:, 0]), grid(targets.characters[:, 1])], axis=-1)[row].reshape(-1)
+    return "".join(CHARACTERS[i] if i >= 0 else " " for i in halves).strip()
+
+
+def test_characters_stand_where_they_are_printed(reader: PatchReader, view: View) -> None:
+    targets = reader.targets(view, [word("Bx9", 32, 48, 56, 64)])  # three letters, 8 pixels each: half a patch
+    assert text(targets, 3) == "Bx9"
+    assert all(text(targets, row) == "" for row in range(16) if row != 3)
+    columns = grid(targets.characters[:, 0])[3].nonzero()[0]
+    assert columns[grid(targets.characters[:, 0])[3][columns] >= 0].tolist() == [2, 3]
+
+
+def test_a_patch_that_shows_a_part_of_a_label_has_its_class_and_its_token(
+    tiny: Tiny, reader: PatchReader, view: View
+) -> None:
+    targets = reader.targets(view, [word("Revenue", 32, 48, 96, 64), word("Other", 32, 96, 96, 112)])
+    labels, tokens = grid(targets.words), grid(targets.tokens)
+    assert labels[3].tolist() == [-1, -1, 1, 1, 1, 1] + [-1] * 10
+    assert (labels[6] == -1).all(), "a word that no question seeks has no class"
+    assert (tokens[6, 2:6] >= 0).all(), "but it has tokens"
+    ids = tiny.codec.tokenizer(" Revenue", add_special_tokens=False)["input_ids"]
+    assert tokens[3, 2] in ids[:2] and tokens[3, 5] == ids[-1]
+
+
+def test_print_that_is_too_small_or_cut_off_is_not_asked_for(reader: PatchReader, view: View) -> None:
+    small = reader.targets(view, [word("Revenue", 32, 48, 60, 53)])
+    assert (small.characters == -1).all() and (small.tokens == -1).all()
+    cut = reader.targets(view, [word("Revenue", 200, 48, 300, 64)])
+    assert (cut.words == -1).all() and (cut.tokens == -1).all(), "what is cut off has no name"
+    assert (cut.characters >= 0).any(), "but letters that can be seen"
+
+
+def test_a_value_is_marked_on_the_block_where_it_stands(tiny: Tiny, reader: PatchReader, view: View) -> None:
+    targets = reader.targets(view, [], [Sought("Revenue 2022", Box(x1=120, y1=70, x2=130, y2=74))])
+    marked = (targets.values[:, 0] >= 0).nonzero()[0]
+    assert marked.tolist() == [2 * 8 + 3], "block row 2, column 3 of 8"
+    row = targets.values[marked[0]]
+    ids = tiny.codec.tokenizer(" Revenue", add_special_tokens=False)["input_ids"]
+    digit = tiny.codec.tokenizer.convert_tokens_to_ids("2")
+    assert row[:2].tolist() == [ids[-1], digit]
+    assert row[2:].tolist() == box_digits(reader.value_box(view, Box(x1=120, y1=70, x2=130, y2=74)))
+
+
+def test_the_box_of_a_value_holds_it(reader: PatchReader, view: View) -> None:
+    box = reader.value_box(view, Box(x1=120, y1=70, x2=130, y2=74))
+    assert box.x1 <= 120 / 256 * 1000 and box.x2 >= 130 / 256 * 1000
+    assert box.y1 <= 70 / 256 * 1000 and box.y2 >= 74 / 256 * 1000
+    assert box_digits(Box(x1=0, y1=73, x2=640, y2=1000)) == [0, 0, 0, 7, 6, 4, 9, 9]
+
+
+def test_a_name_of_one_word_has_no_column(reader: PatchReader) -> None:
+    assert reader.names("Costs")[1] == -1
