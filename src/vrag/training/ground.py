@@ -24,8 +24,8 @@ from vrag.types import Frozen
 
 
 class GroundConfig(Frozen):
-    """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each, and `crops` to read; their few tokens
-    weigh `read_weight`.
+    """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each, and `crops` to read, whose few
+    tokens weigh `read_weight`.
     """
 
     steps: int = 500
