@@ -53,12 +53,13 @@ class TinyRecipe(Frozen):
         guess=0.5,
     )
     expert_samples: int = 1
-    copies: int = 16  # text-only copying examples beside each batch of SFT
+    copies: int = 16  # text-only copying examples beside each batch of lessons and of SFT
+    replays: int = 8  # lessons in pointing beside each batch of SFT
     sft: SFTConfig = SFTConfig(
-        epochs=2.4,
+        epochs=1.2,
         batch=32,
         max_tokens=8192,
-        optimizer=OptimizerConfig(method="muon", lr=4e-3, schedule="cosine", warmup=0.03),
+        optimizer=OptimizerConfig(method="muon", lr=3e-3, rest=0.5, schedule="cosine", warmup=0.03),
     )
     rl: RLConfig = RLConfig(
         steps=80,

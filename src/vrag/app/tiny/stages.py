@@ -122,13 +122,16 @@ def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, 
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         codec.remembered = REMEMBERED
-        spec = train.environment.view
-        reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-        lessons = PageLessons(list(train.corpus.pages()), train.tasks, codec, reader, spec, train.renderer)
         copies = partial(_copies, recipe, train, codec)
-        ground(model, codec, lessons, recipe.ground, folder, partial(log, "ground"), copies)
+        ground(model, codec, _lessons(recipe, train, codec), recipe.ground, folder, partial(log, "ground"), copies)
 
     return _stage(start, out / "ground", train.environment, work)
+
+
+def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
+    spec = train.environment.view
+    reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
+    return PageLessons(list(train.corpus.pages()), train.tasks, codec, reader, spec, train.renderer)
 
 
 def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Tokens]:
@@ -154,8 +157,15 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
             samples=recipe.expert_samples,
         )
 
-        copies = partial(_copies, recipe, train, codec)
-        sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"), copies)
+        lessons, replays = _lessons(recipe, train, codec), recipe.replays if crops else 0
+
+        def extra(rng: np.random.Generator) -> list[Tokens]:
+            pointed = (
+                [lessons.point(recipe.ground.queries, rng).tokens for _ in range(recipe.replays)] if lessons else []
+            )
+            return [*_copies(recipe, train, codec, rng), *pointed]
+
+        sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"), extra)
 
     return _stage(start, out, train.environment, work)
 
