@@ -160,7 +160,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
         lessons, replays = _lessons(recipe, train, codec), recipe.replays if crops else 0
 
         def extra(rng: np.random.Generator) -> list[Tokens]:
-            pointed = [lessons.point(recipe.ground.queries, rng).tokens for _ in range(replays)] if lessons else []
+            pointed = [lessons.point(recipe.ground.queries, rng).tokens for _ in range(replays)]
             return [*_copies(recipe, train, codec, rng), *pointed]
 
         sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"), extra)
