@@ -67,11 +67,12 @@ class PatchReader:
         self._style = style.model_copy(update={"box_jitter": 0.0, "oversize": 0.0})
 
     def targets(self, view: View, words: Sequence[Word], sought: Sequence[Sought] = ()) -> PatchTargets:
+        """What the patches of `view` show, of the words and the sought values of its page (raw pixels)."""
         rows, columns = view.height // self._patch, view.width // self._patch
-        grid = np.full((rows, columns, 4), -1, dtype=np.int16)  # two characters, label, token
+        grid = np.full((rows, columns, 4), -1, dtype=np.int32)  # two characters, label, token
         for word in words:
             self._print(grid, word.text, _in_view(view, word.box), view)
-        values = np.full((rows // MERGE, columns // MERGE, NAMES + DIGITS), -1, dtype=np.int16)
+        values = np.full((rows // MERGE, columns // MERGE, NAMES + DIGITS), -1, dtype=np.int32)
         for one in sought:
             self._value(values, one, view)
         blocks = grid.reshape(rows // MERGE, MERGE, columns // MERGE, MERGE, 4).transpose(0, 2, 1, 3, 4).reshape(-1, 4)

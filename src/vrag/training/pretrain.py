@@ -136,7 +136,8 @@ def pretrain(
         with autocast(model, config.precision):
             loss, right = sight_loss(model, heads, codec, curriculum.draw(sights, rng), rng)
         loss.backward()
-        curriculum.update(right["words"])
+        if "words" in right:
+            curriculum.update(right["words"])
         lr = rate(config.optimizer, step, config.steps)
         norm = apply(optimizer, model, config.optimizer, lr, heads)
         metrics = {"loss": float(loss.detach()), "level": level, **right, "gradient_norm": norm, "lr": lr}

@@ -1,0 +1,81 @@
+"""Dense targets teach a tower from nothing, and leave nothing behind in the model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny import Tiny, make_tiny
+from vrag.data.patches import PatchReader
+from vrag.data.sights import PageSights, labels_of
+from vrag.errors import ConfigError
+from vrag.geometry import ViewSpec
+from vrag.policies.expert import ExpertStyle
+from vrag.policies.load import load_model
+from vrag.runs import read_lines
+from vrag.testing import MemoryStore
+from vrag.training.checkpoint import newest
+from vrag.training.optimizer import OptimizerConfig
+from vrag.training.pretrain import Curriculum, PretrainConfig, pretrain
+from vrag.training.run import CheckpointConfig
+from vrag.types import Evidence, Task
+
+CONFIG = PretrainConfig(
+    steps=60,
+    labels=6,
+    values=4,
+    pages=1,
+    crops=1,
+    recoloured=0.0,
+    precision="fp32",
+    threshold=0.7,
+    rise=0.2,
+    optimizer=OptimizerConfig(method="adamw", lr=3e-3, warmup=0.05),
+    checkpoints=CheckpointConfig(every=60),
+)
+
+
+def sights_for(tiny: Tiny) -> PageSights:
+    store = MemoryStore()
+    page = store.add("acme.pdf", 1, ["Acme Corp", "Staff 310", "Costs 48"], font_size=90)
+    tasks = [
+        Task(
+            id=name,
+            question="?",
+            answers=[value],
+            gold=[Evidence(ref=page.ref, box=store.box(page, value))],
+            meta={"metric": name},
+        )
+        for name, value in (("Staff", "310"), ("Costs", "48"))
+    ]
+    shape = tiny.shape
+    spec = ViewSpec(frame="relative1000", factor=tiny.factor, min_pixels=shape.min_pixels, max_pixels=shape.max_pixels)
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
+    return PageSights(store, [page], tasks, reader, spec)
+
+
+def test_a_tower_learns_what_its_patches_show(tmp_path: Path) -> None:
+    tiny = make_tiny("qwen3_vl")
+    pretrain(tiny.model, tiny.codec, sights_for(tiny), 2, CONFIG, tmp_path)
+    rows = read_lines(tmp_path / "metrics.jsonl")
+    first, last = rows[0], rows[-5:]
+    assert first["words"] < 0.6 and np.mean([row["words"] for row in last]) > 0.9
+    assert rows[0]["level"] == 0.0 and rows[-1]["level"] > 0.0, "what is read well is followed by pages"
+    assert "names" not in first and "digits" in rows[-1], "a window of one word has no value to name"
+    saved = newest(tmp_path / "checkpoints")
+    assert saved is not None
+    names = {name for name, _ in load_model(saved).named_parameters()}
+    assert names == {name for name, _ in make_tiny("qwen3_vl").model.named_parameters()}
+
+
+def test_the_level_rises_only_while_labels_are_read() -> None:
+    curriculum = Curriculum(PretrainConfig(threshold=0.5, rise=0.25, momentum=0.0))
+    for right, level in ((0.4, 0.0), (0.6, 0.25), (0.4, 0.25), (0.9, 0.5), (0.9, 0.75), (0.9, 1.0), (0.9, 1.0)):
+        curriculum.update(right)
+        assert curriculum.level == level
+
+
+def test_a_family_whose_tower_has_no_places_is_refused(tmp_path: Path) -> None:
+    tiny = make_tiny("qwen2_5_vl")
+    with pytest.raises(ConfigError, match="qwen3_vl"):
+        pretrain(tiny.model, tiny.codec, sights_for(make_tiny("qwen3_vl")), 2, CONFIG, tmp_path)
