@@ -1,4 +1,4 @@
-"""One supervised step on weighted assistant tokens: what pretraining and SFT share."""
+"""One supervised step on weighted assistant tokens: what lessons and SFT share."""
 
 from __future__ import annotations
 
