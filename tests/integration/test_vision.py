@@ -9,6 +9,7 @@ from tests.tiny import make_tiny, roll_out
 from vrag.policies import vision
 from vrag.training.batch import collate
 from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_targets
+from vrag.types import EncodedImage
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
@@ -39,3 +40,48 @@ def test_siblings_that_saw_the_same_images_share_the_vision_tower(family: str, m
     assert patches[0] < patches[1]
     assert torch.allclose(shared_logprobs, plain_logprobs, atol=1e-5)
     assert torch.allclose(shared_gradient, plain_gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_a_frozen_tower_sees_an_image_once_until_its_weights_change(family: str) -> None:
+    tiny = make_tiny(family)
+    tokens = [e.tokens for e in roll_out(tiny, ["1", "2", "3"]) if e.tokens]
+    codec, tower = tiny.codec, tiny.model.model.visual
+    for parameter in tower.parameters():
+        parameter.requires_grad_(False)
+    patches: list[int] = []
+    tower.register_forward_pre_hook(lambda module, args: patches.append(args[0].shape[0]))
+    seen = sum(image.pixels.shape[0] for one in tokens for image in one.images)
+
+    def run(cached: bool) -> torch.Tensor:
+        with pytest.MonkeyPatch.context() as patch:
+            if not cached:
+                patch.setattr(vision, "_takes_features", lambda kind: False)
+            pad = codec.tokenizer.pad_token_id
+            batch = collate(tokens, pad_id=pad, image_pad_id=codec.image_pad_id, model=tiny.model)
+            return sampled_logits(tiny.model, batch, sorted(codec.forbidden_ids))
+
+    plain = run(cached=False)
+    assert patches == [seen]
+    first, second = run(cached=True), run(cached=True)
+    assert sum(patches) <= 2 * seen, "the rollout has seen them all"
+    assert torch.allclose(first, plain, atol=1e-5) and torch.equal(first, second)
+    with torch.no_grad():
+        tower.patch_embed.proj.weight.mul_(1.5)
+    patches.clear()
+    changed = run(cached=True)
+    assert patches == [seen] and not torch.allclose(changed, first, atol=1e-5)
+    assert torch.allclose(changed, run(cached=False), atol=1e-5)
+
+
+def test_features_go_when_their_image_goes() -> None:
+    tiny = make_tiny("qwen3_vl")
+    tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens and e.tokens.images)
+    image = EncodedImage(tokens.images[0].pixels.copy(), tokens.images[0].grid)
+    with torch.no_grad():
+        vision.image_inputs(tiny.model, [image])
+    kept = vision._memories[tiny.model]._kept
+    key = id(image)
+    assert key in kept
+    del image
+    assert key not in kept

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import torch
@@ -58,11 +58,11 @@ def image_inputs(model: Any, images: Sequence[EncodedImage]) -> dict[str, Any]:
 
 
 class _Memory:
-    """Features of the images seen last, as long as the tower's weights stay as they were."""
+    """Features of the images seen last, while those live and the tower's weights stay as they were."""
 
     def __init__(self) -> None:
         self._weights: list[int] = []
-        self._kept: OrderedDict[int, tuple[EncodedImage, Features]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[ref[EncodedImage], Features]] = OrderedDict()
         self._bytes = 0
 
     def get(self, model: Any, images: Sequence[EncodedImage]) -> dict[int, Features]:
@@ -81,11 +81,18 @@ class _Memory:
         return found
 
     def _keep(self, image: EncodedImage, features: Features) -> None:
-        if self._kept.pop(id(image), None) is None:
-            self._bytes += features.bytes
-        self._kept[id(image)] = (image, features)  # the image too: an id is only its own while it lives
+        key = id(image)
+        self._forget(key)
+        # an id is an image's own only while it lives; its pixels are not kept alive here
+        self._kept[key] = (ref(image, lambda _: self._forget(key)), features)
+        self._bytes += features.bytes
         while self._bytes > REMEMBERED_BYTES and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1][1].bytes
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: int) -> None:
+        held = self._kept.pop(key, None)
+        if held is not None:
+            self._bytes -= held[1].bytes
 
 
 _memories: WeakKeyDictionary[Any, _Memory] = WeakKeyDictionary()
