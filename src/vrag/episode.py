@@ -46,7 +46,17 @@ class Tokens:
 
     def turn_lengths(self) -> list[int]:
         """How many tokens the policy sampled in each of its turns."""
-        return [len(list(run)) for sampled, run in groupby(self.loss_mask) if sampled]
+        return [end - start for start, end in self.sampled_runs()]
+
+    def sampled_runs(self) -> list[tuple[int, int]]:
+        """Where in `ids` each turn of the policy starts and ends (exclusive)."""
+        runs: list[tuple[int, int]] = []
+        position = len(self.prompt_ids)
+        for sampled, run in groupby(self.loss_mask):
+            start, position = position, position + len(list(run))
+            if sampled:
+                runs.append((start, position))
+        return runs
 
     def check(self, codec: Codec, name: str) -> None:
         """Raise `InvariantError` unless tokens, mask, log-probabilities and images agree."""

@@ -152,6 +152,16 @@ def from_raw(view: View, box: Box, frame: Frame) -> Box:
     return Box(x1=x1, y1=y1, x2=x2, y2=y2)
 
 
+def block_at(view: View, box: Box, factor: int) -> int:
+    """Which of a view's blocks of `factor` x `factor` pixels, row by row, shows the middle of a raw box: the image
+    token that stands for it.
+    """
+    columns, rows = view.width // factor, view.height // factor
+    column = int(((box.x1 + box.x2) / 2 - view.region.x1) / view.region.width * columns)
+    row = int(((box.y1 + box.y2) / 2 - view.region.y1) / view.region.height * rows)
+    return min(max(row, 0), rows - 1) * columns + min(max(column, 0), columns - 1)
+
+
 def extent(view: View, frame: Frame) -> tuple[int, int]:
     """(width, height) of `view` in the written frame: the largest x2 and y2 that lie inside it."""
     return (1000, 1000) if frame == "relative1000" else (view.width, view.height)

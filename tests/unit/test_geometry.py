@@ -10,6 +10,7 @@ from vrag.errors import BudgetExceeded, InvariantError
 from vrag.geometry import (
     MAX_ASPECT,
     ViewSpec,
+    block_at,
     crop_view,
     extent,
     from_raw,
@@ -19,7 +20,7 @@ from vrag.geometry import (
     to_raw,
     view_size,
 )
-from vrag.types import Box, Page, PageRef
+from vrag.types import Box, Page, PageRef, View
 
 SPECS = [
     ViewSpec(),
@@ -156,3 +157,17 @@ def test_a_budget_without_any_size_is_refused() -> None:
         ViewSpec(min_pixels=785, max_pixels=800)
     with pytest.raises(ValidationError, match="above max_pixels"):
         ViewSpec(min_pixels=900_000)
+
+
+def test_the_block_that_shows_a_raw_box_holds_its_middle() -> None:
+    view = View(
+        page_id="p",
+        ref=PageRef(document="d", page=1),
+        region=Box(x1=100, y1=200, x2=300, y2=300),
+        width=80,
+        height=40,
+    )
+    assert block_at(view, Box(x1=100, y1=200, x2=102, y2=202), 20) == 0
+    assert block_at(view, Box(x1=240, y1=240, x2=250, y2=250), 20) == 2
+    assert block_at(view, Box(x1=240, y1=260, x2=250, y2=270), 20) == 6
+    assert block_at(view, Box(x1=298, y1=298, x2=310, y2=310), 20) == 7, "the edge belongs to the last block"

@@ -18,9 +18,9 @@ from vrag.data.patches import PatchReader
 from vrag.data.sights import sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, crop_view, page_view
+from vrag.geometry import ViewSpec, block_at, crop_view, page_view
 from vrag.policies.expert import hops
-from vrag.types import Box, Crop, ImagePart, Message, Page, Task, View
+from vrag.types import Crop, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
 
 
@@ -76,7 +76,7 @@ class PageLessons:
             self._given(tokens, f"<think>zoom in on {one.name}</think>")
             start = len(tokens.ids)
             self._said(tokens, self._codec.encode_sampled(write(Crop(box=self._reader.value_box(view, one.box)))))
-            pointed.append(Pointed(start, len(tokens.ids), pads + self._block(view, one.box)))
+            pointed.append(Pointed(start, len(tokens.ids), pads + block_at(view, one.box, self._spec.factor)))
         return Lesson(tokens, tuple(pointed))
 
     def read(self, rng: np.random.Generator) -> Lesson:
@@ -97,14 +97,6 @@ class PageLessons:
 
     def _said(self, tokens: Tokens, ids: list[int]) -> None:
         tokens.add_sampled(ids, [0.0] * len(ids))
-
-    def _block(self, view: View, raw: Box) -> int:
-        """Which of the image's tokens, row by row, shows the middle of a raw box."""
-        x, y = (raw.x1 + raw.x2) / 2, (raw.y1 + raw.y2) / 2
-        columns, rows = view.width // self._spec.factor, view.height // self._spec.factor
-        column = int((x - view.region.x1) / view.region.width * columns)
-        row = int((y - view.region.y1) / view.region.height * rows)
-        return min(row, rows - 1) * columns + min(column, columns - 1)
 
 
 def _texts(tasks: Sequence[Task]) -> dict[tuple[object, str], str]:

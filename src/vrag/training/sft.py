@@ -8,7 +8,7 @@ that repeat the question.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.episode import Episode
+from vrag.episode import Episode, Tokens
 from vrag.errors import DataError, InvariantError
+from vrag.geometry import block_at
+from vrag.training.guidance import Glance, GuidanceConfig
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
 from vrag.training.supervised import Example, Extra, no_extra, supervised_step
-from vrag.types import Frozen
+from vrag.types import Crop, Frozen
 
 
 class SFTConfig(Frozen):
@@ -33,14 +35,17 @@ class SFTConfig(Frozen):
     max_tokens: int = 16_384  # padded tokens of one micro-batch
     turn_weights: dict[str, float] = Field(default={"search": 1.0, "bbox": 1.0, "answer": 1.0})
     freeze_vision: bool = True
+    guidance: GuidanceConfig | None = None  # tells the tokens of a box where to look; needs gold boxes
     precision: Precision = "bf16"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine", warmup=0.1, floor=0.0)
     checkpoints: CheckpointConfig = CheckpointConfig()
 
 
-def example(episode: Episode, turn_weights: dict[str, float]) -> Example:
-    """Weigh each sampled token by the action of its turn; a turn without a valid action weighs nothing."""
+def example(episode: Episode, turn_weights: dict[str, float], codec: QwenVLCodec | None = None) -> Example:
+    """Weigh each sampled token by the action of its turn; a turn without a valid action weighs nothing. With `codec`,
+    the tokens that write the box of a gold value look at the image token that shows it.
+    """
     if episode.tokens is None:
         raise DataError(f"episode {episode.task.id}: carries no tokens; roll the expert out with a codec")
     runs = episode.tokens.turn_lengths()
@@ -50,7 +55,27 @@ def example(episode: Episode, turn_weights: dict[str, float]) -> Example:
     for length, turn in zip(runs, episode.turns, strict=True):
         weight = turn_weights.get(turn.action.name, 1.0) if turn.action else 0.0
         weights += [weight] * length
-    return Example(episode.tokens, weights)
+    return Example(episode.tokens, weights, () if codec is None else tuple(_glances(episode, episode.tokens, codec)))
+
+
+def _glances(episode: Episode, tokens: Tokens, codec: QwenVLCodec) -> Iterator[Glance]:
+    """For each crop of a page that holds gold: from the tag of the box to the end of the turn."""
+    ids, factor = tokens.ids, codec.patch_size * codec.merge_size
+    pads = [i for i, token in enumerate(ids) if token == codec.image_pad_id]
+    tag = codec.encode_text("<bbox>")
+    first, shown = 0, None  # the first pad of the last image, and its observation
+    for turn, (start, end) in zip(episode.turns, tokens.sampled_runs(), strict=True):
+        if isinstance(turn.action, Crop) and shown is not None and shown.kind == "page" and shown.view is not None:
+            view = shown.view
+            gold = next((g.box for g in episode.task.gold if g.ref == view.ref), None)
+            opened = next((i for i in range(start, end) if ids[i : i + len(tag)] == tag), None)
+            if gold is not None and opened is not None:
+                target = block_at(view, gold.scaled(view.region.width, view.region.height), factor)
+                yield Glance(opened - 1, end - 1, pads[first + target])  # the position before a token writes it
+        if turn.observation is not None and turn.observation.view is not None:
+            if shown is not None and shown.view is not None:
+                first += shown.view.width * shown.view.height // factor**2
+            shown = turn.observation
 
 
 def sft(
@@ -71,7 +96,7 @@ def sft(
         raise DataError("no expert episodes to train on: construct some first")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
-    examples = [example(e, config.turn_weights) for e in episodes]
+    examples = [example(e, config.turn_weights, codec if config.guidance else None) for e in episodes]
     optimizer = make_optimizer(model, config.optimizer)
     run = TrainingRun(out, config, model, codec, optimizer, config.checkpoints)
     steps = max(1, round(config.epochs * len(examples) / config.batch))
@@ -81,12 +106,13 @@ def sft(
         chosen = [examples[i] for i in indices(step, config.batch, len(examples), config.seed)]
         drawn = extra(np.random.default_rng([config.seed, 1, step]))
         chosen += [Example(tokens, [1.0] * sum(tokens.loss_mask)) for tokens in drawn]
-        result = supervised_step(model, codec, chosen, config.max_tokens, config.precision)
+        result = supervised_step(model, codec, chosen, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, steps)
         norm = apply(optimizer, model, config.optimizer, lr)
         metrics = {
             "loss": result.loss,
             "exact": float(np.mean(result.exact)),
+            **({"looked": float(np.mean(looks))} if (looks := [hit for hits in result.looked for hit in hits]) else {}),
             "lr": lr,
             "gradient_norm": norm,
             "tokens": result.tokens,

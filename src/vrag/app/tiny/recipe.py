@@ -7,6 +7,7 @@ from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
 from vrag.rewards.combine import RewardWeights
 from vrag.training.ground import GroundConfig
+from vrag.training.guidance import GuidanceConfig
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.pretrain import PretrainConfig
 from vrag.training.rl import RLConfig
@@ -59,6 +60,7 @@ class TinyRecipe(Frozen):
         epochs=1.2,
         batch=32,
         max_tokens=8192,
+        guidance=GuidanceConfig(),
         optimizer=OptimizerConfig(method="muon", lr=3e-3, rest=0.5, schedule="cosine", warmup=0.03),
     )
     rl: RLConfig = RLConfig(
