@@ -13,14 +13,18 @@ from PIL import Image
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode
+from vrag.geometry import ViewSpec
 from vrag.policies.transformers import TransformersPolicy
 from vrag.rollout import Job, Limits, rollout_many
+from vrag.testing import MemoryStore
 from vrag.training.tiny import TinyShape, make_image_processor, make_model, make_tokenizer
 from vrag.types import (
     Box,
+    Evidence,
     ImagePart,
     Message,
     Observation,
+    Page,
     PageRef,
     Sampling,
     Step,
@@ -67,6 +71,19 @@ def make_tiny(family: str, seed: int = 0) -> Tiny:
     tokenizer = make_tokenizer(TEXTS * 3, shape.vocabulary)
     model = make_model(shape, tokenizer, seed)
     return Tiny(model, QwenVLCodec(tokenizer, make_image_processor(shape)), shape)
+
+
+def spec_of(tiny: Tiny) -> ViewSpec:
+    """How a Qwen3-VL of this shape is shown pages."""
+    return ViewSpec(
+        frame="relative1000", factor=tiny.factor, min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels
+    )
+
+
+def seek(store: MemoryStore, page: Page, name: str, value: str) -> Task:
+    """A task whose answer is `value`, which stands on `page` and is sought by `name`."""
+    gold = Evidence(ref=page.ref, box=store.box(page, value))
+    return Task(id=name, question=f"What is the {name}?", answers=[value], gold=[gold], meta={"metric": name})
 
 
 class NoisyWorld:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.tiny import NoisyWorld, make_tiny, roll_out
+from tests.tiny import NoisyWorld, make_tiny, roll_out, seek, spec_of
 from vrag.data.patches import PatchReader
 from vrag.data.sights import PageSights, labels_of
 from vrag.episode import Episode, Reward
-from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
 from vrag.training.optimizer import OptimizerConfig
@@ -19,7 +18,7 @@ from vrag.training.pretrain import PretrainConfig, pretrain
 from vrag.training.rl import GRPO, RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.sft import SFTConfig, sft
-from vrag.types import Answer, Evidence, Task
+from vrag.types import Answer, Task
 
 OPTIMIZER = OptimizerConfig(lr=1e-3, schedule="cosine", warmup=0.2)
 SAVE = CheckpointConfig(every=2, keep=2)
@@ -36,11 +35,7 @@ def pretrain_on_a_page(out: Path) -> None:
     tiny = make_tiny("qwen3_vl")
     store = MemoryStore()
     page = store.add("acme.pdf", 1, ["Acme Corp", "Staff 310", "Costs 48"], font_size=90)
-    gold = Evidence(ref=page.ref, box=store.box(page, "310"))
-    tasks = [Task(id="a", question="What is the staff?", answers=["310"], gold=[gold], meta={"metric": "Staff"})]
-    spec = ViewSpec(
-        frame="relative1000", factor=tiny.factor, min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels
-    )
+    tasks, spec = [seek(store, page, "Staff", "310")], spec_of(tiny)
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle())
     sights = PageSights(store, [page], tasks, reader, spec)
     config = PretrainConfig(

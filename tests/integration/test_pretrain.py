@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tiny import Tiny, make_tiny
+from tests.tiny import Tiny, make_tiny, seek, spec_of
 from vrag.data.patches import PatchReader
 from vrag.data.sights import PageSights, labels_of
 from vrag.errors import ConfigError
-from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
 from vrag.policies.load import load_model
 from vrag.runs import read_lines
@@ -18,7 +17,6 @@ from vrag.training.checkpoint import newest
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.pretrain import Curriculum, PretrainConfig, pretrain
 from vrag.training.run import CheckpointConfig
-from vrag.types import Evidence, Task
 
 CONFIG = PretrainConfig(
     steps=60,
@@ -38,18 +36,8 @@ CONFIG = PretrainConfig(
 def sights_for(tiny: Tiny) -> PageSights:
     store = MemoryStore()
     page = store.add("acme.pdf", 1, ["Acme Corp", "Staff 310", "Costs 48"], font_size=90)
-    tasks = [
-        Task(
-            id=name,
-            question="?",
-            answers=[value],
-            gold=[Evidence(ref=page.ref, box=store.box(page, value))],
-            meta={"metric": name},
-        )
-        for name, value in (("Staff", "310"), ("Costs", "48"))
-    ]
-    shape = tiny.shape
-    spec = ViewSpec(frame="relative1000", factor=tiny.factor, min_pixels=shape.min_pixels, max_pixels=shape.max_pixels)
+    tasks = [seek(store, page, "Staff", "310"), seek(store, page, "Costs", "48")]
+    spec = spec_of(tiny)
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
     return PageSights(store, [page], tasks, reader, spec)
 

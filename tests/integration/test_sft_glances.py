@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tiny import Tiny, make_tiny
+from tests.tiny import Tiny, make_tiny, spec_of
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
@@ -22,8 +22,7 @@ def tiny() -> Tiny:
 
 @pytest.fixture(scope="module")
 def spec(tiny: Tiny) -> ViewSpec:
-    shape = tiny.shape
-    return ViewSpec(frame="relative1000", factor=tiny.factor, min_pixels=shape.min_pixels, max_pixels=shape.max_pixels)
+    return spec_of(tiny)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.tiny import Tiny, make_tiny
+from tests.tiny import Tiny, make_tiny, seek, spec_of
 from vrag.actions import parse
 from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.patches import PatchReader
@@ -12,7 +12,7 @@ from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view, to_raw
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
-from vrag.types import Box, Crop, Evidence, Page, Task
+from vrag.types import Box, Crop, Page
 from vrag.views import ViewRenderer
 
 VALUES = {"Staff": "310", "Costs": "48"}
@@ -37,22 +37,12 @@ def page(store: MemoryStore) -> Page:
 
 @pytest.fixture(scope="module")
 def spec(tiny: Tiny) -> ViewSpec:
-    shape = tiny.shape
-    return ViewSpec(frame="relative1000", factor=tiny.factor, min_pixels=shape.min_pixels, max_pixels=shape.max_pixels)
+    return spec_of(tiny)
 
 
 @pytest.fixture(scope="module")
 def lessons(tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec) -> PageLessons:
-    tasks = [
-        Task(
-            id=name,
-            question="?",
-            answers=[value],
-            gold=[Evidence(ref=page.ref, box=store.box(page, value))],
-            meta={"metric": name},
-        )
-        for name, value in VALUES.items()
-    ]
+    tasks = [seek(store, page, name, value) for name, value in VALUES.items()]
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
     return PageLessons([page], tasks, tiny.codec, reader, spec, ViewRenderer(store))
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from tests.tiny import Tiny, make_tiny
+from tests.tiny import Tiny, make_tiny, seek, spec_of
 from vrag.data.patches import PatchReader, Sought
 from vrag.data.sights import PageSights, Sight, labels_of, sought_on
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
-from vrag.types import Evidence, Page, Task
+from vrag.types import Page, Task
 
 STYLE = ExpertStyle(box_min=60, box_snap=10)
 
@@ -22,8 +22,7 @@ def tiny() -> Tiny:
 
 @pytest.fixture
 def spec(tiny: Tiny) -> ViewSpec:
-    shape = tiny.shape
-    return ViewSpec(frame="relative1000", factor=tiny.factor, min_pixels=shape.min_pixels, max_pixels=shape.max_pixels)
+    return spec_of(tiny)
 
 
 @pytest.fixture
@@ -37,16 +36,7 @@ def store() -> MemoryStore:
 @pytest.fixture
 def tasks(store: MemoryStore) -> list[Task]:
     page = next(iter(store.pages.values()))
-    return [
-        Task(
-            id=name,
-            question=f"What are the {name}?",
-            answers=[value],
-            gold=[Evidence(ref=page.ref, box=store.box(page, value))],
-            meta={"metric": name},
-        )
-        for name, value in (("Staff", "310"), ("Costs", "48"), ("Costs", "48"))
-    ]
+    return [seek(store, page, name, value) for name, value in (("Staff", "310"), ("Costs", "48"), ("Costs", "48"))]
 
 
 def make(tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec, seed: int = 0) -> PageSights:
