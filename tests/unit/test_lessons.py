@@ -57,20 +57,26 @@ def said(tiny: Tiny, lesson: Lesson) -> list[str]:
     return turns
 
 
-def test_each_box_holds_the_value_that_its_thought_names(
+def test_a_lesson_begins_as_an_episode_and_asks_for_the_thought_and_the_box(
     tiny: Tiny, store: MemoryStore, lessons: PageLessons, page: Page, spec: ViewSpec
 ) -> None:
     lesson = lessons.point(2, np.random.default_rng(0))
-    text = tiny.codec.decode(lesson.tokens.response_ids)
-    names = sorted(VALUES, key=lambda name: text.index(f"zoom in on {name}"))
+    text = tiny.codec.decode(lesson.tokens.ids)
     turns = said(tiny, lesson)
-    assert len(turns) == 2 and not any("zoom" in turn for turn in turns), "the thought is given, not trained on"
-    for name, turn in zip(names, turns, strict=True):
-        action = parse(turn).action
-        assert isinstance(action, Crop)
-        raw = to_raw(page_view(page, spec), action.box, spec.frame)
+    assert len(turns) == 2
+    for turn in turns:
+        parsed = parse(turn)
+        assert isinstance(parsed.action, Crop)
+        name = parsed.thought.removeprefix("zoom in on ")
+        asked = text.index(f"Question: What is the {name}?")
+        assert asked < text.index(turn), "the question comes first"
+        raw = to_raw(page_view(page, spec), parsed.action.box, spec.frame)
         value = word(store, page, VALUES[name])
         assert raw.x1 <= value.x1 and raw.x2 >= value.x2 and raw.y1 <= value.y1 and raw.y2 >= value.y2
+    image = lesson.tokens.ids.index(tiny.codec.image_pad_id)
+    opening = tiny.codec.decode(lesson.tokens.ids[:image])
+    assert "<search>" in opening and "</search>" in opening
+    assert not any(lesson.tokens.loss_mask[: image - len(lesson.tokens.prompt_ids)]), "the search is given"
 
 
 def test_the_token_to_look_at_shows_the_value(
@@ -84,7 +90,8 @@ def test_the_token_to_look_at_shows_the_value(
     for pointed in lesson.pointed:
         assert ids[pointed.target] == tiny.codec.image_pad_id
         start, end = pointed.start - len(lesson.tokens.prompt_ids), pointed.end - len(lesson.tokens.prompt_ids)
-        assert all(sampled[start:end]) and not sampled[start - 1]
+        assert all(sampled[start:end])
+        assert tiny.codec.decode(ids[pointed.start : pointed.end]).startswith("<bbox>")
         row, column = divmod(pointed.target - first, columns)
         scale = page.width / view.width * spec.factor
         block = Box(x1=column * scale, y1=row * scale, x2=(column + 1) * scale, y2=(row + 1) * scale)

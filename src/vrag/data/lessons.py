@@ -1,8 +1,8 @@
 """Lessons for a language model whose tower can see: point at what is sought, read what a crop shows.
 
 They are the two turns of an episode that depend on pixels, in an episode's own words, without the rest: a page is
-looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. Only what the page
-decides is trained on: the box, the text.
+looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. What question and page
+decide is trained on: what to zoom in on, the box, the text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from vrag.episode import Tokens
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, crop_view, page_view
 from vrag.policies.expert import hops
-from vrag.types import Crop, ImagePart, Message, Page, Task, View
+from vrag.prompts import PROMPTS
+from vrag.types import Crop, ImagePart, Message, Page, Search, Task, View
 from vrag.views import ViewRenderer
 
 
@@ -52,7 +53,9 @@ class PageLessons:
         reader: PatchReader,
         spec: ViewSpec,
         renderer: ViewRenderer,
+        prompt: str = "brief-v1",
     ) -> None:
+        self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
         self._sought = sought_on(pages, tasks)
         self._pages = [page for page in pages if self._sought[page.id]]
@@ -66,14 +69,16 @@ class PageLessons:
         page = self._pages[int(rng.integers(len(self._pages)))]
         view = page_view(page, self._spec)
         sought = self._sought[page.id]
-        tokens = self._shown(view)
+        chosen = [sought[int(place)] for place in rng.permutation(len(sought))[:queries]]
+        asked = [self._asked[page.ref, one.name] for one in chosen]
+        drawn = [every[int(rng.integers(len(every)))] for every in asked]
+        tokens = self._searched(*drawn[0], view)
         pads = tokens.ids.index(self._codec.image_pad_id)
         pointed: list[Pointed] = []
-        for number, place in enumerate(rng.permutation(len(sought))[:queries]):
-            one = sought[int(place)]
+        for number, (one, (question, _)) in enumerate(zip(chosen, drawn, strict=True)):
             if number:
-                tokens.add_observed(self._codec.observe([Message("user", ["next"])], closed=True).ids, [])
-            self._given(tokens, f"<think>zoom in on {one.name}</think>")
+                tokens.add_observed(self._codec.observe([self._question(question)], closed=True).ids, [])
+            self._said(tokens, self._codec.encode_text(f"<think>zoom in on {one.name}</think>"))
             start = len(tokens.ids)
             self._said(tokens, self._codec.encode_sampled(write(Crop(box=self._reader.value_box(view, one.box)))))
             pointed.append(Pointed(start, len(tokens.ids), pads + block_at(view, one.box, self._spec.factor)))
@@ -88,6 +93,17 @@ class PageLessons:
         self._said(tokens, self._codec.encode_text(f" {self._texts[page.ref, one.name]}"))
         return Lesson(tokens)
 
+    def _question(self, question: str) -> Message:
+        return Message("user", [PROMPTS[self._prompt].text(question)])
+
+    def _searched(self, question: str, query: str, view: View) -> Tokens:
+        """An episode up to the page that its search found; given, not trained on."""
+        tokens = Tokens(self._codec.prompt([self._question(question)]).ids)
+        self._given(tokens, write(Search(query=query), f"find {query}"))
+        page = self._codec.observe([Message("user", [ImagePart(self._renderer.image(view), view)])], closed=False)
+        tokens.add_observed(page.ids, list(page.images))
+        return tokens
+
     def _shown(self, view: View) -> Tokens:
         prompt = self._codec.prompt([Message("user", [ImagePart(self._renderer.image(view), view)])])
         return Tokens(prompt.ids, images=list(prompt.images))
@@ -97,6 +113,15 @@ class PageLessons:
 
     def _said(self, tokens: Tokens, ids: list[int]) -> None:
         tokens.add_sampled(ids, [0.0] * len(ids))
+
+
+def _asked(tasks: Sequence[Task]) -> dict[tuple[object, str], list[tuple[str, str]]]:
+    """Questions, with the query that finds the page: by page and name."""
+    found: dict[tuple[object, str], list[tuple[str, str]]] = {}
+    for task in tasks:
+        for hop in hops(task):
+            found.setdefault((hop.gold.ref, hop.sought), []).append((task.question, hop.query))
+    return found
 
 
 def _texts(tasks: Sequence[Task]) -> dict[tuple[object, str], str]:

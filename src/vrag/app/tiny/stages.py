@@ -131,7 +131,8 @@ def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, 
 def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    return PageLessons(list(train.corpus.pages()), train.tasks, codec, reader, spec, train.renderer)
+    pages = list(train.corpus.pages())
+    return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, train.environment.prompt)
 
 
 def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Tokens]:
