@@ -51,7 +51,7 @@ class QwenVLCodec:
         self.end_of_turn_id = self._ids["<|im_end|>"]
         self.forbidden_ids = frozenset(self._ids[token] for token in RESERVED)
         self._encoded: OrderedDict[tuple[Any, ...], tuple[Any, EncodedImage]] = OrderedDict()
-        self._newline = self._text("\n")
+        self._newline = self.encode_text("\n")
         self._system = _default_system(tokenizer)
 
     @classmethod
@@ -84,11 +84,11 @@ class QwenVLCodec:
 
     def encode_sampled(self, text: str) -> list[int]:
         """Ids of a turn as a policy would sample it, end of turn included: for experts that speak only text."""
-        return [*self._text(text), self.end_of_turn_id]
+        return [*self.encode_text(text), self.end_of_turn_id]
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of plain text: control tokens in it are split, so that it can't make one."""
-        return self._text(text)
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def encode_image(self, part: ImagePart) -> EncodedImage:
         """Patches of an image that already has the size of its view (`vrag.geometry` makes views).
@@ -129,19 +129,16 @@ class QwenVLCodec:
             raise CheckpointError(f"the tokenizer has no {token}: is this a Qwen2.5-VL or Qwen3-VL checkpoint?")
         return int(found)
 
-    def _text(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-
     def _opening_system(self, messages: Sequence[Message]) -> list[Message]:
         has_own = bool(messages) and messages[0].role == "system"
         return [] if has_own or self._system is None else [Message("system", [self._system])]
 
     def _message(self, message: Message) -> Encoded:
-        ids = [self._ids["<|im_start|>"], *self._text(f"{message.role}\n")]
+        ids = [self._ids["<|im_start|>"], *self.encode_text(f"{message.role}\n")]
         images: list[EncodedImage] = []
         for part in message.parts:
             if isinstance(part, str):
-                ids += self._text(part)
+                ids += self.encode_text(part)
                 continue
             image = self.encode_image(part)
             pads = image.grid[0] * image.grid[1] * image.grid[2] // self.merge_size**2
@@ -150,7 +147,7 @@ class QwenVLCodec:
         return Encoded([*ids, self.end_of_turn_id, *self._newline], images)
 
     def _generation(self) -> Encoded:
-        return Encoded([self._ids["<|im_start|>"], *self._text("assistant\n")])
+        return Encoded([self._ids["<|im_start|>"], *self.encode_text("assistant\n")])
 
     @staticmethod
     def _join(first: Sequence[Encoded], *rest: Encoded) -> Encoded:

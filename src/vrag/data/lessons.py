@@ -18,7 +18,7 @@ from vrag.data.patches import PatchReader
 from vrag.data.sights import sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, block_at, crop_view, page_view
+from vrag.geometry import ViewSpec, block_at, page_view
 from vrag.policies.expert import hops
 from vrag.prompts import PROMPTS
 from vrag.types import Crop, ImagePart, Message, Page, Search, Task, View
@@ -87,8 +87,7 @@ class PageLessons:
     def read(self, rng: np.random.Generator) -> Lesson:
         """A value as the expert crops it, and what it says."""
         page, one = self._values[int(rng.integers(len(self._values)))]
-        view = page_view(page, self._spec)
-        tokens = self._shown(crop_view(page, view, self._reader.value_box(view, one.box), self._spec))
+        tokens = self._shown(self._reader.value_crop(page, one.box))
         self._given(tokens, "<think>it is")
         self._said(tokens, self._codec.encode_text(f" {self._texts[page.ref, one.name]}"))
         return Lesson(tokens)

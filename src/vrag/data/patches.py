@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from vrag.geometry import ViewSpec, extent, from_raw
+from vrag.geometry import ViewSpec, crop_view, extent, from_raw, page_view
 from vrag.policies.expert import ExpertStyle, written_box
-from vrag.types import Box, View, Word
+from vrag.types import Box, Page, View, Word
 
 CHARACTERS = string.ascii_letters + string.digits + "%.,"
 MERGE = 2  # patches of a block on each side: both families merge so
@@ -82,6 +82,11 @@ class PatchReader:
         """What the expert writes for a value at `raw`, in the written frame of `view`."""
         frame = self._spec.frame
         return written_box(from_raw(view, raw, frame), extent(view, frame), self._style, random.Random(0))
+
+    def value_crop(self, page: Page, raw: Box) -> View:
+        """What an agent sees that crops a value at `raw` as the expert does."""
+        view = page_view(page, self._spec)
+        return crop_view(page, view, self.value_box(view, raw), self._spec)
 
     def _print(self, grid: np.ndarray, text: str, box: Box, view: View) -> None:
         """Mark the patches of `grid` that show `text`; a word that is cut off has characters but no name."""

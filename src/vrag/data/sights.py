@@ -20,7 +20,7 @@ from PIL import Image
 
 from vrag.data.patches import READABLE, PatchReader, PatchTargets, Sought
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, crop_view, page_view, render
+from vrag.geometry import ViewSpec, page_view, render
 from vrag.policies.expert import hops
 from vrag.protocols import PageStore
 from vrag.types import Box, Page, Task, View
@@ -98,7 +98,7 @@ class PageSights:
     def crop(self, rng: np.random.Generator) -> Sight:
         """A value as the expert crops it."""
         page, one = self._values[int(rng.integers(len(self._values)))]
-        return self._sight(page, self._crop_view(page, one.box), [])
+        return self._sight(page, self._reader.value_crop(page, one.box), [])
 
     def _some(self, kind: str, count: int, rng: np.random.Generator) -> list[Sight]:
         windows = self._windows[kind]
@@ -114,10 +114,6 @@ class PageSights:
     def _look(self, page: Page, view: View, image: Image.Image, sought: Sequence[Sought] = ()) -> Sight:
         return Sight(np.asarray(render(image, view)), self._reader.targets(view, self._words[page.id], sought))
 
-    def _crop_view(self, page: Page, value: Box) -> View:
-        view = page_view(page, self._spec)
-        return crop_view(page, view, self._reader.value_box(view, value), self._spec)
-
     def _cuts(self, page: Page, label_cuts: int, value_cuts: int, rng: np.random.Generator) -> list[tuple[str, View]]:
         """Where to cut windows out of a page."""
         scale = page_view(page, self._spec).width / page.width
@@ -127,7 +123,7 @@ class PageSights:
                 zooms = scale * 2 ** (LABEL_ZOOM * rng.random(label_cuts))
                 cuts += [("label", self._window(page, word.box, zoom, rng)) for zoom in zooms]
         for one in self._sought[page.id]:
-            crop = self._crop_view(page, one.box)
+            crop = self._reader.value_crop(page, one.box)
             zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=value_cuts)
             cuts += [("value", self._window(page, one.box, zoom, rng)) for zoom in zooms]
         return [(kind, view) for kind, view in cuts if view is not None]

@@ -83,9 +83,7 @@ class TransformersPolicy:
         self.stop_tags = tuple(stop_tags)
         self._reserved = sorted(codec.forbidden_ids)
         forward = inspect.signature(type(model).forward).parameters
-        self._cache_name = (
-            "cache" if "cache" in forward else "past_key_values"
-        )  # as transformers 5.24 and older have it
+        self._cache_name = "cache" if "cache" in forward else "past_key_values"  # the latter before transformers 5.24
         self._pad = int(codec.tokenizer.pad_token_id)
         self._rows: dict[str, tuple[_Wave, _Row]] = {}
         self._pending: dict[str, tuple[Request, asyncio.Future[Sample]]] = {}

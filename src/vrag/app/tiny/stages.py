@@ -212,7 +212,8 @@ class Trained:
 def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
     """All training stages, each continued or skipped where an earlier call left it."""
     train = prepare(recipe, "train", out)
-    seen = run_grounding(recipe, train, run_pretraining(recipe, train, out, log), out, log)
+    sighted = run_pretraining(recipe, train, out, log)
+    seen = run_grounding(recipe, train, sighted, out, log)
     taught = run_sft(recipe, train, seen, out / "sft", log)
     tuned = {seed: run_rl(recipe, train, taught, out / f"rl-{seed}", seed, log) for seed in recipe.rl_seeds}
     blind, baseline = None, list[Path]()
@@ -221,7 +222,7 @@ def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
         start = run_sft(recipe, without, seen, out / "no-crop-sft", log)
         blind = run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log)
         baseline = [start, blind]
-    stages = [path.parent for path in (out / "pretrain" / "final", seen, taught, *tuned.values(), *baseline)]
+    stages = [path.parent for path in (sighted, seen, taught, *tuned.values(), *baseline)]
     return Trained(out / "fresh", taught, tuned, blind, {stage.name: _seconds(stage) for stage in stages})
 
 
