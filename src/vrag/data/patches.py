@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vrag.geometry import ViewSpec, crop_view, extent, from_raw, page_view
+from vrag.geometry import ViewSpec, block_at, crop_view, extent, from_raw, page_view
 from vrag.policies.expert import ExpertStyle, written_box
 from vrag.types import Box, Page, View, Word
 
@@ -72,11 +72,11 @@ class PatchReader:
         grid = np.full((rows, columns, 4), -1, dtype=np.int32)  # two characters, label, token
         for word in words:
             self._print(grid, word.text, _in_view(view, word.box), view)
-        values = np.full((rows // MERGE, columns // MERGE, NAMES + DIGITS), -1, dtype=np.int32)
+        values = np.full((rows * columns // MERGE**2, NAMES + DIGITS), -1, dtype=np.int32)
         for one in sought:
             self._value(values, one, view)
         blocks = grid.reshape(rows // MERGE, MERGE, columns // MERGE, MERGE, 4).transpose(0, 2, 1, 3, 4).reshape(-1, 4)
-        return PatchTargets(blocks[:, :2], blocks[:, 2], blocks[:, 3], values.reshape(-1, NAMES + DIGITS))
+        return PatchTargets(blocks[:, :2], blocks[:, 2], blocks[:, 3], values)
 
     def value_box(self, view: View, raw: Box) -> Box:
         """What the expert writes for a value at `raw`, in the written frame of `view`."""
@@ -110,11 +110,11 @@ class PatchReader:
                     cell[3] = ids[min(_at(edges, left + patch / 2), len(ids) - 1)]
 
     def _value(self, values: np.ndarray, sought: Sought, view: View) -> None:
-        box, block = _in_view(view, sought.box), self._patch * MERGE
-        row, column = int((box.y1 + box.y2) / 2 // block), int((box.x1 + box.x2) / 2 // block)
-        if not (0 <= row < values.shape[0] and 0 <= column < values.shape[1]):
-            return
-        values[row, column] = [*self.names(sought.name), *box_digits(self.value_box(view, sought.box))]
+        """Mark the block of `values` [M, 2 + 8] that shows the middle of a value, if `view` does."""
+        box = _in_view(view, sought.box)
+        if 0 <= (box.x1 + box.x2) / 2 < view.width and 0 <= (box.y1 + box.y2) / 2 < view.height:
+            block = block_at(view, sought.box, self._spec.factor)
+            values[block] = [*self.names(sought.name), *box_digits(self.value_box(view, sought.box))]
 
     def names(self, name: str) -> list[int]:
         """The last tokens of the words of a name: a whole metric, the last digit of a year. -1: no second word."""
