@@ -34,9 +34,10 @@ class ViewRenderer:
     def image(self, view: View) -> Image:
         """RGB, `view.width` x `view.height`. Raises what the store and `vrag.geometry.render` raise."""
         key = (view.page_id, view.region.as_tuple(), view.width, view.height)
-        return self._views.get(key, lambda: render(self._page(view.page_id), view))
+        return self._views.get(key, lambda: render(self.page(view.page_id), view))
 
-    def _page(self, page_id: str) -> Image:
+    def page(self, page_id: str) -> Image:
+        """The whole page at the size at which it is stored. Raises what the store raises."""
         return self._pages.get(page_id, lambda: self._store.image(page_id))
 
 

@@ -19,6 +19,7 @@ from vrag.training.rl import GRPO, RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.sft import SFTConfig, sft
 from vrag.types import Answer, Task
+from vrag.views import ViewRenderer
 
 OPTIMIZER = OptimizerConfig(lr=1e-3, schedule="cosine", warmup=0.2)
 SAVE = CheckpointConfig(every=2, keep=2)
@@ -37,7 +38,7 @@ def pretrain_on_a_page(out: Path) -> None:
     page = store.add("acme.pdf", 1, ["Acme Corp", "Staff 310", "Costs 48"], font_size=90)
     tasks, spec = [seek(store, page, "Staff", "310")], spec_of(tiny)
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle())
-    sights = PageSights(store, [page], tasks, reader, spec)
+    sights = PageSights(store, [page], tasks, reader, spec, ViewRenderer(store))
     config = PretrainConfig(
         steps=6, labels=3, values=2, pages=1, crops=1, precision="fp32", threshold=-1.0, rise=0.3,
         optimizer=OPTIMIZER.model_copy(update={"method": "muon"}), checkpoints=SAVE,

@@ -5,10 +5,10 @@ import torch
 
 from tests.tiny import Tiny, make_tiny, roll_out
 from vrag.training.batch import Batch, collate
-from vrag.training.guidance import Glance, GuidanceConfig, guidance_loss, kept_scores
+from vrag.training.guidance import Glance, GuidanceConfig, GuidedHeads, guidance_loss, kept_heads
 from vrag.training.supervised import Example, supervised_step
 
-CONFIG = GuidanceConfig(layer=1, heads=2)
+CONFIG = GuidanceConfig(layer=1, image_heads=1, text_heads=1)
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def batch(tiny: Tiny) -> Batch:
 
 
 def test_the_kept_scores_are_those_that_the_layer_attends_with(tiny: Tiny, batch: Batch) -> None:
-    with torch.no_grad(), kept_scores(tiny.model, CONFIG) as scores:
+    with torch.no_grad(), kept_heads(tiny.model, CONFIG) as kept:
         guided = tiny.model.model(**batch.inputs(tiny.model), use_cache=False).last_hidden_state
-    assert scores.values is not None
+    scores = kept[0].queries @ kept[0].keys.transpose(2, 3) * kept[0].scaling
     before = tiny.model.config.text_config._attn_implementation
     tiny.model.config.text_config._attn_implementation = "eager"
     try:
@@ -37,26 +37,46 @@ def test_the_kept_scores_are_those_that_the_layer_attends_with(tiny: Tiny, batch
     assert torch.allclose(guided, plain.last_hidden_state, atol=1e-5)
     length = int(batch.attention_mask[0].sum())
     causal = torch.full((length, length), float("-inf")).triu(1)
-    weights = (scores.values[0, :, :length, :length] + causal).softmax(-1)
-    assert torch.allclose(weights, plain.attentions[1][0, :2, :length, :length], atol=1e-5)
+    weights = (scores[0, :, :length, :length] + causal).softmax(-1)
+    assert torch.allclose(weights, plain.attentions[1][0, :, :length, :length], atol=1e-5)
 
 
 def test_the_models_attention_is_put_back(tiny: Tiny) -> None:
     before = tiny.model.config.text_config._attn_implementation
-    with pytest.raises(RuntimeError), kept_scores(tiny.model, CONFIG):
+    with pytest.raises(RuntimeError), kept_heads(tiny.model, CONFIG):
         raise RuntimeError
     assert tiny.model.config.text_config._attn_implementation == before
 
 
+def heads(sharp: int, on: list[int]) -> GuidedHeads:
+    """Two heads; of six positions, head `sharp` looks from each at that of `on`, and the other everywhere."""
+    queries, keys = torch.zeros(1, 2, 6, 6), torch.zeros(1, 2, 6, 6)
+    keys[:] = torch.eye(6)
+    for position, place in enumerate(on):
+        queries[0, sharp, position, place] = 100.0
+    return GuidedHeads(queries, keys, 0.5)
+
+
+IMAGES = torch.tensor([[False, True, True, True, False, False]])
+
+
 def test_looking_at_the_target_costs_nothing_and_looking_elsewhere_does() -> None:
-    images = torch.tensor([[False, True, True, True, False, False]])
-    scores = torch.zeros(1, 2, 6, 6)
-    scores[..., 0] = 100.0  # text may be attended to as much as one likes
-    even, right = guidance_loss(scores, images, [[Glance(4, 6, 2)]])
+    glance = Glance(4, 6, 2)
+    even, right = guidance_loss(heads(0, [0] * 6), IMAGES, [[glance]], CONFIG)  # text may be attended to as well
     assert even.item() == pytest.approx(torch.tensor(3.0).log().item()) and right == [False]
-    scores[0, :, 4:, 2] = 50.0
-    sure, right = guidance_loss(scores, images, [[Glance(4, 6, 2)]])
+    sure, right = guidance_loss(heads(0, [2] * 6), IMAGES, [[glance]], CONFIG)
     assert sure.item() == pytest.approx(0.0, abs=1e-6) and right == [True]
+
+
+def test_text_is_looked_up_among_text_by_other_heads_and_the_target_moves_on() -> None:
+    words = torch.zeros(1, 6, dtype=torch.bool)
+    moving = Glance(4, 6, 1, moves=True)
+    sure, right = guidance_loss(heads(1, [0, 0, 0, 0, 1, 2]), words, [[moving]], CONFIG)
+    assert sure.item() == pytest.approx(0.0, abs=1e-6) and right == [True]
+    wrong, _ = guidance_loss(heads(1, [0, 0, 0, 0, 1, 1]), words, [[moving]], CONFIG)
+    assert wrong.item() > 1.0, "the second position should look one further"
+    other, _ = guidance_loss(heads(0, [0, 0, 0, 0, 1, 2]), words, [[moving]], CONFIG)
+    assert other.item() == pytest.approx(torch.tensor(4.0).log().item()), "image heads aren't asked"
 
 
 def test_a_few_steps_of_guidance_find_the_target() -> None:

@@ -17,6 +17,7 @@ from vrag.training.checkpoint import newest
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.pretrain import Curriculum, PretrainConfig, pretrain
 from vrag.training.run import CheckpointConfig
+from vrag.views import ViewRenderer
 
 CONFIG = PretrainConfig(
     steps=60,
@@ -25,6 +26,7 @@ CONFIG = PretrainConfig(
     pages=1,
     crops=1,
     recoloured=0.0,
+    tinted=0.0,
     precision="fp32",
     threshold=0.7,
     rise=0.2,
@@ -39,7 +41,7 @@ def sights_for(tiny: Tiny) -> PageSights:
     tasks = [seek(store, page, "Staff", "310"), seek(store, page, "Costs", "48")]
     spec = spec_of(tiny)
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
-    return PageSights(store, [page], tasks, reader, spec)
+    return PageSights(store, [page], tasks, reader, spec, ViewRenderer(store))
 
 
 def test_a_tower_learns_what_its_patches_show(tmp_path: Path) -> None:

@@ -87,28 +87,63 @@ def test_the_token_to_look_at_shows_the_value(
     first = ids.index(tiny.codec.image_pad_id)
     columns = view.width // spec.factor
     sampled = lesson.tokens.loss_mask
-    for pointed in lesson.pointed:
-        assert ids[pointed.target] == tiny.codec.image_pad_id
-        start, end = pointed.start - len(lesson.tokens.prompt_ids), pointed.end - len(lesson.tokens.prompt_ids)
-        assert all(sampled[start:end])
-        assert tiny.codec.decode(ids[pointed.start : pointed.end]).startswith("<bbox>")
-        row, column = divmod(pointed.target - first, columns)
+    boxes = [glance for glance in lesson.glances if not glance.moves]
+    assert len(boxes) == 2
+    for glance in boxes:
+        assert ids[glance.target] == tiny.codec.image_pad_id
+        start, end = glance.start + 1, glance.end + 1
+        assert all(sampled[start - len(lesson.tokens.prompt_ids) : end - len(lesson.tokens.prompt_ids)])
+        assert tiny.codec.decode(ids[start:end]).startswith("<bbox>")
+        row, column = divmod(glance.target - first, columns)
         scale = page.width / view.width * spec.factor
         block = Box(x1=column * scale, y1=row * scale, x2=(column + 1) * scale, y2=(row + 1) * scale)
         middles = [middle(word(store, page, value)) for value in VALUES.values()]
         assert any(block.x1 <= x <= block.x2 and block.y1 <= y <= block.y2 for x, y in middles)
 
 
-def test_reading_gives_the_crop_and_asks_for_its_text(tiny: Tiny, lessons: PageLessons) -> None:
+def test_the_name_in_a_thought_is_looked_up_in_its_own_question(tiny: Tiny, lessons: PageLessons) -> None:
+    ids = (lesson := lessons.point(2, np.random.default_rng(0))).tokens.ids
+    read = [
+        (tiny.codec.decode(ids[one.start + 1 : one.end + 1]), tiny.codec.decode(ids[one.target : one.target + length]))
+        for one in lesson.glances
+        if one.moves and (length := one.end - one.start)
+    ]
+    assert len(read) >= 2 and all(said.strip().casefold() == asked.strip().casefold() for said, asked in read)
+    thoughts = [parse(turn).thought for turn in said(tiny, lesson)]
+    names = "".join(thought.removeprefix("zoom in on ") for thought in thoughts)
+    assert "".join(text.strip() for text, _ in read) == names.replace(" ", "")
+    questions = [i for i, one in enumerate(lesson.glances) if not one.moves]
+    assert lesson.glances[questions[0] + 1].target > lesson.glances[questions[0]].end, "the second asks later"
+
+
+def test_reading_gives_the_crop_and_asks_for_what_the_expert_says_then(tiny: Tiny, lessons: PageLessons) -> None:
     rng = np.random.default_rng(0)
-    texts = {said(tiny, lessons.read(rng))[0] for _ in range(12)}
-    assert texts == {" 310", " 48"}
-    assert lessons.read(rng).pointed == ()
+    drawn = [lessons.read(rng) for _ in range(12)]
+    assert {said(tiny, one)[0] for one in drawn} == {
+        f"<think>it is {value}</think><answer>{value}</answer>" for value in VALUES.values()
+    }
+    for one in drawn:
+        ids = one.tokens.ids
+        opening = tiny.codec.decode(ids[: ids.index(tiny.codec.image_pad_id)])
+        assert opening.index("Question: ") < opening.index("<bbox>"), "question and crop are given"
+        assert one.glances == ()
+
+
+def test_reading_a_first_hop_asks_for_the_search_of_the_second(
+    tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec
+) -> None:
+    one = seek(store, page, "Staff", VALUES["Staff"])
+    meta = {"queries": ["acme staff", "staff costs"], "bridge": "310", "site": "Staff", "metric": "Costs"}
+    task = one.model_copy(update={"gold": [*one.gold, *one.gold], "hops": 2, "meta": meta})
+    reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
+    drawn = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store))
+    turns = {said(tiny, drawn.read(np.random.default_rng(seed)))[0] for seed in range(8)}
+    assert "<think>it is 310; find staff costs</think><search>staff costs</search>" in turns
 
 
 def test_the_same_draws_give_the_same_lesson(lessons: PageLessons) -> None:
     first, second = (lessons.point(2, np.random.default_rng(4)) for _ in range(2))
-    assert first.tokens.ids == second.tokens.ids and first.pointed == second.pointed
+    assert first.tokens.ids == second.tokens.ids and first.glances == second.glances
 
 
 def test_pages_that_nothing_is_asked_about_are_refused(

@@ -95,5 +95,18 @@ def test_the_box_of_a_value_holds_it(reader: PatchReader, view: View) -> None:
     assert box_digits(Box(x1=0, y1=73, x2=640, y2=1000)) == [0, 0, 0, 7, 6, 4, 9, 9]
 
 
-def test_a_name_of_one_word_has_no_column(reader: PatchReader) -> None:
-    assert reader.names("Costs")[1] == -1
+def test_a_value_is_named_by_what_others_on_the_page_dont_share(tiny: Tiny, reader: PatchReader, view: View) -> None:
+    def named(*names: str) -> list[list[int]]:
+        found = [Sought(name, Box(x1=20 + 60 * i, y1=70, x2=30 + 60 * i, y2=74)) for i, name in enumerate(names)]
+        values = reader.targets(view, [], found).values
+        return values[values[:, 2] >= 0, :2].tolist()
+
+    staff, costs = (tiny.codec.tokenizer(f" {name}", add_special_tokens=False)["input_ids"][-1] for name in NAMED)
+    one, two = (tiny.codec.tokenizer.convert_tokens_to_ids(digit) for digit in "12")
+    assert named("Costs") == [[costs, -1]], "no column"
+    assert named("Staff", "Costs") == [[staff, -1], [costs, -1]]
+    assert named("Staff 2021", "Costs 2022") == [[staff, one], [costs, two]]
+    assert named("Costs 2021", "Costs 2022") == [[-1, one], [-1, two]], "a chart of one metric"
+
+
+NAMED = ("Staff", "Costs")

@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.tiny import Tiny, make_tiny, seek, spec_of
-from vrag.data.patches import PatchReader, Sought
+from vrag.data.patches import PatchReader, PatchTargets, Sought
 from vrag.data.sights import PageSights, Sight, labels_of, sought_on
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
 from vrag.types import Page, Task
+from vrag.views import ViewRenderer
 
 STYLE = ExpertStyle(box_min=60, box_snap=10)
 
@@ -41,7 +43,7 @@ def tasks(store: MemoryStore) -> list[Task]:
 
 def make(tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec, seed: int = 0) -> PageSights:
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
-    return PageSights(store, list(store.pages.values()), tasks, reader, spec, seed=seed)
+    return PageSights(store, list(store.pages.values()), tasks, reader, spec, ViewRenderer(store), seed=seed)
 
 
 def test_what_is_sought_is_known_by_page_and_once(store: MemoryStore, tasks: list[Task]) -> None:
@@ -56,21 +58,21 @@ def test_windows_show_labels_and_values_with_their_names(
     tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
 ) -> None:
     rng = np.random.default_rng(0)
-    drawn = make(tiny, store, tasks, spec).windows(20, 20, 0.0, rng)
-    assert all(sight.pixels.shape[0] % tiny.factor == 0 == sight.pixels.shape[1] % tiny.factor for sight in drawn)
-    assert all(len(sight.targets.words) * (tiny.factor // 2) ** 2 == sight.pixels[..., 0].size for sight in drawn)
+    drawn = make(tiny, store, tasks, spec).windows(20, 20, rng)
+    assert all(grey(one).shape[0] % tiny.factor == 0 == grey(one).shape[1] % tiny.factor for one in drawn)
+    assert all(len(one.targets.words) * (tiny.factor // 2) ** 2 == grey(one).size for one in drawn)
     assert np.mean([(sight.targets.words >= 0).any() for sight in drawn[:20]]) > 0.9
     assert np.mean([(sight.targets.tokens >= 0).any() for sight in drawn[20:]]) > 0.9
-    assert all(sight.pixels.min() < 128 for sight in drawn), "there is print in each"
+    assert all(grey(one).min() < 128 for one in drawn), "there is print in each"
 
 
 def test_a_page_marks_its_values_and_a_crop_shows_one(
     tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
 ) -> None:
     sights, rng = make(tiny, store, tasks, spec), np.random.default_rng(0)
-    marked = {int((sights.page(rng).targets.values[:, 0] >= 0).sum()) for _ in range(8)}
+    marked = {int((page.targets.values[:, 0] >= 0).sum()) for page in sights.pages(8, rng)}
     assert marked == {0, 2}, "two values on one page, none on the other"
-    crop = sights.crop(rng)
+    crop = sights.crops(1, rng)[0]
     assert (crop.targets.values == -1).all()
     assert (crop.targets.tokens >= 0).any()
 
@@ -78,27 +80,64 @@ def test_a_page_marks_its_values_and_a_crop_shows_one(
 def test_other_colours_keep_the_print_and_its_targets(
     tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
 ) -> None:
-    sight = make(tiny, store, tasks, spec).windows(1, 0, 0.0, np.random.default_rng(0))[0]
+    sight = make(tiny, store, tasks, spec).windows(1, 0, np.random.default_rng(0))[0]
     other = sight.recoloured(np.random.default_rng(1))
     assert other.targets is sight.targets
-    assert not np.array_equal(other.pixels, sight.pixels)
+    assert not same(other, sight)
     ink, again = (grey(one) - grey(one).mean() for one in (sight, other))
     assert abs(np.corrcoef(ink.ravel(), again.ravel())[0, 1]) > 0.99
-    blank = Sight(np.full((32, 32, 3), 255, np.uint8), sight.targets)
+    blank = Sight(Image.new("RGB", (32, 32), "white"), sight.targets)
     assert blank.recoloured(np.random.default_rng(1)) is blank
 
 
+def test_another_theme_changes_colours_and_leaves_paper_light(tiny: Tiny) -> None:
+    image = Image.new("RGB", (40, 20), "white")
+    image.paste((200, 40, 40), (0, 0, 20, 20))
+    sight = Sight(image, PatchTargets(*(np.zeros(1),) * 4))
+    themes = [np.asarray(sight.tinted(np.random.default_rng(seed)).image) for seed in range(12)]
+    assert all(theme.shape == (20, 40, 3) and (theme[:, 20:] > 255 * 0.9).all() for theme in themes)
+    strongest = {int(theme[0, 0].argmax()) for theme in themes}
+    assert strongest == {0, 1, 2}, "red becomes green or blue"
+    assert all((theme[0, 0] < theme[0, 30]).all() for theme in themes), "what is printed stays darker than paper"
+
+
+def test_rare_kinds_of_pages_are_drawn_as_often_as_others(
+    tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
+) -> None:
+    for number in range(3, 9):
+        store.add("acme.pdf", number, ["nothing of interest"], font_size=90)
+    pages = list(store.pages.values())
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
+    kinds = {page.id: "chart" if page is pages[0] else "text" for page in pages}
+    sights = PageSights(store, pages, tasks, reader, spec, ViewRenderer(store), kinds=kinds)
+    drawn = sights.pages(60, np.random.default_rng(0))
+    charts = sum((one.targets.values >= 0).any() for one in drawn)
+    assert 20 < charts < 40
+
+
+def test_what_an_episode_sees_too_is_rendered_once(
+    tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
+) -> None:
+    renderer = ViewRenderer(store)
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
+    page = next(iter(store.pages.values()))
+    sights = PageSights(store, [page], tasks, reader, spec, renderer)
+    assert sights.pages(1, np.random.default_rng(0))[0].image is renderer.image(page_view(page, spec))
+
+
 def grey(sight: Sight) -> np.ndarray:
-    return sight.pixels.astype(float).mean(axis=2)
+    return np.asarray(sight.image, dtype=float).mean(axis=2)
+
+
+def same(one: Sight, other: Sight) -> bool:
+    return one.image.size == other.image.size and one.image.tobytes() == other.image.tobytes()
 
 
 def test_the_same_seed_draws_the_same_sights(tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec) -> None:
-    first, second = (make(tiny, store, tasks, spec).windows(4, 4, 0.5, np.random.default_rng(3)) for _ in range(2))
-    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, second, strict=True))
-    other = make(tiny, store, tasks, spec, seed=1).windows(4, 4, 0.5, np.random.default_rng(3))
-    assert not all(a.pixels.shape == b.pixels.shape for a, b in zip(first, other, strict=True)) or not all(
-        np.array_equal(a.pixels, b.pixels) for a, b in zip(first, other, strict=True)
-    )
+    first, second = (make(tiny, store, tasks, spec).windows(4, 4, np.random.default_rng(3)) for _ in range(2))
+    assert all(map(same, first, second))
+    other = make(tiny, store, tasks, spec, seed=1).windows(4, 4, np.random.default_rng(3))
+    assert not all(map(same, first, other))
 
 
 def test_pages_without_what_is_sought_are_refused(
@@ -107,7 +146,7 @@ def test_pages_without_what_is_sought_are_refused(
     page: Page = list(store.pages.values())[1]
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
     with pytest.raises(DataError, match="no labels"):
-        PageSights(store, [page], tasks, reader, spec)
+        PageSights(store, [page], tasks, reader, spec, ViewRenderer(store))
 
 
 def test_a_value_is_where_the_gold_box_is(store: MemoryStore, tasks: list[Task], spec: ViewSpec) -> None:

@@ -82,6 +82,10 @@ class QwenVLCodec:
         kept = [i for i in ids if i != self.end_of_turn_id]
         return self.tokenizer.decode(kept, skip_special_tokens=False)
 
+    def token_text(self, token: int) -> str:
+        """The text of one token alone; none of a control token."""
+        return self.tokenizer.decode([token], skip_special_tokens=True)
+
     def encode_sampled(self, text: str) -> list[int]:
         """Ids of a turn as a policy would sample it, end of turn included: for experts that speak only text."""
         return [*self.encode_text(text), self.end_of_turn_id]

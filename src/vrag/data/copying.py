@@ -14,6 +14,8 @@ import numpy as np
 
 from vrag.actions import render
 from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.data.glances import echoes
+from vrag.data.lessons import Lesson
 from vrag.episode import Tokens
 from vrag.prompts import PROMPTS
 from vrag.types import Message, Search, Task
@@ -22,7 +24,7 @@ _VOWELS = "aeiou"
 _CONSONANTS = "".join(c for c in string.ascii_lowercase if c not in _VOWELS)
 
 
-def copying_example(task: Task, codec: QwenVLCodec, prompt: str, rng: np.random.Generator) -> Tokens:
+def copying_example(task: Task, codec: QwenVLCodec, prompt: str, rng: np.random.Generator) -> Lesson:
     """The first turn of `task` with random names; `task.meta` names the entity and the first query."""
     name = str(task.meta["entity"]).split()[0]
     other = random_name(rng)
@@ -30,7 +32,9 @@ def copying_example(task: Task, codec: QwenVLCodec, prompt: str, rng: np.random.
     tokens = Tokens(codec.prompt([Message("user", [PROMPTS[prompt].text(question)])]).ids)
     ids = codec.encode_sampled(render(Search(query=query), f"find {query}"))
     tokens.add_sampled(ids, [0.0] * len(ids))
-    return tokens
+    asked = len(tokens.prompt_ids)
+    glances = echoes(tokens.ids, (0, asked), (asked, len(tokens.ids)), codec.token_text)
+    return Lesson(tokens, tuple(glances))
 
 
 def random_name(rng: np.random.Generator) -> str:

@@ -1,49 +1,44 @@
-"""Lessons for a language model whose tower can see: point at what is sought, read what a crop shows.
+"""Lessons for a language model whose tower can see: point at what is sought, and say what a crop shows.
 
 They are the two turns of an episode that depend on pixels, in an episode's own words, without the rest: a page is
-looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. What question and page
-decide is trained on: what to zoom in on, the box, the text.
+looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. What question and image
+decide is trained on: what to zoom in on, the box, the answer or the next search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from vrag.actions import render as write
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.patches import PatchReader
+from vrag.data.glances import Glance, echoes
+from vrag.data.patches import PatchReader, Sought
 from vrag.data.sights import sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, page_view
-from vrag.policies.expert import hops
+from vrag.policies.expert import answered, bridged, hops, searched, zoomed
 from vrag.prompts import PROMPTS
-from vrag.types import Crop, ImagePart, Message, Page, Search, Task, View
+from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
 
 
 @dataclass(frozen=True)
-class Pointed:
-    """The sampled positions `start` to `end` write the box of a value that the image token at `target` shows."""
-
-    start: int
-    end: int
-    target: int
-
-
-@dataclass(frozen=True)
 class Lesson:
-    """`pointed`: one for each box that is asked for; none in a lesson of reading."""
+    """What to say, and where to look for it: of a question's words, and for each box of the value that it shows."""
 
     tokens: Tokens
-    pointed: tuple[Pointed, ...] = ()
+    glances: tuple[Glance, ...] = ()
 
 
 class PageLessons:
-    """Draws lessons about the values that `tasks` seek on `pages`. Raises `DataError` when there are none."""
+    """Draws lessons about the values that `tasks` seek on `pages`, evenly from the kinds of pages that `kinds` tells
+    apart (page id to kind). Raises `DataError` when there are none.
+    """
 
     def __init__(
         self,
@@ -53,81 +48,95 @@ class PageLessons:
         reader: PatchReader,
         spec: ViewSpec,
         renderer: ViewRenderer,
+        *,
+        kinds: Mapping[str, str] = MappingProxyType({}),
         prompt: str = "brief-v1",
     ) -> None:
         self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
+        self._box_tag = codec.encode_text("<bbox>")[0]
+        self._zoomed = len(codec.encode_text(f"<think>{zoomed('', Box(x1=0, y1=0, x2=1, y2=1))[0].strip()}"))
         self._sought = sought_on(pages, tasks)
-        self._pages = [page for page in pages if self._sought[page.id]]
-        self._values = [(page, one) for page in self._pages for one in self._sought[page.id]]
-        self._texts = _texts(tasks)
+        of_kind: dict[str, list[Page]] = {}
+        for page in pages:
+            if self._sought[page.id]:
+                of_kind.setdefault(kinds.get(page.id, ""), []).append(page)
+        self._pages = list(of_kind.values())
         if not self._pages:
             raise DataError("no task seeks anything on these pages; lessons need gold pages with boxes")
 
     def point(self, queries: int, rng: np.random.Generator) -> Lesson:
         """A page, and the boxes of up to `queries` of its values."""
-        page = self._pages[int(rng.integers(len(self._pages)))]
-        view = page_view(page, self._spec)
-        sought = self._sought[page.id]
-        chosen = [sought[int(place)] for place in rng.permutation(len(sought))[:queries]]
-        asked = [self._asked[page.ref, one.name] for one in chosen]
-        drawn = [every[int(rng.integers(len(every)))] for every in asked]
-        tokens = self._searched(*drawn[0], view)
-        pads = tokens.ids.index(self._codec.image_pad_id)
-        pointed: list[Pointed] = []
-        for number, (one, (question, _)) in enumerate(zip(chosen, drawn, strict=True)):
+        page, view, sought = self._draw(rng)
+        chosen = [(one, self._ask(page, one, rng)) for one in _some(sought, queries, rng)]
+        task, hop = chosen[0][1]
+        tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
+        self._given(tokens, *searched(hops(task)[hop].query))
+        self._shown(tokens, view)
+        question, pads = (0, len(tokens.prompt_ids)), tokens.ids.index(self._codec.image_pad_id)
+        glances: list[Glance] = []
+        for number, (one, (task, _)) in enumerate(chosen):
             if number:
-                tokens.add_observed(self._codec.observe([self._question(question)], closed=True).ids, [])
-            self._said(tokens, self._codec.encode_text(f"<think>zoom in on {one.name}</think>"))
+                before = len(tokens.ids)
+                tokens.add_observed(self._codec.observe([self._question(task)], closed=True).ids, [])
+                question = before, len(tokens.ids)
             start = len(tokens.ids)
-            self._said(tokens, self._codec.encode_sampled(write(Crop(box=self._reader.value_box(view, one.box)))))
-            pointed.append(Pointed(start, len(tokens.ids), pads + block_at(view, one.box, self._spec.factor)))
-        return Lesson(tokens, tuple(pointed))
+            turn = self._codec.encode_sampled(_turn(*zoomed(one.name, self._reader.value_box(view, one.box))))
+            tokens.add_sampled(turn, [0.0] * len(turn))
+            box = start + turn.index(self._box_tag)
+            glances += echoes(tokens.ids, question, (start + self._zoomed, box), self._codec.token_text)
+            target = pads + block_at(view, one.box, self._spec.factor)
+            glances.append(Glance.writing(box, len(tokens.ids), target))
+        return Lesson(tokens, tuple(glances))
 
     def read(self, rng: np.random.Generator) -> Lesson:
-        """A value as the expert crops it, and what it says."""
-        page, one = self._values[int(rng.integers(len(self._values)))]
-        tokens = self._shown(self._reader.value_crop(page, one.box))
-        self._given(tokens, "<think>it is")
-        self._said(tokens, self._codec.encode_text(f" {self._texts[page.ref, one.name]}"))
+        """A value as the expert crops it, and what the expert says then."""
+        page, view, sought = self._draw(rng)
+        one = _some(sought, 1, rng)[0]
+        task, hop = self._ask(page, one, rng)
+        tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
+        self._given(tokens, *zoomed(one.name, self._reader.value_box(view, one.box)))
+        self._shown(tokens, self._reader.value_crop(page, one.box))
+        planned = hops(task)
+        last = hop + 1 == len(planned)
+        said = answered(task) if last else bridged(task, *searched(planned[hop + 1].query))
+        ids = self._codec.encode_sampled(_turn(*said))
+        tokens.add_sampled(ids, [0.0] * len(ids))
         return Lesson(tokens)
 
-    def _question(self, question: str) -> Message:
-        return Message("user", [PROMPTS[self._prompt].text(question)])
+    def _draw(self, rng: np.random.Generator) -> tuple[Page, View, list[Sought]]:
+        kind = self._pages[int(rng.integers(len(self._pages)))]
+        page = kind[int(rng.integers(len(kind)))]
+        return page, page_view(page, self._spec), self._sought[page.id]
 
-    def _searched(self, question: str, query: str, view: View) -> Tokens:
-        """An episode up to the page that its search found; given, not trained on."""
-        tokens = Tokens(self._codec.prompt([self._question(question)]).ids)
-        self._given(tokens, write(Search(query=query), f"find {query}"))
-        page = self._codec.observe([Message("user", [ImagePart(self._renderer.image(view), view)])], closed=False)
-        tokens.add_observed(page.ids, list(page.images))
-        return tokens
+    def _ask(self, page: Page, one: Sought, rng: np.random.Generator) -> tuple[Task, int]:
+        """A task that seeks this value, and the number of the hop that does."""
+        asked = self._asked[page.ref, one.name]
+        return asked[int(rng.integers(len(asked)))]
 
-    def _shown(self, view: View) -> Tokens:
-        prompt = self._codec.prompt([Message("user", [ImagePart(self._renderer.image(view), view)])])
-        return Tokens(prompt.ids, images=list(prompt.images))
+    def _question(self, task: Task) -> Message:
+        return Message("user", [PROMPTS[self._prompt].text(task.question)])
 
-    def _given(self, tokens: Tokens, text: str) -> None:
-        tokens.add_observed(self._codec.encode_text(text), [])
+    def _given(self, tokens: Tokens, thought: str, action: Action) -> None:
+        tokens.add_observed(self._codec.encode_text(_turn(thought, action)), [])
 
-    def _said(self, tokens: Tokens, ids: list[int]) -> None:
-        tokens.add_sampled(ids, [0.0] * len(ids))
+    def _shown(self, tokens: Tokens, view: View) -> None:
+        image = self._codec.observe([Message("user", [ImagePart(self._renderer.image(view), view)])], closed=False)
+        tokens.add_observed(image.ids, list(image.images))
 
 
-def _asked(tasks: Sequence[Task]) -> dict[tuple[object, str], list[tuple[str, str]]]:
-    """Questions, with the query that finds the page: by page and name."""
-    found: dict[tuple[object, str], list[tuple[str, str]]] = {}
+def _turn(thought: str, action: Action) -> str:
+    return write(action, thought)
+
+
+def _some(sought: Sequence[Sought], count: int, rng: np.random.Generator) -> list[Sought]:
+    return [sought[int(place)] for place in rng.permutation(len(sought))[:count]]
+
+
+def _asked(tasks: Sequence[Task]) -> dict[tuple[object, str], list[tuple[Task, int]]]:
+    """Tasks and hops by page and name."""
+    found: dict[tuple[object, str], list[tuple[Task, int]]] = {}
     for task in tasks:
-        for hop in hops(task):
-            found.setdefault((hop.gold.ref, hop.sought), []).append((task.question, hop.query))
-    return found
-
-
-def _texts(tasks: Sequence[Task]) -> dict[tuple[object, str], str]:
-    """What stands where: by page and name."""
-    found: dict[tuple[object, str], str] = {}
-    for task in tasks:
-        for hop in hops(task):
-            last = hop.gold is task.gold[-1]
-            found[hop.gold.ref, hop.sought] = task.answers[0] if last else str(task.meta["bridge"])
+        for number, hop in enumerate(hops(task)):
+            found.setdefault((hop.gold.ref, hop.sought), []).append((task, number))
     return found

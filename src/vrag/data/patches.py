@@ -46,7 +46,8 @@ class Sought:
 class PatchTargets:
     """`characters` [P, 2]: index in `CHARACTERS` at a quarter and three quarters of the patch's width. `words` [P]:
     index of the label that the patch shows a part of. `tokens` [P]: id of the text token. `values` [M, 2 + 8]: on the
-    block with the middle of a value, the last token of its names and the digits of the box that the expert would crop.
+    block with the middle of a value, the last token of each of its names that others on the page don't share, and the
+    digits of the box that the expert would crop.
     """
 
     characters: np.ndarray
@@ -71,10 +72,12 @@ class PatchReader:
         rows, columns = view.height // self._patch, view.width // self._patch
         grid = np.full((rows, columns, 4), -1, dtype=np.int32)  # two characters, label, token
         for word in words:
-            self._print(grid, word.text, _in_view(view, word.box), view)
+            if _overlap(word.box, view.region):
+                self._print(grid, word.text, _in_view(view, word.box), view)
         values = np.full((rows * columns // MERGE**2, NAMES + DIGITS), -1, dtype=np.int32)
+        shared = _shared([one.name for one in sought])
         for one in sought:
-            self._value(values, one, view)
+            self._value(values, one, shared, view)
         blocks = grid.reshape(rows // MERGE, MERGE, columns // MERGE, MERGE, 4).transpose(0, 2, 1, 3, 4).reshape(-1, 4)
         return PatchTargets(blocks[:, :2], blocks[:, 2], blocks[:, 3], values)
 
@@ -109,17 +112,25 @@ class PatchReader:
                     cell[2] = self._labels.get(text, -1)
                     cell[3] = ids[min(_at(edges, left + patch / 2), len(ids) - 1)]
 
-    def _value(self, values: np.ndarray, sought: Sought, view: View) -> None:
+    def _value(self, values: np.ndarray, sought: Sought, shared: set[str], view: View) -> None:
         """Mark the block of `values` [M, 2 + 8] that shows the middle of a value, if `view` does."""
         box = _in_view(view, sought.box)
         if 0 <= (box.x1 + box.x2) / 2 < view.width and 0 <= (box.y1 + box.y2) / 2 < view.height:
             block = block_at(view, sought.box, self._spec.factor)
-            values[block] = [*self.names(sought.name), *box_digits(self.value_box(view, sought.box))]
+            values[block] = [*self._names(sought.name, shared), *box_digits(self.value_box(view, sought.box))]
 
-    def names(self, name: str) -> list[int]:
-        """The last tokens of the words of a name: a whole metric, the last digit of a year. -1: no second word."""
-        last = [self._tokens(word)[-1][0] for word in name.split()[:NAMES]]
+    def _names(self, name: str, shared: set[str]) -> list[int]:
+        """The last tokens of the words of a name: a whole metric, the last digit of a year."""
+        words = name.split()[:NAMES]
+        last = [-1 if word in shared else self._tokens(word)[-1][0] for word in words]
         return [*last, *[-1] * (NAMES - len(last))]
+
+
+def _shared(names: Sequence[str]) -> set[str]:
+    """Words that tell no two of several names apart: the one metric of a chart stands in its title."""
+    if len(names) < 2:
+        return set()
+    return set.intersection(*(set(name.split()) for name in names))
 
 
 def _tokens(tokenizer: Any, word: str) -> list[tuple[int, int]]:
@@ -134,6 +145,10 @@ def box_digits(box: Box) -> list[int]:
     """Hundreds and tens of each edge of a box in thousandths."""
     edges = [min(int(edge), 999) // 10 for edge in box.as_tuple()]
     return [digit for edge in edges for digit in divmod(edge, 10)]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one.x1 < other.x2 and one.x2 > other.x1 and one.y1 < other.y2 and one.y2 > other.y1
 
 
 def _in_view(view: View, raw: Box) -> Box:

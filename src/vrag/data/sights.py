@@ -4,19 +4,20 @@ Four kinds, from easy to whole: a *label* and a *value* alone in a small window,
 them; the *crop* of a value that the scripted expert would take; and the *page*. A window of a word costs a fortieth of
 a page, so reading is learned on windows; what belongs together, and where, is learned on pages.
 
-Nothing is drawn: every sight is a piece of a real page. Some windows are printed in other colours, for a colour says
-nothing about a letter.
+Nothing is drawn: every sight is a piece of a real page. Some are shown in other colours, for a colour says nothing
+about a letter or a place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
-from PIL import Image
+from PIL.Image import Image, fromarray
 
 from vrag.data.patches import READABLE, PatchReader, PatchTargets, Sought
 from vrag.errors import DataError
@@ -24,23 +25,26 @@ from vrag.geometry import ViewSpec, page_view, render
 from vrag.policies.expert import hops
 from vrag.protocols import PageStore
 from vrag.types import Box, Page, Task, View
+from vrag.views import ViewRenderer
 
 LABEL_ZOOM = 0.25  # octaves by which a label may be larger than on its page view
 VALUE_ZOOM = (0.9, 1.1)  # sizes of a value, in those of its crop
 SLACK = 1.5  # patches by which a window is wider than its word; half of that in height
 CONTRAST = 0.35  # of ink and paper, at least, when a window is recoloured
+STRENGTH = (0.75, 1.15)  # of each colour, when a sight is tinted
+PALEST = 0.94  # paper of a tinted sight
 
 
 @dataclass(frozen=True)
 class Sight:
-    """`pixels` [H, W, 3] uint8 and what its patches show."""
+    """An RGB image and what its patches show."""
 
-    pixels: np.ndarray
+    image: Image
     targets: PatchTargets
 
     def recoloured(self, rng: np.random.Generator) -> Sight:
         """The same print, in another ink on another paper."""
-        grey = self.pixels.astype(np.float32).mean(axis=2, keepdims=True)
+        grey = np.asarray(self.image, dtype=np.float32).mean(axis=2, keepdims=True)
         low, high = grey.min(), grey.max()
         if high - low < 25:  # blank: nothing would tell ink from paper
             return self
@@ -49,13 +53,23 @@ class Sight:
             if abs(ink.mean() - paper.mean()) > CONTRAST:
                 break
         share = (grey - low) / (high - low)
-        return Sight((255 * (paper * share + ink * (1 - share))).astype(np.uint8), self.targets)
+        return self._painted(255 * (paper * share + ink * (1 - share)))
+
+    def tinted(self, rng: np.random.Generator) -> Sight:
+        """The same page in another theme: red, green and blue change places, and each is a bit stronger or weaker."""
+        depth = 255 - np.asarray(self.image, dtype=np.float32)[..., rng.permutation(3)]
+        strength, paper = (rng.uniform(*span, size=3).astype(np.float32) for span in (STRENGTH, (PALEST, 1)))
+        return self._painted((255 - depth * strength) * paper)
+
+    def _painted(self, pixels: np.ndarray) -> Sight:
+        return Sight(fromarray(pixels.clip(0, 255).astype(np.uint8)), self.targets)
 
 
 class PageSights:
-    """Draws sights from `pages`. Windows are cut at the start, `label_cuts` of each label and `value_cuts` of each
-    value; crops and pages are rendered as they are met, and kept (a page takes about 0.3 MB).
+    """Draws sights of `pages`, which are all rendered at the start: each page, a crop of each of its values,
+    `label_cuts` windows of each label and `value_cuts` of each value (0.6 MB a page together).
 
+    Pages are drawn evenly from the kinds that `kinds` tells apart (page id to kind), for rare layouts are no easier.
     Labels are the words by which `tasks` seek values. Raises `DataError` when the pages have none.
     """
 
@@ -66,66 +80,59 @@ class PageSights:
         tasks: Sequence[Task],
         reader: PatchReader,
         spec: ViewSpec,
+        renderer: ViewRenderer,
         *,
-        label_cuts: int = 6,
-        value_cuts: int = 4,
+        kinds: Mapping[str, str] = MappingProxyType({}),
+        label_cuts: int = 2,
+        value_cuts: int = 1,
         seed: int = 0,
     ) -> None:
-        self._store, self._reader, self._spec = store, reader, spec
-        self._words = {page.id: list(store.words(page.id)) for page in pages}
-        self._pages, self._sought = list(pages), sought_on(pages, tasks)
-        self._values = [(page, one) for page in pages for one in self._sought[page.id]]
+        self._store, self._reader, self._spec, self._renderer = store, reader, spec, renderer
+        self._sought = sought_on(pages, tasks)
         self._labels = set(labels_of(tasks))
-        self._kept: dict[View, Sight] = {}
         rng = np.random.default_rng([seed, 7])
-        cuts = [(page, self._cuts(page, label_cuts, value_cuts, rng)) for page in pages]
+        cuts = [self._cuts(page, label_cuts, value_cuts, rng) for page in pages]
+        self._kept: dict[str, list[Sight]] = {"page": [], "crop": [], "label": [], "value": []}
+        of_kind: dict[str, list[int]] = {}
         with ThreadPoolExecutor(2) as pool:  # decoding and resizing leave Python's lock
-            found = [sight for sights in pool.map(self._cut, cuts) for sight in sights]
-        self._windows = {name: [sight for kind, sight in found if kind == name] for name in ("label", "value")}
-        if not self._windows["label"] or not self._windows["value"]:
+            for page, found in zip(pages, pool.map(self._cut, pages, cuts), strict=True):
+                of_kind.setdefault(kinds.get(page.id, ""), []).append(len(self._kept["page"]))
+                for name, sight in found:
+                    self._kept[name].append(sight)
+        self._of_kind = list(of_kind.values())
+        if not all(self._kept.values()):
             raise DataError("these pages have no labels or no values of the tasks; learning to see needs both")
 
-    def windows(self, labels: int, values: int, recoloured: float, rng: np.random.Generator) -> list[Sight]:
-        """Small windows, the share `recoloured` of them in other colours."""
-        drawn = [*self._some("label", labels, rng), *self._some("value", values, rng)]
-        return [sight.recoloured(rng) if rng.random() < recoloured else sight for sight in drawn]
+    def windows(self, labels: int, values: int, rng: np.random.Generator) -> list[Sight]:
+        """Small windows, one word each."""
+        return [*self._some("label", labels, rng), *self._some("value", values, rng)]
 
-    def page(self, rng: np.random.Generator) -> Sight:
-        """A whole page, with the values that stand on it."""
-        page = self._pages[int(rng.integers(len(self._pages)))]
-        return self._sight(page, page_view(page, self._spec), self._sought[page.id])
+    def crops(self, count: int, rng: np.random.Generator) -> list[Sight]:
+        """Values as the expert crops them."""
+        return self._some("crop", count, rng)
 
-    def crop(self, rng: np.random.Generator) -> Sight:
-        """A value as the expert crops it."""
-        page, one = self._values[int(rng.integers(len(self._values)))]
-        return self._sight(page, self._reader.value_crop(page, one.box), [])
+    def pages(self, count: int, rng: np.random.Generator) -> list[Sight]:
+        """Whole pages, with the values that stand on them."""
+        drawn = [self._of_kind[int(i)] for i in rng.integers(len(self._of_kind), size=count)]
+        return [self._kept["page"][kind[int(rng.integers(len(kind)))]] for kind in drawn]
 
-    def _some(self, kind: str, count: int, rng: np.random.Generator) -> list[Sight]:
-        windows = self._windows[kind]
-        return [windows[int(i)] for i in rng.integers(len(windows), size=count)]
-
-    def _sight(self, page: Page, view: View, sought: Sequence[Sought]) -> Sight:
-        found = self._kept.get(view)
-        if found is None:
-            found = self._look(page, view, self._store.image(page.id), sought)
-            self._kept[view] = found
-        return found
-
-    def _look(self, page: Page, view: View, image: Image.Image, sought: Sequence[Sought] = ()) -> Sight:
-        return Sight(np.asarray(render(image, view)), self._reader.targets(view, self._words[page.id], sought))
+    def _some(self, name: str, count: int, rng: np.random.Generator) -> list[Sight]:
+        kept = self._kept[name]
+        return [kept[int(i)] for i in rng.integers(len(kept), size=count)]
 
     def _cuts(self, page: Page, label_cuts: int, value_cuts: int, rng: np.random.Generator) -> list[tuple[str, View]]:
-        """Where to cut windows out of a page."""
-        scale = page_view(page, self._spec).width / page.width
-        cuts: list[tuple[str, View | None]] = []
-        for word in self._words[page.id]:
+        """What to look at of a page."""
+        view = page_view(page, self._spec)
+        scale = view.width / page.width
+        cuts: list[tuple[str, View | None]] = [("page", view)]
+        for word in self._store.words(page.id):
             if word.text in self._labels and word.box.height * scale >= READABLE:
                 zooms = scale * 2 ** (LABEL_ZOOM * rng.random(label_cuts))
                 cuts += [("label", self._window(page, word.box, zoom, rng)) for zoom in zooms]
         for one in self._sought[page.id]:
             crop = self._reader.value_crop(page, one.box)
             zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=value_cuts)
-            cuts += [("value", self._window(page, one.box, zoom, rng)) for zoom in zooms]
+            cuts += [("crop", crop), *(("value", self._window(page, one.box, zoom, rng)) for zoom in zooms)]
         return [(kind, view) for kind, view in cuts if view is not None]
 
     def _window(self, page: Page, word: Box, scale: float, rng: np.random.Generator) -> View | None:
@@ -146,10 +153,17 @@ class PageSights:
         )
         return View(page_id=page.id, ref=page.ref, region=region, width=columns * block, height=rows * block)
 
-    def _cut(self, cuts: tuple[Page, list[tuple[str, View]]]) -> list[tuple[str, Sight]]:
-        page, views = cuts
-        image = self._store.image(page.id) if views else None
-        return [(kind, self._look(page, view, image)) for kind, view in views if image is not None]
+    def _cut(self, page: Page, cuts: Sequence[tuple[str, View]]) -> list[tuple[str, Sight]]:
+        words, sought = list(self._store.words(page.id)), {"page": self._sought[page.id]}
+        return [
+            (kind, Sight(self._image(kind, view), self._reader.targets(view, words, sought.get(kind, ()))))
+            for kind, view in cuts
+        ]
+
+    def _image(self, kind: str, view: View) -> Image:
+        """What an episode may look at too is remembered by the renderer."""
+        remembered = kind in ("page", "crop")
+        return self._renderer.image(view) if remembered else render(self._renderer.page(view.page_id), view)
 
 
 def labels_of(tasks: Sequence[Task]) -> list[str]:

@@ -111,17 +111,14 @@ class ExpertPolicy:
         box = self._gold_box(hop.gold, view)
         if box is not None and not self._cropped and self._rng.random() >= self._style.guess:
             self._cropped = True
-            return f"zoom in on {hop.sought}", Crop(box=self._written_box(box, view))
+            return zoomed(hop.sought, self._written_box(box, view))
         return self._next_hop()
 
     def _next_hop(self) -> tuple[str, Action]:
         if self._hop + 1 == len(self._hops):
-            answer = self._task.answers[0]
-            return f"it is {answer}", Answer(text=answer)
+            return answered(self._task)
         self._hop, self._searches, self._cropped = self._hop + 1, 0, False
-        bridge = self._task.meta.get("bridge")
-        thought, action = self._search()
-        return (f"it is {bridge}; {thought}" if bridge else thought), action
+        return bridged(self._task, *self._search())
 
     def _search(self) -> tuple[str, Action]:
         if self._searches >= self._style.max_searches:
@@ -129,7 +126,7 @@ class ExpertPolicy:
         hop = self._hops[self._hop]
         query = hop.query if self._searches else self._first_query(hop)
         self._searches += 1
-        return f"find {query}", Search(query=query)
+        return searched(query)
 
     def _first_query(self, hop: Hop) -> str:
         style = self._style
@@ -145,6 +142,27 @@ class ExpertPolicy:
         return written_box(
             from_raw(view, raw, self._spec.frame), extent(view, self._spec.frame), self._style, self._rng
         )
+
+
+def searched(query: str) -> tuple[str, Action]:
+    """Thought and action of a search."""
+    return f"find {query}", Search(query=query)
+
+
+def zoomed(sought: str, box: Box) -> tuple[str, Action]:
+    """Thought and action of a crop."""
+    return f"zoom in on {sought}", Crop(box=box)
+
+
+def answered(task: Task) -> tuple[str, Action]:
+    """Thought and action once the last hop is read."""
+    return f"it is {task.answers[0]}", Answer(text=task.answers[0])
+
+
+def bridged(task: Task, thought: str, action: Action) -> tuple[str, Action]:
+    """A search once a hop before the last is read: the thought also says what was read, if the task tells."""
+    bridge = task.meta.get("bridge")
+    return (f"it is {bridge}; {thought}" if bridge else thought), action
 
 
 def written_box(exact: Box, size: tuple[int, int], style: ExpertStyle, rng: random.Random) -> Box:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.lessons import Lesson, PageLessons
-from vrag.training.guidance import Glance, GuidanceConfig
+from vrag.data.lessons import PageLessons
+from vrag.training.guidance import GuidanceConfig
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
@@ -61,19 +61,21 @@ def ground(
         rng = np.random.default_rng([config.seed, step])
         pages = [lessons.point(config.queries, rng) for _ in range(config.pages)]
         crops = [lessons.read(rng) for _ in range(config.crops)]
-        copies = [Lesson(tokens) for tokens in extra(rng)]
         examples = [
-            *map(_example, pages),
-            *(_example(crop, config.read_weight) for crop in crops),
-            *map(_example, copies),
+            *map(Example.of, pages),
+            *(Example.of(crop, config.read_weight) for crop in crops),
+            *map(Example.of, extra(rng)),
         ]
         result = supervised_step(model, codec, examples, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, config.steps)
         norm = apply(optimizer, model, config.optimizer, lr)
+        looked = list(zip(examples, result.looked, strict=True))
+        glanced = [pair for e, hits in looked for pair in zip(e.glances, hits, strict=True)]
         boxes, texts = result.right[: len(pages)], result.exact[len(pages) : len(pages) + len(crops)]
         metrics = {
             "loss": result.loss,
-            "looked": _mean([hit for hits in result.looked for hit in hits]),
+            "looked": _mean([hit for glance, hit in glanced if not glance.moves]),
+            "echoed": _mean([hit for glance, hit in glanced if glance.moves]),
             "box_tokens": _mean([hit for hits in boxes for hit in hits]),
             "read": _mean(texts),
             "copied": _mean(result.exact[len(pages) + len(crops) :]),
@@ -83,12 +85,6 @@ def ground(
         }
         run.commit(step, config.steps, metrics)
         on_step({"step": step, "steps": config.steps, **metrics})
-
-
-def _example(lesson: Lesson, weight: float = 1.0) -> Example:
-    """A token is written by the position before it: that is the one that looks."""
-    glances = tuple(Glance(one.start - 1, one.end - 1, one.target) for one in lesson.pointed)
-    return Example(lesson.tokens, [weight] * sum(lesson.tokens.loss_mask), glances)
 
 
 def _mean(hits: Sequence[bool]) -> float:

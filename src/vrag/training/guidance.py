@@ -1,9 +1,11 @@
 """Attention that is told where to look, while a model is trained from nothing.
 
-To write a box, a language model has to find the one image token that says what is sought. Trained on the written digits
-alone it learns the pages by heart first: the digits say nothing about where to look until it looks there. So one
-layer's scores are trained directly: on the positions that write a box, some heads should choose, among the image's
-tokens, the one with the value. (Alignments supervise attention like this in machine translation: Garg et al. 2019.)
+To write a box, a language model has to find the one image token that says what is sought; to write a query, the names
+in the question. Trained on what is written alone it learns pages and names by heart first: a digit says nothing about
+where to look until one looks there. So one layer's scores are trained directly: on the positions that write a box, some
+heads should choose, among the image's tokens, the one with the value; on those that repeat a name, others should
+choose, among the text's tokens, the next one of that name. (Alignments supervise attention like this in machine
+translation: Garg et al. 2019.)
 """
 
 from __future__ import annotations
@@ -13,50 +15,50 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from vrag.data.glances import Glance
 from vrag.types import Frozen
 
 NAME = "vrag_guided"
 
 
 class GuidanceConfig(Frozen):
-    """The first `heads` heads of `layer` are guided; `weight` of the mean cross-entropy beside that of the tokens."""
+    """Of `layer`, the first `image_heads` heads are told which image token to look at, and the last `text_heads` which
+    text token; `weight` of the mean cross-entropy beside that of the tokens.
+    """
 
     layer: int = 1
-    heads: int = 4
+    image_heads: int = 4
+    text_heads: int = 2
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
-class Glance:
-    """The positions `start` to `end` (exclusive) of an episode should look at the image token at `target`."""
+class GuidedHeads:
+    """Of one forward of the layer: `queries` and `keys` [B, heads, L, D], turned by their places; a score before the
+    softmax is `scaling` times their product.
+    """
 
-    start: int
-    end: int
-    target: int
-
-
-@dataclass
-class Scores:
-    """Of the last forward: attention scores before the softmax, [B, heads, L, L]; without the causal mask."""
-
-    values: Tensor | None = None
+    queries: Tensor
+    keys: Tensor
+    scaling: float
 
 
 @contextmanager
-def kept_scores(model: Any, config: GuidanceConfig) -> Generator[Scores]:
-    """While the context lasts, each forward of the language model leaves the guided scores in what is yielded."""
+def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads]]:
+    """While the context lasts, each forward of the language model adds its guided heads to what is yielded."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
 
-    scores = Scores()
+    kept: list[GuidedHeads] = []
 
     def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any) -> Any:
         if module.layer_idx == config.layer:
-            keys = key.repeat_interleave(module.num_key_value_groups, dim=1)[:, : config.heads]
-            scores.values = (query[:, : config.heads] @ keys.transpose(2, 3)).float() * options["scaling"]
+            keys = key.repeat_interleave(module.num_key_value_groups, dim=1)
+            kept.append(GuidedHeads(query, keys, options["scaling"]))
         return sdpa_attention_forward(module, query, key, value, mask, **options)
 
     text = model.config.text_config
@@ -65,22 +67,32 @@ def kept_scores(model: Any, config: GuidanceConfig) -> Generator[Scores]:
     AttentionMaskInterface.register(NAME, sdpa_mask)
     text._attn_implementation = NAME
     try:
-        yield scores
+        yield kept
     finally:
         text._attn_implementation = before
 
 
-def guidance_loss(scores: Tensor, images: Tensor, glances: Sequence[Sequence[Glance]]) -> tuple[Tensor, list[bool]]:
+def guidance_loss(
+    heads: GuidedHeads, images: Tensor, glances: Sequence[Sequence[Glance]], config: GuidanceConfig
+) -> tuple[Tensor, list[bool]]:
     """The sum over all glances of their mean cross-entropy, and for each whether most of its choices are right.
 
-    `images` [B, L] is True on image tokens; the choice is among those that stand before the glance.
+    `images` [B, L] is True on image tokens; the choice is among those tokens of the target's kind that stand before the
+    glance. Scores are computed for the glances alone, row by row: their gradients would otherwise each fill a whole
+    [B, heads, L, L].
     """
-    total, right = scores.new_zeros(()), list[bool]()
-    for row, wanted in enumerate(glances):
+    total, right = heads.queries.new_zeros((), dtype=torch.float32), list[bool]()
+    rows = zip(heads.queries.unbind(), heads.keys.unbind(), images, glances, strict=True)
+    for queries, keys, shown, wanted in rows:
         for glance in wanted:
-            places = images[row, : glance.start].nonzero()[:, 0]
-            target = int((places == glance.target).nonzero()[0, 0])
-            choices = scores[row, :, glance.start : glance.end][:, :, places].log_softmax(-1)
-            total = total - choices[:, :, target].mean()
-            right.append(bool((choices.argmax(-1) == target).float().mean() > 0.5))
+            pictured = bool(shown[glance.target])
+            chosen = slice(0, config.image_heads) if pictured else slice(-config.text_heads, None)
+            places = (shown[: glance.start] == pictured).nonzero()[:, 0]
+            count = glance.end - glance.start
+            targets = glance.target + torch.arange(count, device=places.device) * glance.moves
+            scores = queries[chosen, glance.start : glance.end] @ keys[chosen, places].transpose(1, 2)
+            choices = (scores.float() * heads.scaling).log_softmax(-1)
+            found = torch.searchsorted(places, targets).expand(len(choices), count)
+            total = total - choices.gather(-1, found[..., None]).mean()
+            right.append(bool((choices.argmax(-1) == found).float().mean() > 0.5))
     return total, right

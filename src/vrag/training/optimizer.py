@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from vrag.errors import ConfigError
@@ -15,7 +16,8 @@ from vrag.types import Frozen
 
 
 class OptimizerConfig(Frozen):
-    """`warmup` is a share of all steps. After it, "cosine" falls to `floor` times `lr`.
+    """`warmup` is a share of all steps. After it, "cosine" falls to `floor` times `lr`; with `restart`, it has fallen
+    after this share of the steps, and falls once more from half of `lr` (a warm restart: Loshchilov & Hutter 2017).
 
     "muon" orthogonalises the updates of matrices (Keller Jordan's method, as torch has it) and leaves embeddings,
     norms and biases to AdamW; its `lr` is on AdamW's scale (`match_rms_adamw`). It teaches a model from nothing in
@@ -29,6 +31,7 @@ class OptimizerConfig(Frozen):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: float = 0.1
     floor: float = 0.05
+    restart: float = Field(default=1.0, gt=0, le=1)
     weight_decay: float = 0.0
     beta2: float = 0.98
     max_grad_norm: float = 1.0
@@ -87,8 +90,10 @@ def rate(config: OptimizerConfig, step: int, steps: int) -> float:
         return config.lr * (step + 1) / warm
     if config.schedule == "constant":
         return config.lr
-    progress = min(1.0, (step - warm) / max(1, steps - warm))
-    return config.lr * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+    turn = round(config.restart * steps)
+    lr, first, last = (config.lr, warm, turn) if step < turn else (config.lr / 2, turn, steps)
+    progress = min(1.0, (step - first) / max(1, last - first))
+    return lr * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def apply(

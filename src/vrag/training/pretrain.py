@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -41,21 +40,25 @@ BLANKS = 0.125  # of all patches: this many that show nothing are told apart fro
 
 class PretrainConfig(Frozen):
     """Defaults train vrag-tiny. A step has `labels` and `values` windows at level 0, and half of them, `crops` and
-    `pages` at level 1. Of the windows, the share `recoloured` is printed in other colours.
+    `pages` at level 1. The share `recoloured` of the windows is printed in other ink; the share `tinted` of all sights
+    is shown in the colours of another theme.
     """
 
-    steps: int = 1300
+    steps: int = 2000
     labels: int = 96
     values: int = 48
     crops: int = 12
     pages: int = 8
     recoloured: float = 0.3
+    tinted: float = 0.5
     rise: float = 0.02
-    threshold: float = 0.8
+    threshold: float = 0.7
     momentum: float = 0.9
     precision: Precision = "bf16"
     seed: int = 0
-    optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=0.03)
+    optimizer: OptimizerConfig = OptimizerConfig(
+        method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=0.02, restart=0.65
+    )
     checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
 
 
@@ -73,10 +76,20 @@ class Curriculum:
             self.level = min(1.0, self.level + self.config.rise)
 
     def draw(self, sights: PageSights, rng: np.random.Generator) -> list[Sight]:
-        config, windows = self.config, 1 - self.level / 2
-        drawn = sights.windows(round(windows * config.labels), round(windows * config.values), config.recoloured, rng)
-        drawn += [sights.page(rng) for _ in range(round(self.level * config.pages))]
-        return drawn + [sights.crop(rng) for _ in range(round(self.level * config.crops))]
+        config, share = self.config, 1 - self.level / 2
+        windows = sights.windows(round(share * config.labels), round(share * config.values), rng)
+        crops = sights.crops(round(self.level * config.crops), rng)
+        pages = sights.pages(round(self.level * config.pages), rng)
+        return [
+            *(self._coloured(one, config.recoloured, rng) for one in windows),
+            *(self._coloured(one, 0.0, rng) for one in (*crops, *pages)),
+        ]
+
+    def _coloured(self, sight: Sight, recoloured: float, rng: np.random.Generator) -> Sight:
+        drawn = rng.random()
+        if drawn < recoloured:
+            return sight.recoloured(rng)
+        return sight.tinted(rng) if drawn < recoloured + self.config.tinted else sight
 
 
 class Heads(nn.Module):
@@ -173,10 +186,8 @@ def sight_loss(
     for place, head in enumerate(heads.tokens):
         told = _Tied(head, embedding)
         tally.add("tokens", 0.25, told, seen.early, tokens.reshape(-1, MERGE**2)[:, place], blank_blocks, nothing)
-    named = (values[:, 0] >= 0).nonzero()[:, 0]
     for place, head in enumerate(heads.names):
-        name = values[:, place].where(values[:, place] >= 0, nothing)
-        tally.add("names", 0.5, _Tied(head, embedding), seen.final[named], name[named])
+        tally.add("names", 0.5, _Tied(head, embedding), seen.final, values[:, place])
     digits = embedding[codec.tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)])]
     for place, head in enumerate(heads.digits):
         tally.add("digits", 1 / DIGITS, _Tied(head, digits), seen.final, values[:, NAMES + place])
@@ -229,7 +240,7 @@ class _Tally:
 
 
 def _look(model: Any, codec: QwenVLCodec, sights: Sequence[Sight]) -> _Seen:
-    images = [codec.encode_pixels(Image.fromarray(sight.pixels)) for sight in sights]
+    images = [codec.encode_pixels(sight.image) for sight in sights]
     pixels = torch.from_numpy(np.concatenate([image.pixels for image in images]))
     grids = torch.tensor([image.grid for image in images], device=model.device)
     tower = model.model.visual

@@ -16,10 +16,11 @@ import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.data.glances import Glance
 from vrag.episode import Episode, Tokens
 from vrag.errors import DataError, InvariantError
 from vrag.geometry import block_at
-from vrag.training.guidance import Glance, GuidanceConfig
+from vrag.training.guidance import GuidanceConfig
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
@@ -71,7 +72,7 @@ def _glances(episode: Episode, tokens: Tokens, codec: QwenVLCodec) -> Iterator[G
             opened = next((i for i in range(start, end) if ids[i : i + len(tag)] == tag), None)
             if gold is not None and opened is not None:
                 target = block_at(view, gold.scaled(view.region.width, view.region.height), factor)
-                yield Glance(opened - 1, end - 1, pads[first + target])  # the position before a token writes it
+                yield Glance.writing(opened, end, pads[first + target])
         if turn.observation is not None and turn.observation.view is not None:
             if shown is not None and shown.view is not None:
                 first += shown.view.width * shown.view.height // factor**2
@@ -104,8 +105,7 @@ def sft(
     for step in range(run.start, steps):
         began = time.perf_counter()
         chosen = [examples[i] for i in indices(step, config.batch, len(examples), config.seed)]
-        drawn = extra(np.random.default_rng([config.seed, 1, step]))
-        chosen += [Example(tokens, [1.0] * sum(tokens.loss_mask)) for tokens in drawn]
+        chosen += map(Example.of, extra(np.random.default_rng([config.seed, 1, step])))
         result = supervised_step(model, codec, chosen, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, steps)
         norm = apply(optimizer, model, config.optimizer, lr)

@@ -12,18 +12,14 @@ import numpy as np
 import torch
 
 from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.data.glances import Glance
+from vrag.data.lessons import Lesson
 from vrag.episode import Tokens
 from vrag.training.batch import collate, micro_batches
-from vrag.training.guidance import Glance, GuidanceConfig, guidance_loss, kept_scores
+from vrag.training.guidance import GuidanceConfig, guidance_loss, kept_heads
 from vrag.training.logprobs import sampled_logits, sampled_targets
 from vrag.training.losses import supervised_loss
 from vrag.training.precision import Precision, autocast
-
-Extra = Callable[[np.random.Generator], Sequence[Tokens]]  # draws the further examples of one step
-
-
-def no_extra(rng: np.random.Generator) -> Sequence[Tokens]:
-    return []
 
 
 @dataclass(frozen=True)
@@ -34,11 +30,23 @@ class Example:
     weights: list[float]
     glances: tuple[Glance, ...] = ()
 
+    @classmethod
+    def of(cls, lesson: Lesson, weight: float = 1.0) -> Example:
+        """Every token of `lesson` at one weight."""
+        return cls(lesson.tokens, [weight] * sum(lesson.tokens.loss_mask), lesson.glances)
+
+
+Extra = Callable[[np.random.Generator], Sequence[Lesson]]  # draws the further examples of one step
+
+
+def no_extra(rng: np.random.Generator) -> Sequence[Lesson]:
+    return []
+
 
 @dataclass(frozen=True)
 class SupervisedStep:
     """`loss` is the weighted mean; `right` says per example and assistant token whether its argmax is right, and
-    `looked` per example and glance whether the guided heads chose the right image token.
+    `looked` per example and glance whether the guided heads chose the right token.
     """
 
     loss: float
@@ -103,10 +111,10 @@ def _forward(model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidan
         image_pad_id=codec.image_pad_id,
         model=model,
     )
-    with nullcontext() if guidance is None else kept_scores(model, guidance) as scores:
+    with nullcontext([]) if guidance is None else kept_heads(model, guidance) as heads:
         logits, targets = sampled_logits(model, batch, ()), sampled_targets(batch)
     weights = torch.tensor([w for e in examples for w in e.weights], device=logits.device)
     glances, looked = logits.new_zeros(()), list[bool]()
-    if scores is not None and scores.values is not None:
-        glances, looked = guidance_loss(scores.values, batch.kinds == 1, [e.glances for e in examples])
+    if guidance is not None and heads:
+        glances, looked = guidance_loss(heads[-1], batch.kinds == 1, [e.glances for e in examples], guidance)
     return _Forward(supervised_loss(logits, targets, weights), glances, (logits.argmax(-1) == targets).tolist(), looked)

@@ -37,15 +37,15 @@ class TinyRecipe(Frozen):
 
     seed: int = 0
     difficulty: int = 1
-    documents: int = 200
-    questions: int | None = 4000  # about training documents (None: four per document)
+    documents: int = 600
+    questions: int | None = 12_000  # about training documents (None: four per document)
     heldout_documents: int = 60
     dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
     shape: TinyShape = TinyShape()
     pretrain: PretrainConfig = PretrainConfig()
     ground: GroundConfig = GroundConfig()
     expert: ExpertStyle = ExpertStyle(
-        box_min=60,
+        box_min=80,
         box_margin=0.3,
         box_snap=10,
         full_query=0.8,
@@ -53,9 +53,10 @@ class TinyRecipe(Frozen):
         metric_only=0.1,
         guess=0.5,
     )
+    trajectories: int = 4000  # tasks that the expert plays
     expert_samples: int = 1
     copies: int = 16  # text-only copying examples beside each batch of lessons and of SFT
-    replays: int = 8  # lessons in pointing beside each batch of SFT
+    replays: int = 8  # lessons of each kind beside each batch of SFT
     sft: SFTConfig = SFTConfig(
         epochs=1.2,
         batch=32,

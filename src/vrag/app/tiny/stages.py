@@ -21,14 +21,13 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
 from vrag.data.copying import copying_example
-from vrag.data.lessons import PageLessons
+from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.patches import PatchReader
 from vrag.data.sights import PageSights, labels_of
 from vrag.data.synthetic import SyntheticSpec, difficulty, synthesize
 from vrag.data.tasks import read_tasks
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
-from vrag.episode import Tokens
 from vrag.policies.expert import hops
 from vrag.policies.load import load_codec, load_trainable, save_policy
 from vrag.retriever import LexicalRetriever
@@ -42,6 +41,7 @@ from vrag.training.tiny import make_image_processor, make_model, make_tokenizer,
 from vrag.types import Task
 from vrag.views import ViewRenderer
 
+RENDERED = 30_000  # views: a few GB
 REMEMBERED = 10_000  # encoded images: lessons and episodes share those of equal views
 LABEL_COPIES = 400  # more often than any piece of a word, so that BPE keeps a label whole
 
@@ -80,7 +80,7 @@ def prepare(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
     corpus = Corpus.open(place) if (place / "catalog.sqlite").exists() else Corpus.create(place, dpi=recipe.dpi)
     ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
     environment = tiny_environment(recipe.shape)
-    renderer = ViewRenderer(corpus, capacity=8000, pages=32)
+    renderer = ViewRenderer(corpus, capacity=RENDERED, pages=32)
     return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)
 
 
@@ -111,10 +111,21 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         spec, labels = train.environment.view, labels_of(train.tasks)
         reader = PatchReader(codec.tokenizer, labels, spec, recipe.expert)
-        sights = PageSights(train.corpus, list(train.corpus.pages()), train.tasks, reader, spec, seed=recipe.seed)
+        pages, kinds = list(train.corpus.pages()), _layouts(train)
+        sights = PageSights(
+            train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed
+        )
         pretrain(model, codec, sights, len(labels), recipe.pretrain, folder, partial(log, "pretrain"))
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
+
+
+def _layouts(split: SplitData) -> dict[str, str]:
+    """By page id, as far as the tasks tell."""
+    found = {
+        gold.ref: str(name) for task in split.tasks for gold, name in zip(task.gold, task.meta["layouts"], strict=True)
+    }
+    return {page.id: found[page.ref] for page in split.corpus.pages() if page.ref in found}
 
 
 def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: Log) -> Path:
@@ -131,11 +142,11 @@ def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, 
 def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    pages = list(train.corpus.pages())
-    return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, train.environment.prompt)
+    pages, kinds, prompt = list(train.corpus.pages()), _layouts(train), train.environment.prompt
+    return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 
-def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Tokens]:
+def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Lesson]:
     drawn = rng.integers(len(train.tasks), size=recipe.copies)
     return [copying_example(train.tasks[int(i)], codec, train.environment.prompt, rng) for i in drawn]
 
@@ -148,7 +159,10 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         codec.remembered = REMEMBERED
         episodes = expert_episodes(
-            sorted(train.tasks, key=lambda task: (task.gold[-1].ref.document, task.gold[-1].ref.page)),
+            sorted(
+                train.tasks[: recipe.trajectories],
+                key=lambda task: (task.gold[-1].ref.document, task.gold[-1].ref.page),
+            ),
             train.corpus,
             train.make_environment,
             codec,
@@ -157,16 +171,20 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
             recipe.seed,
             samples=recipe.expert_samples,
         )
+        lessons = _lessons(recipe, train, codec) if crops else None
 
-        lessons, replays = _lessons(recipe, train, codec), recipe.replays if crops else 0
-
-        def extra(rng: np.random.Generator) -> list[Tokens]:
-            pointed = [lessons.point(recipe.ground.queries, rng).tokens for _ in range(replays)]
-            return [*_copies(recipe, train, codec, rng), *pointed]
+        def extra(rng: np.random.Generator) -> list[Lesson]:
+            replayed = _replayed(recipe, lessons, rng) if lessons else []
+            return [*_copies(recipe, train, codec, rng), *replayed]
 
         sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"), extra)
 
     return _stage(start, out, train.environment, work)
+
+
+def _replayed(recipe: TinyRecipe, lessons: PageLessons, rng: np.random.Generator) -> list[Lesson]:
+    points = [lessons.point(recipe.ground.queries, rng) for _ in range(recipe.replays)]
+    return [*points, *(lessons.read(rng) for _ in range(recipe.replays))]
 
 
 def run_rl(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, seed: int, log: Log) -> Path:

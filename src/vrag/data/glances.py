@@ -1,0 +1,52 @@
+"""Where a language model should look while it writes: what guided attention is told (`vrag.training.guidance`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The positions `start` to `end` (exclusive) of an episode should look at `target`, an image or a text token; with
+    `moves`, the target moves on as they do.
+    """
+
+    start: int
+    end: int
+    target: int
+    moves: bool = False
+
+    @classmethod
+    def writing(cls, start: int, end: int, target: int, *, moves: bool = False) -> Glance:
+        """For the tokens at `start` to `end`: a token is written by the position before it, and that one looks."""
+        return cls(start - 1, end - 1, target, moves)
+
+
+def echoes(
+    ids: Sequence[int], source: tuple[int, int], said: tuple[int, int], text: Callable[[int], str]
+) -> Iterator[Glance]:
+    """Glances for what `said` repeats of `source` (both start and end in `ids`), in the longest runs there are.
+
+    `text` gives a token's text; case and space around it don't matter, and tokens without a letter or digit are never
+    copied.
+    """
+    heard = [text(token).strip().casefold() for token in ids[source[0] : source[1]]]
+    spoken = [text(token).strip().casefold() for token in ids[said[0] : said[1]]]
+    place = 0
+    while place < len(spoken):
+        length, start = max(((_run(heard[i:], spoken[place:]), -i) for i in range(len(heard))), default=(0, 0))
+        if length:
+            first = said[0] + place
+            yield Glance.writing(first, first + length, source[0] - start, moves=True)
+        place += max(1, length)
+
+
+def _run(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many first items are the same and say something."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b or not any(c.isalnum() for c in a):
+            break
+        count += 1
+    return count
