@@ -93,3 +93,21 @@ def test_a_few_steps_of_guidance_find_the_target() -> None:
         optimizer.zero_grad()
         looked.append(result.looked[0][0])
     assert not looked[0] and all(looked[-5:])
+
+
+def test_glances_at_images_and_at_text_weigh_the_same_however_many_there_are() -> None:
+    tiny = make_tiny("qwen3_vl")
+    tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens and e.tokens.images)
+    pad, end = tokens.ids.index(tiny.codec.image_pad_id), len(tokens.ids)
+    image, text = Glance(end - 2, end - 1, pad), Glance(end - 2, end - 1, 0, moves=True)
+
+    def loss(*glances: Glance) -> float:
+        tiny.model.zero_grad()
+        return supervised_step(
+            tiny.model, tiny.codec, [Example(tokens, [1.0] * sum(tokens.loss_mask), glances)], 8192, guidance=CONFIG
+        ).loss
+
+    plain = loss()
+    assert loss(image, text, text, text) == pytest.approx(loss(image, text), abs=1e-5)
+    assert loss(image, text) == pytest.approx(loss(image) + loss(text) - plain, abs=1e-5)
+    assert loss(image) > plain

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from vrag.cli import main
 from vrag.policies.load import load_codec, load_model
@@ -69,6 +71,8 @@ def test_every_stage_runs_once_and_ends_in_cards(tmp_path: Path, capsys: pytest.
     checkpoint = cards[1].parent
     model, codec = load_model(checkpoint), load_codec(checkpoint)
     assert environment_of(checkpoint, model, codec).view.factor == codec.patch_size * codec.merge_size
+    saved = load_file(checkpoint / "model.safetensors").values()
+    assert {weight.dtype for weight in saved} == {torch.bfloat16}, "as it ships; the next stage starts from that"
 
     steps = read_lines(tmp_path / "run" / "pretrain" / "metrics.jsonl")
     weights = (checkpoint / "model.safetensors").stat().st_mtime_ns

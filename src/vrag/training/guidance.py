@@ -26,7 +26,7 @@ NAME = "vrag_guided"
 
 class GuidanceConfig(Frozen):
     """Of `layer`, the first `image_heads` heads are told which image token to look at, and the last `text_heads` which
-    text token; `weight` of the mean cross-entropy beside that of the tokens.
+    text token; `weight` of the mean cross-entropies of both beside that of the tokens.
     """
 
     layer: int = 1
@@ -75,13 +75,13 @@ def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads
 def guidance_loss(
     heads: GuidedHeads, images: Tensor, glances: Sequence[Sequence[Glance]], config: GuidanceConfig
 ) -> tuple[Tensor, list[bool]]:
-    """The sum over all glances of their mean cross-entropy, and for each whether most of its choices are right.
+    """Of each glance, in order, the mean cross-entropy [G], and whether most of its choices are right.
 
     `images` [B, L] is True on image tokens; the choice is among those tokens of the target's kind that stand before the
     glance. Scores are computed for the glances alone, row by row: their gradients would otherwise each fill a whole
     [B, heads, L, L].
     """
-    total, right = heads.queries.new_zeros((), dtype=torch.float32), list[bool]()
+    losses, right = list[Tensor](), list[bool]()
     rows = zip(heads.queries.unbind(), heads.keys.unbind(), images, glances, strict=True)
     for queries, keys, shown, wanted in rows:
         for glance in wanted:
@@ -93,6 +93,6 @@ def guidance_loss(
             scores = queries[chosen, glance.start : glance.end] @ keys[chosen, places].transpose(1, 2)
             choices = (scores.float() * heads.scaling).log_softmax(-1)
             found = torch.searchsorted(places, targets).expand(len(choices), count)
-            total = total - choices.gather(-1, found[..., None]).mean()
+            losses.append(-choices.gather(-1, found[..., None]).mean())
             right.append(bool((choices.argmax(-1) == found).float().mean() > 0.5))
-    return total, right
+    return torch.stack(losses) if losses else heads.queries.new_zeros(0), right

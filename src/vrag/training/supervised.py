@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -70,10 +71,10 @@ def supervised_step(
 ) -> SupervisedStep:
     """Accumulate gradients over micro-batches of at most `max_tokens` padded tokens; doesn't step.
 
-    With `guidance`, the mean loss of all glances is added to that of the tokens.
+    With `guidance`, the mean losses of the glances at images and of those at text are added to that of the tokens.
     """
     total_weight = sum(sum(e.weights) for e in examples)
-    total_glances = sum(len(e.glances) for e in examples)
+    glanced = Counter(glance.moves for e in examples for glance in e.glances)
     lengths = [len(e.tokens.ids) for e in examples]
     right: list[list[bool]] = [[] for _ in examples]
     looked: list[list[bool]] = [[] for _ in examples]
@@ -84,7 +85,8 @@ def supervised_step(
             part = _forward(model, codec, chosen, guidance)
         part_loss = part.loss * (sum(sum(e.weights) for e in chosen) / total_weight)
         if guidance is not None and part.looked:
-            part_loss = part_loss + part.glances * (guidance.weight / total_glances)
+            shares = [guidance.weight / glanced[glance.moves] for e in chosen for glance in e.glances]
+            part_loss = part_loss + (part.glances * torch.tensor(shares, device=part.glances.device)).sum()
         part_loss.backward()
         loss += float(part_loss.detach())
         hits, looks = iter(part.right), iter(part.looked)
@@ -96,7 +98,7 @@ def supervised_step(
 
 @dataclass(frozen=True)
 class _Forward:
-    """Of one micro-batch: the weighted mean loss, the summed loss of its glances, and what was right."""
+    """Of one micro-batch: the weighted mean loss, the loss of each of its glances, and what was right."""
 
     loss: torch.Tensor
     glances: torch.Tensor
@@ -114,7 +116,7 @@ def _forward(model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidan
     with nullcontext([]) if guidance is None else kept_heads(model, guidance) as heads:
         logits, targets = sampled_logits(model, batch, ()), sampled_targets(batch)
     weights = torch.tensor([w for e in examples for w in e.weights], device=logits.device)
-    glances, looked = logits.new_zeros(()), list[bool]()
+    glances, looked = logits.new_zeros(0), list[bool]()
     if guidance is not None and heads:
         glances, looked = guidance_loss(heads[-1], batch.kinds == 1, [e.glances for e in examples], guidance)
     return _Forward(supervised_loss(logits, targets, weights), glances, (logits.argmax(-1) == targets).tolist(), looked)

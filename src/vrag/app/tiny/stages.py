@@ -204,14 +204,16 @@ def _stage(
     environment: EnvironmentConfig,
     work: Callable[[Any, QwenVLCodec, Path], None],
 ) -> Path:
-    """Load `start`, let `work` train it under `out`, and save the result as `out/final`, whole or not at all."""
+    """Load `start`, let `work` train it under `out`, and save the result as `out/final`, whole or not at all; in bf16,
+    as it ships: the next stage and the evaluation start from what ships.
+    """
     final = out / "final"
     if not final.exists():
         model, codec = load_trainable(start), load_codec(start)
         work(model, codec, out)
         partial_ = out / "final.partial"
         shutil.rmtree(partial_, ignore_errors=True)
-        save_policy(partial_, model, codec, environment)
+        save_policy(partial_, model.bfloat16(), codec, environment)
         partial_.rename(final)
     return final
 
