@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from tests.tiny import Tiny, make_tiny, roll_out
+from vrag.errors import InvariantError
 from vrag.training.batch import Batch, collate
 from vrag.training.guidance import Glance, GuidanceConfig, GuidedHeads, guidance_loss, kept_heads
-from vrag.training.supervised import Example, supervised_step
+from vrag.training.supervised import Example, SupervisedStep, supervised_step
 
 CONFIG = GuidanceConfig(layer=1, image_heads=1, text_heads=1)
 
@@ -79,6 +80,12 @@ def test_text_is_looked_up_among_text_by_other_heads_and_the_target_moves_on() -
     assert other.item() == pytest.approx(torch.tensor(4.0).log().item()), "image heads aren't asked"
 
 
+def test_a_target_that_cant_be_chosen_is_refused() -> None:
+    for glance in (Glance(2, 4, 3), Glance(4, 5, 5), Glance(4, 6, 0, moves=True)):
+        with pytest.raises(InvariantError, match="doesn't stand before it, or isn't of one kind"):
+            guidance_loss(heads(0, [0] * 6), IMAGES, [[glance]], CONFIG)
+
+
 def test_a_few_steps_of_guidance_find_the_target() -> None:
     tiny = make_tiny("qwen3_vl")
     tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens and e.tokens.images)
@@ -111,3 +118,13 @@ def test_glances_at_images_and_at_text_weigh_the_same_however_many_there_are() -
     assert loss(image, text, text, text) == pytest.approx(loss(image, text), abs=1e-5)
     assert loss(image, text) == pytest.approx(loss(image) + loss(text) - plain, abs=1e-5)
     assert loss(image) > plain
+
+
+def test_the_shares_of_both_kinds_are_told_apart() -> None:
+    tiny = make_tiny("qwen3_vl")
+    tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens)
+    image, text = Glance(1, 2, 0), Glance(1, 2, 0, moves=True)
+    examples = [Example(tokens, [], (image, text, image)), Example(tokens, [])]
+    step = SupervisedStep(0.0, [[], []], [[True, True, False], []], 0)
+    assert step.glanced(examples) == {"looked": 0.5, "echoed": 1.0}
+    assert SupervisedStep(0.0, [[], []], [[], []], 0).glanced(examples) == {}, "nothing is guided"

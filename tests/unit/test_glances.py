@@ -1,6 +1,6 @@
 """Where to look while writing: at what a text repeats."""
 
-from vrag.data.glances import Glance, echoes
+from vrag.data.glances import Glance, echoes, where
 
 QUESTION = "how many routes of kelo works in 2 0 2 2 ?"
 WORDS = f"{QUESTION} <think> zoom in on Routes 2 0 2 2 </think> <bbox>".split(" ")
@@ -25,3 +25,10 @@ def test_what_says_nothing_or_stands_nowhere_is_not_looked_up() -> None:
     assert find((0, 2), (13, 17)) == []
     assert find((11, 12), (11, 12)) == [], "a mark is no word"
     assert find((0, 0), (13, 17)) == []
+
+
+def test_a_part_is_found_whole_and_within_the_span() -> None:
+    ids = [7, 1, 2, 7, 8, 9]
+    assert where(ids, [7, 8], (0, 6)) == 3, "not the 7 before it"
+    assert where(ids, [7], (1, 6)) == 3
+    assert where(ids, [9, 1], (0, 6)) is None

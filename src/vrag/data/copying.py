@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vrag.actions import render
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.glances import echoes
-from vrag.data.lessons import Lesson
+from vrag.data.lessons import Lesson, say
 from vrag.episode import Tokens
+from vrag.policies.expert import searched
 from vrag.prompts import PROMPTS
-from vrag.types import Message, Search, Task
+from vrag.types import Message, Task
 
 _VOWELS = "aeiou"
 _CONSONANTS = "".join(c for c in string.ascii_lowercase if c not in _VOWELS)
@@ -30,10 +30,8 @@ def copying_example(task: Task, codec: QwenVLCodec, prompt: str, rng: np.random.
     other = random_name(rng)
     question, query = (str(text).replace(name, other) for text in (task.question, task.meta["queries"][0]))
     tokens = Tokens(codec.prompt([Message("user", [PROMPTS[prompt].text(question)])]).ids)
-    ids = codec.encode_sampled(render(Search(query=query), f"find {query}"))
-    tokens.add_sampled(ids, [0.0] * len(ids))
-    asked = len(tokens.prompt_ids)
-    glances = echoes(tokens.ids, (0, asked), (asked, len(tokens.ids)), codec.token_text)
+    turn = say(tokens, codec, *searched(query))
+    glances = echoes(tokens.ids, (0, turn[0]), turn, codec.token_text)
     return Lesson(tokens, tuple(glances))
 
 

@@ -23,6 +23,11 @@ class Glance:
         return cls(start - 1, end - 1, target, moves)
 
 
+def where(ids: Sequence[int], part: Sequence[int], span: tuple[int, int]) -> int | None:
+    """The first place within `span` (start and end in `ids`) at which `part` begins."""
+    return next((i for i in range(*span) if list(ids[i : i + len(part)]) == list(part)), None)
+
+
 def echoes(
     ids: Sequence[int], source: tuple[int, int], said: tuple[int, int], text: Callable[[int], str]
 ) -> Iterator[Glance]:

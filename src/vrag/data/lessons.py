@@ -15,15 +15,16 @@ import numpy as np
 
 from vrag.actions import render as write
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.glances import Glance, echoes
+from vrag.data.glances import Glance, echoes, where
+from vrag.data.kinds import ByKind
 from vrag.data.patches import PatchReader, Sought
 from vrag.data.sights import sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, page_view
-from vrag.policies.expert import answered, bridged, hops, searched, zoomed
+from vrag.policies.expert import ZOOM, answered, bridged, hops, searched, zoomed
 from vrag.prompts import PROMPTS
-from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
+from vrag.types import Action, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
 
 
@@ -54,14 +55,10 @@ class PageLessons:
     ) -> None:
         self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
-        self._box_tag = codec.encode_text("<bbox>")[0]
-        self._zoomed = len(codec.encode_text(f"<think>{zoomed('', Box(x1=0, y1=0, x2=1, y2=1))[0].strip()}"))
+        self._zoomed = len(codec.encode_text(f"<think>{ZOOM}"))
+        self._box_tag = codec.encode_text("<bbox>")
         self._sought = sought_on(pages, tasks)
-        of_kind: dict[str, list[Page]] = {}
-        for page in pages:
-            if self._sought[page.id]:
-                of_kind.setdefault(kinds.get(page.id, ""), []).append(page)
-        self._pages = list(of_kind.values())
+        self._pages = ByKind((kinds.get(page.id, ""), page) for page in pages if self._sought[page.id])
         if not self._pages:
             raise DataError("no task seeks anything on these pages; lessons need gold pages with boxes")
 
@@ -80,13 +77,12 @@ class PageLessons:
                 before = len(tokens.ids)
                 tokens.add_observed(self._codec.observe([self._question(task)], closed=True).ids, [])
                 question = before, len(tokens.ids)
-            start = len(tokens.ids)
-            turn = self._codec.encode_sampled(_turn(*zoomed(one.name, self._reader.value_box(view, one.box))))
-            tokens.add_sampled(turn, [0.0] * len(turn))
-            box = start + turn.index(self._box_tag)
-            glances += echoes(tokens.ids, question, (start + self._zoomed, box), self._codec.token_text)
+            turn = say(tokens, self._codec, *zoomed(one.name, self._reader.value_box(view, one.box)))
+            box = where(tokens.ids, self._box_tag, turn)
+            assert box is not None, "a crop is written with its tag"
+            glances += echoes(tokens.ids, question, (turn[0] + self._zoomed, box), self._codec.token_text)
             target = pads + block_at(view, one.box, self._spec.factor)
-            glances.append(Glance.writing(box, len(tokens.ids), target))
+            glances.append(Glance.writing(box, turn[1], target))
         return Lesson(tokens, tuple(glances))
 
     def read(self, rng: np.random.Generator) -> Lesson:
@@ -100,13 +96,11 @@ class PageLessons:
         planned = hops(task)
         last = hop + 1 == len(planned)
         said = answered(task) if last else bridged(task, *searched(planned[hop + 1].query))
-        ids = self._codec.encode_sampled(_turn(*said))
-        tokens.add_sampled(ids, [0.0] * len(ids))
+        say(tokens, self._codec, *said)
         return Lesson(tokens)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Page, View, list[Sought]]:
-        kind = self._pages[int(rng.integers(len(self._pages)))]
-        page = kind[int(rng.integers(len(kind)))]
+        page = self._pages.draw(1, rng)[0]
         return page, page_view(page, self._spec), self._sought[page.id]
 
     def _ask(self, page: Page, one: Sought, rng: np.random.Generator) -> tuple[Task, int]:
@@ -118,15 +112,18 @@ class PageLessons:
         return Message("user", [PROMPTS[self._prompt].text(task.question)])
 
     def _given(self, tokens: Tokens, thought: str, action: Action) -> None:
-        tokens.add_observed(self._codec.encode_text(_turn(thought, action)), [])
+        tokens.add_observed(self._codec.encode_text(write(action, thought)), [])
 
     def _shown(self, tokens: Tokens, view: View) -> None:
         image = self._codec.observe([Message("user", [ImagePart(self._renderer.image(view), view)])], closed=False)
         tokens.add_observed(image.ids, list(image.images))
 
 
-def _turn(thought: str, action: Action) -> str:
-    return write(action, thought)
+def say(tokens: Tokens, codec: QwenVLCodec, thought: str, action: Action) -> tuple[int, int]:
+    """Add a turn to be trained on; returns where it starts and ends (exclusive)."""
+    start, ids = len(tokens.ids), codec.encode_sampled(write(action, thought))
+    tokens.add_sampled(ids, [0.0] * len(ids))
+    return start, start + len(ids)
 
 
 def _some(sought: Sequence[Sought], count: int, rng: np.random.Generator) -> list[Sought]:

@@ -19,12 +19,13 @@ from types import MappingProxyType
 import numpy as np
 from PIL.Image import Image, fromarray
 
+from vrag.data.kinds import ByKind
 from vrag.data.patches import READABLE, PatchReader, PatchTargets, Sought
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view, render
 from vrag.policies.expert import hops
 from vrag.protocols import PageStore
-from vrag.types import Box, Page, Task, View
+from vrag.types import Box, Page, Task, View, Word
 from vrag.views import ViewRenderer
 
 LABEL_ZOOM = 0.25  # octaves by which a label may be larger than on its page view
@@ -87,19 +88,18 @@ class PageSights:
         value_cuts: int = 1,
         seed: int = 0,
     ) -> None:
-        self._store, self._reader, self._spec, self._renderer = store, reader, spec, renderer
+        self._reader, self._spec, self._renderer = reader, spec, renderer
         self._sought = sought_on(pages, tasks)
         self._labels = set(labels_of(tasks))
         rng = np.random.default_rng([seed, 7])
-        cuts = [self._cuts(page, label_cuts, value_cuts, rng) for page in pages]
+        words = [list(store.words(page.id)) for page in pages]
+        cuts = [self._cuts(page, said, label_cuts, value_cuts, rng) for page, said in zip(pages, words, strict=True)]
         self._kept: dict[str, list[Sight]] = {"page": [], "crop": [], "label": [], "value": []}
-        of_kind: dict[str, list[int]] = {}
         with ThreadPoolExecutor(2) as pool:  # decoding and resizing leave Python's lock
-            for page, found in zip(pages, pool.map(self._cut, pages, cuts), strict=True):
-                of_kind.setdefault(kinds.get(page.id, ""), []).append(len(self._kept["page"]))
+            for found in pool.map(self._cut, pages, words, cuts):
                 for name, sight in found:
                     self._kept[name].append(sight)
-        self._of_kind = list(of_kind.values())
+        self._pages = ByKind(zip((kinds.get(page.id, "") for page in pages), self._kept["page"], strict=True))
         if not all(self._kept.values()):
             raise DataError("these pages have no labels or no values of the tasks; learning to see needs both")
 
@@ -113,19 +113,20 @@ class PageSights:
 
     def pages(self, count: int, rng: np.random.Generator) -> list[Sight]:
         """Whole pages, with the values that stand on them."""
-        drawn = [self._of_kind[int(i)] for i in rng.integers(len(self._of_kind), size=count)]
-        return [self._kept["page"][kind[int(rng.integers(len(kind)))]] for kind in drawn]
+        return self._pages.draw(count, rng)
 
     def _some(self, name: str, count: int, rng: np.random.Generator) -> list[Sight]:
         kept = self._kept[name]
         return [kept[int(i)] for i in rng.integers(len(kept), size=count)]
 
-    def _cuts(self, page: Page, label_cuts: int, value_cuts: int, rng: np.random.Generator) -> list[tuple[str, View]]:
+    def _cuts(
+        self, page: Page, words: Sequence[Word], label_cuts: int, value_cuts: int, rng: np.random.Generator
+    ) -> list[tuple[str, View]]:
         """What to look at of a page."""
         view = page_view(page, self._spec)
         scale = view.width / page.width
         cuts: list[tuple[str, View | None]] = [("page", view)]
-        for word in self._store.words(page.id):
+        for word in words:
             if word.text in self._labels and word.box.height * scale >= READABLE:
                 zooms = scale * 2 ** (LABEL_ZOOM * rng.random(label_cuts))
                 cuts += [("label", self._window(page, word.box, zoom, rng)) for zoom in zooms]
@@ -153,8 +154,8 @@ class PageSights:
         )
         return View(page_id=page.id, ref=page.ref, region=region, width=columns * block, height=rows * block)
 
-    def _cut(self, page: Page, cuts: Sequence[tuple[str, View]]) -> list[tuple[str, Sight]]:
-        words, sought = list(self._store.words(page.id)), {"page": self._sought[page.id]}
+    def _cut(self, page: Page, words: Sequence[Word], cuts: Sequence[tuple[str, View]]) -> list[tuple[str, Sight]]:
+        sought = {"page": self._sought[page.id]}
         return [
             (kind, Sight(self._image(kind, view), self._reader.targets(view, words, sought.get(kind, ()))))
             for kind, view in cuts

@@ -35,6 +35,7 @@ from vrag.types import (
 )
 
 GAVE_UP = "not found"
+ZOOM = "zoom in on"  # begins the thought before a crop
 
 
 class ExpertStyle(Frozen):
@@ -151,7 +152,7 @@ def searched(query: str) -> tuple[str, Action]:
 
 def zoomed(sought: str, box: Box) -> tuple[str, Action]:
     """Thought and action of a crop."""
-    return f"zoom in on {sought}", Crop(box=box)
+    return f"{ZOOM} {sought}", Crop(box=box)
 
 
 def answered(task: Task) -> tuple[str, Action]:

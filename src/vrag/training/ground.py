@@ -69,13 +69,10 @@ def ground(
         result = supervised_step(model, codec, examples, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, config.steps)
         norm = apply(optimizer, model, config.optimizer, lr)
-        looked = list(zip(examples, result.looked, strict=True))
-        glanced = [pair for e, hits in looked for pair in zip(e.glances, hits, strict=True)]
         boxes, texts = result.right[: len(pages)], result.exact[len(pages) : len(pages) + len(crops)]
         metrics = {
             "loss": result.loss,
-            "looked": _mean([hit for glance, hit in glanced if not glance.moves]),
-            "echoed": _mean([hit for glance, hit in glanced if glance.moves]),
+            **result.glanced(examples),
             "box_tokens": _mean([hit for hits in boxes for hit in hits]),
             "read": _mean(texts),
             "copied": _mean(result.exact[len(pages) + len(crops) :]),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vrag.data.glances import Glance
+from vrag.errors import InvariantError
 from vrag.types import Frozen
 
 NAME = "vrag_guided"
@@ -78,8 +79,8 @@ def guidance_loss(
     """Of each glance, in order, the mean cross-entropy [G], and whether most of its choices are right.
 
     `images` [B, L] is True on image tokens; the choice is among those tokens of the target's kind that stand before the
-    glance. Scores are computed for the glances alone, row by row: their gradients would otherwise each fill a whole
-    [B, heads, L, L].
+    glance; raises `InvariantError` if the target isn't among them. Scores are computed for the glances alone, row by
+    row: their gradients would otherwise each fill a whole [B, heads, L, L].
     """
     losses, right = list[Tensor](), list[bool]()
     rows = zip(heads.queries.unbind(), heads.keys.unbind(), images, glances, strict=True)
@@ -92,7 +93,10 @@ def guidance_loss(
             targets = glance.target + torch.arange(count, device=places.device) * glance.moves
             scores = queries[chosen, glance.start : glance.end] @ keys[chosen, places].transpose(1, 2)
             choices = (scores.float() * heads.scaling).log_softmax(-1)
-            found = torch.searchsorted(places, targets).expand(len(choices), count)
+            found = (places == targets[:, None]).nonzero()[:, 1]
+            if len(found) != count:
+                raise InvariantError(f"{glance} looks at a token that doesn't stand before it, or isn't of one kind")
+            found = found.expand(len(choices), count)
             losses.append(-choices.gather(-1, found[..., None]).mean())
             right.append(bool((choices.argmax(-1) == found).float().mean() > 0.5))
     return torch.stack(losses) if losses else heads.queries.new_zeros(0), right

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.glances import Glance
+from vrag.data.glances import Glance, where
 from vrag.episode import Episode, Tokens
 from vrag.errors import DataError, InvariantError
 from vrag.geometry import block_at
@@ -69,7 +69,7 @@ def _glances(episode: Episode, tokens: Tokens, codec: QwenVLCodec) -> Iterator[G
         if isinstance(turn.action, Crop) and shown is not None and shown.kind == "page" and shown.view is not None:
             view = shown.view
             gold = next((g.box for g in episode.task.gold if g.ref == view.ref), None)
-            opened = next((i for i in range(start, end) if ids[i : i + len(tag)] == tag), None)
+            opened = where(ids, tag, (start, end))
             if gold is not None and opened is not None:
                 target = block_at(view, gold.scaled(view.region.width, view.region.height), factor)
                 yield Glance.writing(opened, end, pads[first + target])
@@ -112,7 +112,7 @@ def sft(
         metrics = {
             "loss": result.loss,
             "exact": float(np.mean(result.exact)),
-            **({"looked": float(np.mean(looks))} if (looks := [hit for hits in result.looked for hit in hits]) else {}),
+            **result.glanced(chosen),
             "lr": lr,
             "gradient_norm": norm,
             "tokens": result.tokens,

@@ -55,6 +55,16 @@ class SupervisedStep:
     looked: list[list[bool]]
     tokens: int
 
+    def glanced(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Of the `examples` of this step, the share of glances at images and of those at text that are right; of none,
+        nothing.
+        """
+        hits: dict[str, list[bool]] = {}
+        for example, looked in zip(examples, self.looked, strict=True):
+            for glance, hit in zip(example.glances, looked, strict=False):
+                hits.setdefault("echoed" if glance.moves else "looked", []).append(hit)
+        return {name: float(np.mean(found)) for name, found in hits.items()}
+
     @property
     def exact(self) -> list[bool]:
         """Per example, whether all of its tokens are right."""

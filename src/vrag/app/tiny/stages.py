@@ -8,7 +8,7 @@ seed, names and layouts.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from vrag.training.pretrain import pretrain
 from vrag.training.rl import GRPO
 from vrag.training.sft import sft
 from vrag.training.tiny import make_image_processor, make_model, make_tokenizer, save_checkpoint
-from vrag.types import Task
+from vrag.types import Page, Task
 from vrag.views import ViewRenderer
 
 RENDERED = 30_000  # views: a few GB
@@ -111,7 +111,8 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         spec, labels = train.environment.view, labels_of(train.tasks)
         reader = PatchReader(codec.tokenizer, labels, spec, recipe.expert)
-        pages, kinds = list(train.corpus.pages()), _layouts(train)
+        pages = list(train.corpus.pages())
+        kinds = _layouts(train.tasks, pages)
         sights = PageSights(
             train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed
         )
@@ -120,12 +121,10 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
 
 
-def _layouts(split: SplitData) -> dict[str, str]:
+def _layouts(tasks: Sequence[Task], pages: Sequence[Page]) -> dict[str, str]:
     """By page id, as far as the tasks tell."""
-    found = {
-        gold.ref: str(name) for task in split.tasks for gold, name in zip(task.gold, task.meta["layouts"], strict=True)
-    }
-    return {page.id: found[page.ref] for page in split.corpus.pages() if page.ref in found}
+    found = {gold.ref: str(name) for task in tasks for gold, name in zip(task.gold, task.meta["layouts"], strict=True)}
+    return {page.id: found[page.ref] for page in pages if page.ref in found}
 
 
 def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: Log) -> Path:
@@ -142,7 +141,8 @@ def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, 
 def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    pages, kinds, prompt = list(train.corpus.pages()), _layouts(train), train.environment.prompt
+    pages, prompt = list(train.corpus.pages()), train.environment.prompt
+    kinds = _layouts(train.tasks, pages)
     return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 
