@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
+
+
+def at_most(count: int, pairs: Iterable[tuple[str, T]]) -> list[T]:
+    """The first `count` items of each kind, in their order."""
+    seen: Counter[str] = Counter()
+    kept: list[T] = []
+    for kind, item in pairs:
+        seen[kind] += 1
+        if seen[kind] <= count:
+            kept.append(item)
+    return kept
 
 
 class ByKind(Generic[T]):

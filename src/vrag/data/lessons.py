@@ -86,12 +86,12 @@ class PageLessons:
         return Lesson(tokens, tuple(glances))
 
     def read(self, rng: np.random.Generator) -> Lesson:
-        """A value as the expert crops it, and what the expert says then."""
+        """A value as an agent crops it, and what the expert says then."""
         page, view, sought = self._draw(rng)
         one = _some(sought, 1, rng)[0]
         task, hop = self._ask(page, one, rng)
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
-        self._given(tokens, *zoomed(one.name, self._reader.value_box(view, one.box)))
+        self._given(tokens, *zoomed(one.name, self._reader.agent_box(view, one.box)))
         self._shown(tokens, self._reader.value_crop(page, one.box))
         planned = hops(task)
         last = hop + 1 == len(planned)

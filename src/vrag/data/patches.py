@@ -27,6 +27,7 @@ CHARACTERS = string.ascii_letters + string.digits + "%.,"
 MERGE = 2  # patches of a block on each side: both families merge so
 READABLE = 6.0  # pixels of the view: smaller print has no targets
 DIGITS = 8  # of a box: hundreds and tens of x1, y1, x2, y2 in thousandths
+MISSED = 0.25  # of a box's size, by which an agent's box lies beside the expert's
 NAMES = 2  # of a value: its row (a metric), its column (a year, a quarter, a region)
 
 _NARROW = dict.fromkeys("iljI.,", 0.55) | dict.fromkeys("tfr", 0.7)
@@ -86,10 +87,20 @@ class PatchReader:
         frame = self._spec.frame
         return written_box(from_raw(view, raw, frame), extent(view, frame), self._style, random.Random(0))
 
+    def agent_box(self, view: View, raw: Box) -> Box:
+        """What a lesser agent writes for a value at `raw`: beside it by up to `MISSED` of the box's size, and
+        always alike, so that what it shows is rendered once.
+        """
+        width, height = extent(view, self._spec.frame)
+        box, rng = self.value_box(view, raw), random.Random(f"{view.page_id} {raw}")
+        x1 = _within(box.x1 + rng.uniform(-MISSED, MISSED) * box.width, width - box.width)
+        y1 = _within(box.y1 + rng.uniform(-MISSED, MISSED) * box.height, height - box.height)
+        return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
+
     def value_crop(self, page: Page, raw: Box) -> View:
-        """What an agent sees that crops a value at `raw` as the expert does."""
+        """What such an agent sees that crops a value at `raw`."""
         view = page_view(page, self._spec)
-        return crop_view(page, view, self.value_box(view, raw), self._spec)
+        return crop_view(page, view, self.agent_box(view, raw), self._spec)
 
     def _print(self, grid: np.ndarray, text: str, box: Box, view: View) -> None:
         """Mark the patches of `grid` that show `text`; a word that is cut off has characters but no name."""
@@ -145,6 +156,10 @@ def box_digits(box: Box) -> list[int]:
     """Hundreds and tens of each edge of a box in thousandths."""
     edges = [min(int(edge), 999) // 10 for edge in box.as_tuple()]
     return [digit for edge in edges for digit in divmod(edge, 10)]
+
+
+def _within(low: float, highest: float) -> int:
+    return round(min(max(low, 0), highest))
 
 
 def _overlap(one: Box, other: Box) -> bool:

@@ -1,7 +1,7 @@
 """Images to learn to see from, cut from a corpus's own pages, with what their patches show.
 
 Four kinds, from easy to whole: a *label* and a *value* alone in a small window, at the size at which an agent sees
-them; the *crop* of a value that the scripted expert would take; and the *page*. A window of a word costs a fortieth of
+them; the *crop* of a value that an agent would take; and the *page*. A window of a word costs a fortieth of
 a page, so reading is learned on windows; what belongs together, and where, is learned on pages.
 
 Nothing is drawn: every sight is a piece of a real page. Some are shown in other colours, for a colour says nothing

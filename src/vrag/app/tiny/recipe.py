@@ -37,15 +37,18 @@ class TinyRecipe(Frozen):
 
     seed: int = 0
     difficulty: int = 1
-    documents: int = 600
-    questions: int | None = 12_000  # about training documents (None: four per document)
+    documents: int = 1500
+    questions: int | None = 30_000  # about training documents (None: four per document)
     heldout_documents: int = 60
+    layout_pages: int = (
+        250  # of each layout, at most, to learn to see from: variety for the rare, no bulk of the common
+    )
     dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
     shape: TinyShape = TinyShape()
     pretrain: PretrainConfig = PretrainConfig()
     ground: GroundConfig = GroundConfig()
     expert: ExpertStyle = ExpertStyle(
-        box_min=80,
+        box_min=140,  # nearly always one value alone, and still found by a box that is half its size off
         box_margin=0.3,
         box_snap=10,
         full_query=0.8,

@@ -21,6 +21,7 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
 from vrag.data.copying import copying_example
+from vrag.data.kinds import at_most
 from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.patches import PatchReader
 from vrag.data.sights import PageSights, labels_of
@@ -111,14 +112,20 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         spec, labels = train.environment.view, labels_of(train.tasks)
         reader = PatchReader(codec.tokenizer, labels, spec, recipe.expert)
-        pages = list(train.corpus.pages())
-        kinds = _layouts(train.tasks, pages)
+        pages, kinds = _varied(recipe, train)
         sights = PageSights(
             train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed
         )
         pretrain(model, codec, sights, len(labels), recipe.pretrain, folder, partial(log, "pretrain"))
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
+
+
+def _varied(recipe: TinyRecipe, train: SplitData) -> tuple[list[Page], dict[str, str]]:
+    """The pages to learn to see from, and their layouts by page id."""
+    pages = list(train.corpus.pages())
+    layouts = _layouts(train.tasks, pages)
+    return at_most(recipe.layout_pages, ((layouts.get(page.id, ""), page) for page in pages)), layouts
 
 
 def _layouts(tasks: Sequence[Task], pages: Sequence[Page]) -> dict[str, str]:
@@ -141,8 +148,8 @@ def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, 
 def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    pages, prompt = list(train.corpus.pages()), train.environment.prompt
-    kinds = _layouts(train.tasks, pages)
+    prompt = train.environment.prompt
+    pages, kinds = _varied(recipe, train)
     return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vrag.data.synthetic.difficulty import Difficulty
 from vrag.data.synthetic.sheet import Align, Rect, Sheet, fitted, wrapped
 from vrag.data.synthetic.themes import Style
-from vrag.data.synthetic.vocabulary import FILLER
+from vrag.data.synthetic.vocabulary import FILLER, Split
 from vrag.data.synthetic.world import Form, Key, PageContent
 
 Boxes = dict[Key, Rect]
@@ -114,7 +114,7 @@ class Layout:
     kind: str
     forms: tuple[Form, ...]
     draw: Callable[[PageDrawing], Boxes]
-    heldout_only: bool = False
+    only: Split | None = None  # the one split that has it
     min_level: int = 1
     categories: tuple[str, ...] = ("year", "quarter", "region")
     landscape: bool = True

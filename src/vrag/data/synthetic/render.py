@@ -57,7 +57,7 @@ def choose_layout(rng: random.Random, content: PageContent, style: Style, split:
         layout
         for layout in LAYOUTS.values()
         if layout.accepts(content, style, dials)
-        and (split == "heldout" or not layout.heldout_only)
+        and layout.only in (None, split)
         and (not content.is_sites or layout.kind in _SITES_KINDS)
     ]
     if not fitting:

@@ -71,6 +71,48 @@ def _horizontal(page: PageDrawing, *, dots: bool) -> Boxes:
     return boxes
 
 
+def footed(page: PageDrawing) -> Boxes:
+    """One bar per category; its value stands at its foot, on a plate."""
+    content, theme, kind = page.content, page.style.theme, page.style.type
+    metric = content.rows[0]
+    plot = page.stage(440)
+    plot = plot._replace(h=plot.h - kind.label * 1.6)
+    top = headroom(content)
+    gridlines(page, plot, top)
+    slot = plot.w / len(content.columns)
+    width = slot * page.rng.uniform(0.5, 0.7)
+    tints = _tints(page, len(content.columns))
+    boxes: Boxes = {}
+    for index, column in enumerate(content.columns):
+        value = content.value(metric, column)
+        height, x = max(plot.h * value.size / top, kind.value * 3), plot.x + slot * (index + 0.5)
+        page.sheet.rect(Rect(x - width / 2, plot.bottom - height, width, height), tints[index])
+        plate = Rect(x - kind.value * 2.2, plot.bottom - kind.value * 2.4, kind.value * 4.4, kind.value * 1.8)
+        page.sheet.rect(plate, theme.page, radius=3)
+        boxes[metric, column] = page.value(x, plate.cy + kind.value * 0.36, value.text, align="center")
+        page.label(x, plot.bottom + kind.label * 1.15, column, align="center", width=slot - 4)
+    page.sheet.line(plot.x, plot.bottom, plot.right, plot.bottom, theme.muted, 1.4)
+    return boxes
+
+
+def tracks(page: PageDrawing) -> Boxes:
+    """Labels over tracks that are filled as far as the value goes, which stands at the right."""
+    content, theme, kind = page.content, page.style.theme, page.style.type
+    plot = page.stage(len(page.content.values) * 96.0)
+    top = max(value.size for value in content.values.values()) * 1.1
+    height = plot.h / len(content.values)
+    tints = _tints(page, len(content.values))
+    boxes: Boxes = {}
+    for index, (key, value) in enumerate(content.values.items()):
+        label = plot.y + height * index + kind.label
+        track = Rect(plot.x, label + kind.label * 0.4, plot.w - kind.value * 6, min(height * 0.2, 14.0))
+        page.label(plot.x, label, key[1] or key[0], width=plot.w)
+        page.sheet.rect(track, theme.rule, radius=page.style.rounded)
+        page.sheet.rect(track._replace(w=track.w * value.size / top), tints[index], radius=page.style.rounded)
+        boxes[key] = page.value(plot.right, track.cy + kind.value * 0.36, value.text, align="right")
+    return boxes
+
+
 def grouped(page: PageDrawing) -> Boxes:
     """Thin bars in a group per metric; a legend says which colour is which category."""
     content, theme, kind = page.content, page.style.theme, page.style.type

@@ -63,6 +63,41 @@ def badges(page: PageDrawing) -> Boxes:
     return boxes
 
 
+def tiles(page: PageDrawing) -> Boxes:
+    """Tinted tiles: the value over its label, a short rule between them."""
+    rows, theme, kind = page.content.rows, page.style.theme, page.style.type
+    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
+    lines = -(-len(rows) // columns)
+    cells = page.stage(lines * 170.0).grid(columns, lines, 14)
+    boxes: Boxes = {}
+    for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
+        tint = page.tint(index)
+        page.sheet.rect(cell, mix(tint, theme.page, 0.86), radius=page.style.rounded)
+        text = page.content.value(row).text
+        boxes[row, None] = page.value(cell.cx, cell.cy - kind.value * 0.6, text, align="center")
+        page.sheet.line(cell.cx - 24, cell.cy, cell.cx + 24, cell.cy, tint, 2)
+        page.label(cell.cx, cell.cy + kind.label * 1.15, row, align="center", width=cell.w - 16)
+    return boxes
+
+
+def tags(page: PageDrawing) -> Boxes:
+    """Framed cards: the label at the upper left, the value in the corner across."""
+    rows, theme, kind = page.content.rows, page.style.theme, page.style.type
+    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
+    lines = -(-len(rows) // columns)
+    cells = page.stage(lines * 170.0).grid(columns, lines, 16)
+    boxes: Boxes = {}
+    for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
+        tint = page.tint(index)
+        page.sheet.rect(cell, None, tint, radius=page.style.rounded, line=1.6)
+        head = Rect(cell.x, cell.y, cell.w, kind.label * 1.7)
+        page.sheet.rect(head, mix(tint, theme.page, 0.75), radius=page.style.rounded)
+        page.label(cell.x + 12, cell.y + kind.label * 1.2, row, width=cell.w - 24)
+        text = page.content.value(row).text
+        boxes[row, None] = page.value(cell.right - 14, cell.bottom - kind.value, text, align="right")
+    return boxes
+
+
 def _mark(page: PageDrawing, cell: Rect, tint: str, mark: str) -> None:
     if mark == "top":
         page.sheet.rect(Rect(cell.x, cell.y, cell.w, 6), tint)

@@ -124,6 +124,24 @@ def funnel(page: PageDrawing) -> Boxes:
     return boxes
 
 
+def spine(page: PageDrawing) -> Boxes:
+    """Discs that hold the values on an upright line, the labels to the left and the right of it in turn."""
+    area, theme, kind = page.stage(540), page.style.theme, page.style.type
+    keys = _keys(page)
+    slot = area.h / len(keys)
+    radius = min(slot * 0.4, 34.0)
+    page.sheet.line(area.cx, area.y, area.cx, area.bottom, theme.rule, 5)
+    boxes: Boxes = {}
+    for index, key in enumerate(keys):
+        y, side = area.y + slot * (index + 0.5), 1 if index % 2 else -1
+        page.sheet.circle(area.cx, y, radius, mix(page.tint(index), theme.page, 0.8), page.tint(index), 2.5)
+        x = area.cx + side * (radius + 14)
+        align = "left" if side > 0 else "right"
+        page.label(x, y + kind.label * 0.34, _name(key), align=align, width=area.w / 2 - radius - 20)
+        boxes[key] = _value(page, key, area.cx, y + kind.value * 0.36)
+    return boxes
+
+
 def _keys(page: PageDrawing) -> list[Key]:
     return list(page.content.values)
 

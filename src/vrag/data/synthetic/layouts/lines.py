@@ -24,19 +24,44 @@ def stems(page: PageDrawing) -> Boxes:
     return _line(page, filled=False, stems=True)
 
 
+def flags(page: PageDrawing) -> Boxes:
+    """A line whose values stand in one row over it, with a leader from each down to its point."""
+    content, theme, kind = page.content, page.style.theme, page.style.type
+    metric, tint = content.rows[0], page.tint(page.rng.randrange(6))
+    stage = page.stage(420)
+    row, floor = stage.y + kind.value * 1.5, stage.bottom - kind.label * 1.6
+    plot = stage._replace(y=row + kind.value * 1.5, h=floor - row - kind.value * 1.5)
+    gridlines(page, plot, headroom(content))
+    points = _points(page, plot)
+    page.sheet.polyline(points, tint, 3.0)
+    boxes: Boxes = {}
+    for column, (x, y) in zip(content.columns, points, strict=True):
+        page.sheet.line(x, row + kind.value * 0.6, x, y - 6, theme.muted, 0.8)
+        page.sheet.circle(x, y, 5.5, tint, theme.page, 1.5)
+        boxes[metric, column] = page.value(x, row, content.value(metric, column).text, align="center")
+        page.label(x, floor + kind.label * 1.15, column, align="center", width=plot.w / len(points) - 4)
+    page.sheet.line(plot.x, floor, plot.right, floor, theme.muted, 1.4)
+    return boxes
+
+
+def _points(page: PageDrawing, plot: Rect) -> Points:
+    """Where each category's value lies."""
+    content, top = page.content, headroom(page.content)
+    slot = plot.w / len(content.columns)
+    return [
+        (plot.x + slot * (index + 0.5), plot.bottom - plot.h * content.value(content.rows[0], column).size / top)
+        for index, column in enumerate(content.columns)
+    ]
+
+
 def _line(page: PageDrawing, *, filled: bool, stems: bool) -> Boxes:
     content, theme, kind = page.content, page.style.theme, page.style.type
     metric, tint = content.rows[0], page.tint(page.rng.randrange(6))
     plot = page.stage(420)
     floor = plot.bottom - kind.label * 1.6
     plot = plot._replace(h=floor - plot.y - kind.value * 3)  # room under zero for the print of low points
-    top = headroom(content)
-    gridlines(page, plot, top)
-    slot = plot.w / len(content.columns)
-    points: Points = [
-        (plot.x + slot * (index + 0.5), plot.bottom - plot.h * content.value(metric, column).size / top)
-        for index, column in enumerate(content.columns)
-    ]
+    gridlines(page, plot, headroom(content))
+    slot, points = plot.w / len(content.columns), _points(page, plot)
     if filled:
         under = [*points, (points[-1][0], floor), (points[0][0], floor)]
         page.sheet.polygon(under, mix(tint, theme.page, 0.78))

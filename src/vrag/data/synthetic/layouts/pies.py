@@ -27,6 +27,26 @@ def ring(page: PageDrawing) -> Boxes:
     return _round(page, hole=0.58)
 
 
+def listed(page: PageDrawing) -> Boxes:
+    """A pie on the left and its parts in a list on the right, each with a square in its colour."""
+    kind, theme, metric = page.style.type, page.style.theme, page.content.rows[0]
+    area = page.stage(400)
+    room = _label_room(page) + kind.label + kind.value * 5
+    radius = min(170.0, area.h * 0.45, (area.w - room) / 2 - 10)
+    slices = _slices(page, area.x + radius, area.cy, radius)
+    left, height = area.x + radius * 2 + 26, min(area.h / len(slices), kind.label * 2.6)
+    top = area.cy - height * len(slices) / 2
+    boxes: Boxes = {}
+    for index, part in enumerate(slices):
+        y = top + height * (index + 0.5)
+        size = kind.label * 0.7
+        page.sheet.rect(Rect(left, y - size / 2, size, size), part.tint)
+        page.label(left + size + 8, y + kind.label * 0.34, part.name, width=area.right - left - size - kind.value * 4)
+        boxes[metric, part.name] = page.value(area.right - 6, y + kind.value * 0.36, part.text, align="right")
+        page.sheet.line(left, y + height / 2, area.right, y + height / 2, theme.rule, 0.7)
+    return boxes
+
+
 def _round(page: PageDrawing, *, hole: float) -> Boxes:
     theme, by_legend = page.style.theme, page.rng.random() < page.dials.legends
     room = page.style.type.value * 4 if by_legend else _label_room(page)
