@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from vrag.types import Encoded, Hit, Message, Page, Request, Sample, Step, Task, Word
+from vrag.types import Encoded, Hit, Message, Page, PageVectors, Request, Sample, Step, Task, Word
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+
+    from vrag.errors import DocumentError
 
 
 class PageStore(Protocol):
@@ -17,6 +20,18 @@ class PageStore(Protocol):
     def page(self, page_id: str) -> Page: ...
     def image(self, page_id: str) -> Image: ...  # RGB, raw pixels
     def words(self, page_id: str) -> Sequence[Word]: ...  # reading order, raw pixels
+
+
+class PageEncoder(Protocol):
+    """Pages and queries to vectors that MaxSim compares. A page that can't be encoded is an error in its place, so
+    that it doesn't spoil the others; a query that can't be raises `InfrastructureError`.
+    """
+
+    dim: int
+    fingerprint: str  # of weights and settings: vectors of two fingerprints can't be compared
+
+    def encode_pages(self, images: Sequence[Image]) -> list[PageVectors | DocumentError]: ...  # RGB, any size
+    def encode_queries(self, queries: Sequence[str]) -> list[np.ndarray]: ...  # [N, D] each, fp32
 
 
 class Retriever(Protocol):

@@ -87,6 +87,29 @@ class Hit(Frozen):
     score: float
 
 
+# -------------------------------------------------------------------------------------------- vectors
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Which vectors of a page stand for its patches: `rows` x `columns` of them, row by row, from vector `first` on."""
+
+    first: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class PageVectors:
+    """What an encoder makes of one page: `vectors` [V, D], fp32, none longer than 1; V = 1 for a dense encoder.
+
+    `grid` is None where vectors don't stand for patches.
+    """
+
+    vectors: np.ndarray
+    grid: PatchGrid | None = None
+
+
 # ---------------------------------------------------------------------------------------------- tasks
 
 
