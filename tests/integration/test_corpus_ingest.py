@@ -256,7 +256,7 @@ def test_a_corpus_of_a_newer_version_and_a_foreign_file_are_refused(corpus: Corp
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     sqlite3.connect(foreign / "catalog.sqlite").close()
-    with pytest.raises(CorpusError, match="no catalogue"):
+    with pytest.raises(CorpusError, match="holds no corpus"):
         Corpus.open(foreign)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from vrag import database
 from vrag.corpus import catalog, paths
 from vrag.corpus.text import unpack
 from vrag.errors import CorpusError
@@ -61,8 +62,8 @@ class Corpus:
         self._lock = threading.Lock()
         self._closed = False
         with self._reader() as db:
-            self.dpi = int(catalog.setting(db, "dpi"))
-            if int(catalog.setting(db, "tokens")) != lexical.VERSION:
+            self.dpi = int(database.setting(db, "dpi"))
+            if int(database.setting(db, "tokens")) != lexical.VERSION:
                 raise CorpusError(f"corpus {folder} has the search index of another version: index it anew")
 
     @classmethod

@@ -1,0 +1,99 @@
+"""What every SQLite file of vrag has in common: made whole or not at all, known by its application id, in WAL mode with
+one writer and any number of readers, and its errors named.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrag.errors import CorpusError
+
+_SETTINGS = "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file is: a name for messages, an id in the file's head, and the newest format that this vrag reads."""
+
+    name: str
+    application: int
+    format: int
+
+
+@contextmanager
+def translated(what: str) -> Generator[None]:
+    """SQLite's errors as `CorpusError`, naming `what` it is about and the way out."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        reason = str(error)
+        if "full" in reason or "disk I/O" in reason:
+            reason += ": free some space there and run the command again; what was committed is kept"
+        elif "locked" in reason:
+            reason += ": another process is writing to it; wait for it to end"
+        raise CorpusError(f"{what}: {reason}") from error
+
+
+def connect(file: Path, kind: Kind) -> sqlite3.Connection:
+    """Open an existing file. Raises `CorpusError` when it is of another kind, or was written by a newer version."""
+    with translated(f"{kind.name} {file.parent}"):
+        db = sqlite3.connect(
+            f"{file.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=30,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            (application,), (version,) = (
+                db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+            )
+            if application != kind.application:
+                raise CorpusError(f"{file} holds no {kind.name} of vrag: choose another name or path")
+            if version > kind.format:
+                raise CorpusError(f"{kind.name} {file.parent} was written by a newer vrag: upgrade vrag to read it")
+            db.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def create(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) -> None:
+    """Make an empty file with `schema` and a table of `settings`, whole or not at all."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    with translated(f"{kind.name} {file.parent}"):
+        db = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            db.executescript(_SETTINGS + schema)
+            db.execute(f"PRAGMA application_id = {kind.application}")
+            db.execute(f"PRAGMA user_version = {kind.format}")
+            db.executemany("INSERT INTO settings VALUES (?, ?)", [(key, str(value)) for key, value in settings.items()])
+            db.execute("PRAGMA journal_mode = WAL")
+        finally:
+            db.close()
+    temporary.replace(file)
+    for leftover in file.parent.glob(f"{temporary.name}-*"):
+        leftover.unlink(missing_ok=True)
+
+
+def setting(db: sqlite3.Connection, key: str) -> str:
+    return db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()[0]
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Generator[None]:
+    """All or nothing; takes the write lock at once."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

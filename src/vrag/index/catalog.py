@@ -1,0 +1,120 @@
+"""The catalogue of an embedded index: `vectors.sqlite`, whose commit makes pages visible.
+
+settings   dim, pool (vectors of a page per pooled vector), fingerprint of the encoder
+segments   how many vectors of each segment are committed; what lies beyond in its files isn't there
+pages      one row a page; the row's id is its age, and the order of equal scores
+trash      segments that nothing points to any more and whose files are still to be deleted
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+import numpy as np
+
+from vrag.database import Kind
+from vrag.index.vectors import Filter, Meta
+from vrag.types import PatchGrid
+
+KIND = Kind("vector index", 0x76726976, format=1)  # "vriv"
+SCHEMA = """
+CREATE TABLE segments (id INTEGER PRIMARY KEY, vectors INTEGER NOT NULL, pooled INTEGER NOT NULL);
+CREATE TABLE pages (
+    row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL, segment INTEGER NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, pool_first INTEGER NOT NULL, pool_last INTEGER NOT NULL,
+    grid TEXT, meta TEXT NOT NULL
+);
+CREATE INDEX pages_of_document ON pages(document);
+CREATE TABLE trash (segment INTEGER PRIMARY KEY);
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page's vectors lie; ends are exclusive."""
+
+    segment: int
+    first: int
+    last: int
+    pool_first: int
+    pool_last: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment and how many of its vectors are committed."""
+
+    id: int
+    vectors: int
+    pooled: int
+
+
+def segments(db: sqlite3.Connection) -> list[Segment]:
+    return [Segment(*row) for row in db.execute("SELECT id, vectors, pooled FROM segments ORDER BY id")]
+
+
+def put_segment(db: sqlite3.Connection, segment: Segment) -> None:
+    db.execute("INSERT OR REPLACE INTO segments VALUES (?, ?, ?)", (segment.id, segment.vectors, segment.pooled))
+
+
+def next_segment(db: sqlite3.Connection) -> int:
+    """A number that no segment has, not even one whose files are still to be deleted."""
+    sql = "SELECT max(id) FROM (SELECT id FROM segments UNION ALL SELECT segment FROM trash)"
+    return (db.execute(sql).fetchone()[0] or 0) + 1
+
+
+def put_page(db: sqlite3.Connection, id: str, document: str, place: Place, grid: PatchGrid | None, meta: Meta) -> None:
+    """Add a page, or replace the one of that id."""
+    written = None if grid is None else json.dumps([grid.first, grid.rows, grid.columns])
+    spans = (place.segment, place.first, place.last, place.pool_first, place.pool_last)
+    db.execute("DELETE FROM pages WHERE id = ?", (id,))
+    db.execute(
+        "INSERT INTO pages(id, document, segment, first, last, pool_first, pool_last, grid, meta)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (id, document, *spans, written, json.dumps(dict(meta), sort_keys=True)),
+    )
+
+
+def move_page(db: sqlite3.Connection, row: int, place: Place) -> None:
+    """Note where a page's vectors lie now."""
+    db.execute(
+        "UPDATE pages SET segment = ?, first = ?, last = ?, pool_first = ?, pool_last = ? WHERE row = ?",
+        (place.segment, place.first, place.last, place.pool_first, place.pool_last, row),
+    )
+
+
+def page(db: sqlite3.Connection, id: str) -> tuple[Place, PatchGrid | None] | None:
+    sql = "SELECT segment, first, last, pool_first, pool_last, grid FROM pages WHERE id = ?"
+    found = db.execute(sql, (id,)).fetchone()
+    if found is None:
+        return None
+    grid = json.loads(found[5]) if found[5] else None
+    return Place(*found[:5]), PatchGrid(*grid) if grid else None
+
+
+def places(db: sqlite3.Connection) -> tuple[list[str], np.ndarray]:
+    """Ids of all pages, oldest first, and [P, 6]: row, segment, first, last, pool_first, pool_last."""
+    sql = "SELECT id, row, segment, first, last, pool_first, pool_last FROM pages ORDER BY row"
+    rows = db.execute(sql).fetchall()
+    numbers = np.array([row[1:] for row in rows], dtype=np.int64).reshape(len(rows), 6)
+    return [row[0] for row in rows], numbers
+
+
+def rows_of(db: sqlite3.Connection, where: Filter) -> np.ndarray:
+    """Rows of the pages that a filter admits, ascending."""
+    sql, values = condition(where)
+    return np.array([row for (row,) in db.execute(f"SELECT row FROM pages WHERE {sql} ORDER BY row", values)], np.int64)
+
+
+def condition(where: Filter) -> tuple[str, list[str | int | float | bool]]:
+    """A filter as SQL; documents and values are never part of its text."""
+    parts, values = ["1"], list[str | int | float | bool]()
+    if where.documents is not None:
+        parts.append("document IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(list(where.documents)))
+    for key, value in where.meta.items():
+        parts.append("EXISTS (SELECT 1 FROM json_each(meta) WHERE key = ? AND value = ?)")
+        values += [key, value]
+    return " AND ".join(parts), values

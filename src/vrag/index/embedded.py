@@ -1,0 +1,279 @@
+"""An index of page vectors in one folder: no server, any number of readers, one writer at a time.
+
+FOLDER/
+    vectors.sqlite          the catalogue; its commit makes pages visible
+    full-<segment>.i8/.u16  codes and scales of all vectors
+    pool-<segment>.i8/.u16  of their means over `pool` neighbours, 1/16 of the size
+
+A search compares the pooled vectors of all pages, and then all vectors of the best candidates. Vectors are fsynced
+before the catalogue commits, so a kill costs what wasn't acknowledged, and never leaves a page half there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from vrag import database
+from vrag.errors import CorpusError, UsageError
+from vrag.index import catalog, segments
+from vrag.index.maxsim import KernelName, kernel
+from vrag.index.quantize import Quantized, dequantize, pool, quantize
+from vrag.index.state import State, best
+from vrag.index.vectors import Filter, IndexStats, Match, PageRecord, Scored, patch_box
+from vrag.killpoints import killpoint
+from vrag.types import PatchGrid
+
+T = TypeVar("T")
+
+POOL = 16
+CANDIDATES = 200
+SHARE = 50  # with more pages one in so many is a candidate: in a large corpus pooled scores lie closer together
+SEGMENT = 1 << 23  # vectors, after which a new segment begins
+_RETRIES = 10
+_COMPACTED = 1 << 18  # vectors that a compaction holds in memory
+_FILE = "vectors.sqlite"
+
+
+class EmbeddedIndex:
+    """Implements `vrag.index.vectors.VectorIndex`. Safe to use from several threads and processes; close it."""
+
+    def __init__(self, folder: Path, kernel_name: KernelName = "auto", candidates: int = CANDIDATES) -> None:
+        """Prefer `open` and `create`, which check the folder."""
+        self.folder = folder
+        self._kernel, self._candidates = kernel(kernel_name), candidates
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+        self._reader = database.connect(folder / _FILE, catalog.KIND)
+        self._writer = database.connect(folder / _FILE, catalog.KIND)
+        self._writer.execute("PRAGMA synchronous = FULL")
+        self.dim = int(database.setting(self._reader, "dim"))
+        self.fingerprint = database.setting(self._reader, "fingerprint")
+        self._pool = int(database.setting(self._reader, "pool"))
+        self._state: tuple[int, State] | None = None
+
+    @classmethod
+    def open(
+        cls, folder: Path, fingerprint: str | None = None, *, kernel: KernelName = "auto", candidates: int = CANDIDATES
+    ) -> EmbeddedIndex:
+        """Open an existing index. Raises `CorpusError` when there is none, or when another encoder than that of
+        `fingerprint` made its vectors.
+        """
+        if not (folder / _FILE).is_file():
+            raise CorpusError(
+                f"no vector index in {folder}: make one with `vrag index PATH --corpus NAME --encoder MODEL`"
+            )
+        index = cls(folder, kernel, candidates)
+        if fingerprint is not None and index.fingerprint != fingerprint:
+            index.close()
+            raise CorpusError(
+                f"the vectors in {folder} were made by another encoder ({index.fingerprint}, not {fingerprint}):"
+                " use that one, or delete the folder and index again"
+            )
+        return index
+
+    @classmethod
+    def create(cls, folder: Path, dim: int, fingerprint: str, *, pool: int = POOL) -> EmbeddedIndex:
+        """Make an empty index. Raises `CorpusError` when there is one."""
+        if (folder / _FILE).exists():
+            raise CorpusError(f"there is a vector index in {folder} already")
+        if dim < 1 or pool < 1:
+            raise UsageError(f"an index has at least one dimension and pools at least one vector, not {dim} and {pool}")
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {"dim": dim, "pool": pool, "fingerprint": fingerprint}
+        database.create(folder / _FILE, catalog.KIND, catalog.SCHEMA, settings)
+        return cls(folder)
+
+    def close(self) -> None:
+        with self._reading, self._writing:
+            self._reader.close()
+            self._writer.close()
+
+    # ----------------------------------------------------------------------------------------- writing
+
+    def upsert(self, pages: Iterable[PageRecord]) -> None:
+        """Add pages, or replace those of the same id; durable and visible on return, all or none of them. Costs two
+        fsyncs: give a batch, not one page.
+        """
+        batch = list(pages)
+        if not batch:
+            return
+        full = [self._quantized(page) for page in batch]
+        pooled = [quantize(pool(page.vectors.vectors, self._pool)) for page in batch]
+        with self._write() as db:
+            places = self._append(db, full, pooled)
+            for page, place in zip(batch, places, strict=True):
+                catalog.put_page(db, page.id, page.document, place, page.vectors.grid, page.meta)
+            killpoint("index.before-commit")
+        killpoint("index.after-commit")
+
+    def delete(self, where: Filter) -> int:
+        """Remove pages; returns how many. Their vectors stay in the files until `compact`."""
+        sql, values = catalog.condition(where)
+        with self._write() as db:
+            return db.execute(f"DELETE FROM pages WHERE {sql}", values).rowcount
+
+    def compact(self) -> None:
+        """Write the vectors of live pages anew and drop the rest. Readers go on with what they have open."""
+        with self._write() as db:
+            old = [segment.id for segment in catalog.segments(db)]
+            _, places = catalog.places(db)
+            db.execute("DELETE FROM segments")
+            db.executemany("INSERT INTO trash VALUES (?)", [(segment,) for segment in old])
+            for rows in _portions(places):
+                full, pooled = (self._stored(rows, kind) for kind in ("full", "pool"))
+                for row, place in zip(rows[:, 0], self._append(db, full, pooled), strict=True):
+                    catalog.move_page(db, int(row), place)
+            killpoint("index.before-compacted")
+        killpoint("index.compacted")
+        self._empty_trash()
+
+    @contextmanager
+    def _write(self) -> Generator[sqlite3.Connection]:
+        with self._writing, self._named(), database.transaction(self._writer):
+            yield self._writer
+
+    def _named(self) -> AbstractContextManager[None]:
+        return database.translated(f"vector index {self.folder}")
+
+    def _quantized(self, page: PageRecord) -> Quantized:
+        vectors = page.vectors.vectors
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim or not len(vectors):
+            raise UsageError(
+                f"page {page.id} has vectors of shape {vectors.shape}; this index holds [V, {self.dim}], V > 0"
+            )
+        try:
+            return quantize(vectors)
+        except UsageError as error:
+            raise UsageError(f"page {page.id}: {error}") from error
+
+    def _append(
+        self, db: sqlite3.Connection, full: Sequence[Quantized], pooled: Sequence[Quantized]
+    ) -> list[catalog.Place]:
+        """Add pages' vectors to the newest segment, or to a new one when that is full."""
+        known = catalog.segments(db)
+        if known and known[-1].vectors < SEGMENT:
+            segment = known[-1]
+        else:
+            segment = catalog.Segment(catalog.next_segment(db), 0, 0)
+        segments.append(self.folder, segment.id, "full", segment.vectors, _joined(full))
+        killpoint("index.half-appended")
+        segments.append(self.folder, segment.id, "pool", segment.pooled, _joined(pooled))
+        firsts, pool_firsts = _ends(segment.vectors, full), _ends(segment.pooled, pooled)
+        catalog.put_segment(db, catalog.Segment(segment.id, firsts[-1], pool_firsts[-1]))
+        spans = zip(firsts, firsts[1:], pool_firsts, pool_firsts[1:], strict=False)
+        return [catalog.Place(segment.id, *span) for span in spans]
+
+    def _stored(self, rows: np.ndarray, kind: str) -> list[Quantized]:
+        """What pages hold now; `rows` as of `catalog.places`."""
+        state, first = {}, 2 if kind == "full" else 4
+        for segment in np.unique(rows[:, 1]):
+            count = int(rows[rows[:, 1] == segment, first + 1].max())
+            state[segment] = segments.load(self.folder, int(segment), kind, count, self.dim)
+        spans = [(state[row[1]], slice(int(row[first]), int(row[first + 1]))) for row in rows]
+        return [Quantized(held.codes[span], held.scales[span]) for held, span in spans]
+
+    def _empty_trash(self) -> None:
+        with self._write() as db:
+            for (segment,) in db.execute("SELECT segment FROM trash").fetchall():
+                with suppress(PermissionError):  # Windows keeps what a reader has mapped: next time
+                    for file in segments.files(self.folder, segment):
+                        file.unlink(missing_ok=True)
+                    db.execute("DELETE FROM trash WHERE segment = ?", (segment,))
+
+    # --------------------------------------------------------------------------------------- searching
+
+    def search(self, query: np.ndarray, k: int, *, where: Filter | None = None, exact: bool = False) -> list[Scored]:
+        """The `k` best pages for `query` [N, D], best first; of equal ones the older. `exact` compares all vectors of
+        all pages.
+        """
+        query = self._checked(query)
+        state = self._current()
+        among = None
+        if where is not None:
+            with self._reading, self._named():
+                among = np.isin(state.rows, catalog.rows_of(self._reader, where))
+        pages = len(state.ids) if among is None else int(among.sum())
+        wide = max(self._candidates, k, pages // SHARE)
+        if not exact and pages > wide:
+            chosen = best(state.scores("pool", query, self._kernel, among), wide)
+            among = np.zeros(len(state.ids), dtype=bool)
+            among[chosen] = True
+        scores = state.scores("full", query, self._kernel, among)
+        return [Scored(state.ids[place], float(scores[place])) for place in best(scores, k)]
+
+    def matches(self, page_id: str, query: np.ndarray) -> list[Match]:
+        """For each vector of the query, where the page matches it best. Raises `UsageError` for an unknown page."""
+        query = self._checked(query)
+        vectors, grid = self._retried(lambda: self._page(page_id))
+        similar = vectors @ query.T
+        nearest = similar.argmax(axis=0)
+        return [
+            Match(int(vector), float(similar[vector, token]), patch_box(grid, int(vector)))
+            for token, vector in enumerate(nearest)
+        ]
+
+    def ids(self) -> set[str]:
+        return set(self._current().ids)
+
+    def stats(self) -> IndexStats:
+        with self._reading, self._named():
+            held = sum(segment.vectors for segment in catalog.segments(self._reader))
+            pages, live = self._reader.execute("SELECT count(*), coalesce(sum(last - first), 0) FROM pages").fetchone()
+        size = sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
+        return IndexStats(
+            pages=pages, vectors=live, dead=held - live, bytes=size, dim=self.dim, fingerprint=self.fingerprint
+        )
+
+    def _checked(self, query: np.ndarray) -> np.ndarray:
+        if query.ndim != 2 or query.shape[1] != self.dim or not len(query):
+            raise UsageError(f"a query of shape {query.shape}; this index holds vectors of {self.dim} dimensions")
+        return np.ascontiguousarray(query, dtype=np.float32)
+
+    def _current(self) -> State:
+        """The newest committed state; as long as nobody commits, always the same."""
+        with self._reading, self._named():
+            version = self._reader.execute("PRAGMA data_version").fetchone()[0]
+            if self._state is None or self._state[0] != version:
+                self._state = version, self._retried(partial(State.read, self._reader, self.folder, self.dim))
+            return self._state[1]
+
+    def _page(self, page_id: str) -> tuple[np.ndarray, PatchGrid | None]:
+        with self._reading, self._named():
+            found = catalog.page(self._reader, page_id)
+        if found is None:
+            raise UsageError(f"no page {page_id!r} in the vector index {self.folder}")
+        place, grid = found
+        held = segments.load(self.folder, place.segment, "full", place.last, self.dim)
+        span = slice(place.first, place.last)
+        return dequantize(held.codes[span], held.scales[span]), grid
+
+    def _retried(self, read: Callable[[], T]) -> T:
+        """A compaction may come between the catalogue and the files."""
+        for _ in range(_RETRIES):
+            with suppress(FileNotFoundError):
+                return read()
+        raise CorpusError(f"vector index {self.folder}: its files are gone: delete the folder and index again")
+
+
+def _joined(parts: Sequence[Quantized]) -> Quantized:
+    codes = np.concatenate([part.codes for part in parts])
+    return Quantized(codes, np.concatenate([part.scales for part in parts]))
+
+
+def _ends(start: int, parts: Sequence[Quantized]) -> list[int]:
+    """Where each part begins behind `start`, and where the last one ends."""
+    return [start, *(start + int(end) for end in np.cumsum([len(part.codes) for part in parts]))]
+
+
+def _portions(places: np.ndarray) -> Generator[np.ndarray]:
+    """`places`, a few pages at a time."""
+    lengths = np.cumsum(places[:, 3] - places[:, 2])
+    for portion in np.unique(lengths // _COMPACTED):
+        yield places[lengths // _COMPACTED == portion]

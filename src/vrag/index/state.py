@@ -1,0 +1,77 @@
+"""One committed state of an embedded index, as mapped: what a search runs on, whatever is written meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vrag.index import catalog
+from vrag.index.maxsim import Kernel
+from vrag.index.segments import Vectors, load
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pages of one segment. `pages` [p]: their places among all; `spans` [p, 4]: first and last vector, first and
+    last pooled vector.
+    """
+
+    pages: np.ndarray
+    spans: np.ndarray
+    full: Vectors
+    pool: Vectors
+
+
+@dataclass(frozen=True)
+class State:
+    """`ids` and `rows` [P] of all pages, oldest first."""
+
+    ids: list[str]
+    rows: np.ndarray
+    parts: list[Part]
+
+    @classmethod
+    def read(cls, db: sqlite3.Connection, folder: Path, dim: int) -> State:
+        """Raises `FileNotFoundError` when a compaction deleted files in between: read again."""
+        db.execute("BEGIN")
+        try:
+            ids, places = catalog.places(db)
+            segments = catalog.segments(db)
+        finally:
+            db.execute("ROLLBACK")
+        parts: list[Part] = []
+        for segment in segments:
+            pages = np.flatnonzero(places[:, 1] == segment.id)
+            if len(pages):
+                full = load(folder, segment.id, "full", segment.vectors, dim)
+                pool = load(folder, segment.id, "pool", segment.pooled, dim)
+                parts.append(Part(pages, places[pages, 2:], full, pool))
+        return cls(ids, places[:, 0], parts)
+
+    def scores(
+        self, kind: Literal["full", "pool"], query: np.ndarray, kernel: Kernel, among: np.ndarray | None
+    ) -> np.ndarray:
+        """MaxSim [P] over all vectors or the pooled ones; -inf for pages that aren't `among` (mask [P], None: all)."""
+        scores = np.full(len(self.ids), -np.inf, dtype=np.float32)
+        first, last = (0, 1) if kind == "full" else (2, 3)
+        for part in self.parts:
+            vectors = part.full if kind == "full" else part.pool
+            chosen = slice(None) if among is None else among[part.pages]
+            spans, pages = part.spans[chosen], part.pages[chosen]
+            if len(pages):
+                scores[pages] = kernel(vectors.codes, vectors.scales, spans[:, first], spans[:, last], query)
+        return scores
+
+
+def best(scores: np.ndarray, k: int) -> np.ndarray:
+    """The places of the `k` largest scores above -inf, largest first; of equal ones the first."""
+    if k < len(scores):
+        bound = np.partition(scores, -k)[-k]
+        found = np.flatnonzero(scores >= max(bound, np.finfo(np.float32).min))
+    else:
+        found = np.flatnonzero(scores > -np.inf)
+    return found[np.argsort(-scores[found], kind="stable")][:k]
