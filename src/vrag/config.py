@@ -39,6 +39,14 @@ def resolve(model: type[Model], recipe: Path | None = None, overrides: Sequence[
         raise ConfigError(where + "; ".join(_explain(model, error) for error in failure.errors())) from failure
 
 
+def changes(overrides: Sequence[str]) -> dict[str, Any]:
+    """Overrides alone, as nested values: for what has a model of its own elsewhere."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _set(values, override)
+    return values
+
+
 def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`values` with `changes` laid over: groups are merged, so that a recipe keeps the defaults it doesn't name."""
     merged = dict(values)

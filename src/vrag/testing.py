@@ -9,14 +9,15 @@ policy = ScriptedPolicy(["<search>revenue</search>", "<answer>4,812</answer>"]) 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from vrag.errors import CorpusError
-from vrag.types import Box, Hit, Page, PageRef, Word
+from vrag.errors import CorpusError, DocumentError, InfrastructureError, UnreadableDocument
+from vrag.types import Box, Hit, Page, PageRef, PageVectors, Word
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
@@ -112,6 +113,51 @@ class FixedRetriever:
         if self._error is not None:
             raise self._error
         return self._hits[:k]
+
+
+class FakeEncoder:
+    """A `PageEncoder` without a model: one vector per word, its direction hashed from it, so that MaxSim about counts
+    the query's words that stand on the page. It sees nothing: `read` says what stands on an image, and a
+    `DocumentError` that it raises takes the page's place.
+
+    texts = {store.image(page).tobytes(): store.page(page).text for page in store.pages}
+    encoder = FakeEncoder(lambda image: texts[image.tobytes()])
+    """
+
+    def __init__(self, read: Callable[[Image], str], dim: int = 128) -> None:
+        self._read = read
+        self.dim = dim
+        self.fingerprint = hashlib.sha256(f"vrag.testing.FakeEncoder/{dim}".encode()).hexdigest()[:32]
+
+    def encode_pages(self, images: Sequence[Image]) -> list[PageVectors | DocumentError]:
+        return [self._page(number, image) for number, image in enumerate(images, 1)]
+
+    def encode_queries(self, queries: Sequence[str]) -> list[np.ndarray]:
+        found = [self._vectors(query) for query in queries]
+        for query, vectors in zip(queries, found, strict=True):
+            if not len(vectors):
+                raise InfrastructureError(f"query {query!r} holds no word; this encoder knows nothing else")
+        return found
+
+    def _page(self, number: int, image: Image) -> PageVectors | DocumentError:
+        try:
+            vectors = self._vectors(self._read(image))
+        except DocumentError as failure:
+            return failure
+        if not len(vectors):
+            return UnreadableDocument(f"image {number} holds no word; this encoder knows nothing else")
+        return PageVectors(vectors)
+
+    def _vectors(self, text: str) -> np.ndarray:
+        """[words, dim], fp32, each of length 1; a word that comes again adds nothing to MaxSim and is left out."""
+        import numpy as np
+
+        vectors = np.zeros((0, self.dim), np.float32)
+        for word in dict.fromkeys(text.casefold().split()):
+            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+            vector = np.random.default_rng(seed).standard_normal((1, self.dim), np.float32)
+            vectors = np.concatenate([vectors, vector / np.linalg.norm(vector)])
+        return vectors
 
 
 def _draw(lines: Sequence[str], size: tuple[int, int], font_size: int) -> tuple[Image, list[Word]]:

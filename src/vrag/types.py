@@ -80,11 +80,15 @@ class Page(Frozen):
 
 
 class Hit(Frozen):
-    """One retrieved page; larger `score` is better. A list of hits is in retrieval order."""
+    """One retrieved page; larger `score` is better. A list of hits is in retrieval order.
+
+    `ranks`: by which retrievers it was found, and at which place (1: first), where several are fused.
+    """
 
     page_id: str
     ref: PageRef
     score: float
+    ranks: dict[str, int] = {}
 
 
 # -------------------------------------------------------------------------------------------- vectors

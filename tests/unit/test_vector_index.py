@@ -124,6 +124,10 @@ def test_filters_admit_documents_and_metadata_and_apply_before_the_candidates_ar
     }
     assert index.search(query, 5, where=Filter(documents=["' OR 1 --"])) == []
     assert index.search(query, 5, where=Filter(documents=[])) == []
+    assert {hit.page_id for hit in index.search(query, 9, where=Filter(pages=["page-7", "page-3", "none"]))} == {
+        "page-3",
+        "page-7",
+    }
 
 
 def test_a_match_says_which_patch_it_is(make: Callable[..., EmbeddedIndex]):

@@ -12,12 +12,14 @@ from rich.console import Console
 
 from vrag.app.evidence import Located, locate, save_evidence
 from vrag.cli.index import printable
+from vrag.cli.options import By, Way
 from vrag.corpus.store import Corpus
 from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode
 from vrag.errors import InfrastructureError
 from vrag.policies.speaker import Speaker, speaker
-from vrag.retriever import LexicalRetriever
+from vrag.protocols import Retriever
+from vrag.retriever import open_retriever
 from vrag.rollout import Limits, OnTurn, rollout
 from vrag.types import Answer, Crop, Sampling, Search, Task, Turn
 
@@ -32,6 +34,7 @@ def ask(
     max_turns: Annotated[
         int | None, typer.Option("--max-turns", min=1, max=100, help="Steps before it must answer.")
     ] = None,
+    by: By = Way.auto,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page.png (box drawn) and crop.png.")] = Path(
         "vrag-answer"
     ),
@@ -43,7 +46,8 @@ def ask(
     with Corpus.open(corpus) as store:
         speaking = speaker(policy, store)
         steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        episode = _run(question, store, speaking, max_turns, lambda turn: _show(steps, turn))
+        retriever = open_retriever(store, by.value)
+        episode = _run(question, store, retriever, speaking, max_turns, lambda turn: _show(steps, turn))
         if episode.error is not None:
             raise InfrastructureError(episode.error)
         found = locate(episode.turns, episode.answer, store)
@@ -56,11 +60,13 @@ def ask(
         raise typer.Exit(1)
 
 
-def _run(question: str, store: Corpus, speaking: Speaker, max_turns: int | None, on_turn: OnTurn) -> Episode:
+def _run(
+    question: str, store: Corpus, retriever: Retriever, speaking: Speaker, max_turns: int | None, on_turn: OnTurn
+) -> Episode:
     config = speaking.config
     if max_turns is not None:
         config = config.model_copy(update={"max_turns": max_turns})
-    environment = DocumentEnvironment(store, LexicalRetriever(store), config)
+    environment = DocumentEnvironment(store, retriever, config)
     return asyncio.run(
         rollout(
             environment,

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vrag.cli.options import By, Way
 from vrag.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
     policy: Annotated[str, typer.Option(help="extractive, tiny, tiny-sft, or a checkpoint's folder.")] = "extractive",
     recipe: Annotated[Recipe, typer.Option(help="no-crop: search and answer only.")] = Recipe.DEFAULT,
+    by: By = Way.auto,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     seeds: Annotated[str, typer.Option(help="Comma-separated; each runs every question.")] = "0",
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
@@ -45,7 +47,7 @@ def evaluate(
     from vrag.evaluation.runner import evaluate as run_evaluation
     from vrag.evaluation.table import summary_table
     from vrag.policies.speaker import speaker
-    from vrag.retriever import LexicalRetriever
+    from vrag.retriever import open_retriever
     from vrag.rewards.combine import score_episode
     from vrag.rollout import Limits
     from vrag.runs import RunDir, content_key
@@ -60,11 +62,12 @@ def evaluate(
             "corpus": corpus,
             "tasks": {"count": len(chosen), "key": content_key(*chosen)},
             "policy": policy,
+            "by": by.value,
             "environment": environment.model_dump(mode="json"),
             "settings": settings.model_dump(mode="json"),
         }
         run = RunDir.open(out, config, overwrite=overwrite)
-        retriever, renderer = LexicalRetriever(store), ViewRenderer(store)
+        retriever, renderer = open_retriever(store, by.value), ViewRenderer(store)
         with _Bar(chosen, settings.seeds) as bar:
             records = asyncio.run(
                 run_evaluation(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,7 +23,10 @@ from vrag.corpus.paths import corpus_folder
 from vrag.corpus.store import DPI, Corpus, Failure
 from vrag.errors import UsageError
 
-_STAGES = {"hash": "checking files", "read": "reading pages", "ocr": "recognising text"}
+if TYPE_CHECKING:
+    from vrag.embed import EmbedReport
+
+_STAGES = {"hash": "checking files", "read": "reading pages", "ocr": "recognising text", "encode": "encoding pages"}
 _PLAIN_SECONDS = 10.0  # between progress lines when stderr is no terminal
 _SHOWN_FAILURES = 50
 
@@ -43,20 +48,33 @@ def index(
         Ocr,
         typer.Option(help="Pages without text: auto reads them if OCR is installed, force reads every page."),
     ] = Ocr.auto,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Also encode page images: a checkpoint's folder, owner/name on the Hub, module:attribute."),
+    ] = None,
+    encoder_set: Annotated[
+        list[str] | None, typer.Option("--encoder-set", help="One setting of the encoder: key=value; repeat for more.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
     console = Console(stderr=True)
     options = IngestOptions(workers=workers, ocr=ocr.value, retry_failed=retry_failed)
-    with open_or_create(corpus, paths, dpi) as store, _Reporter(console) as reporter:
-        report = ingest(paths, store, options, reporter.update)
-    _show_failures(console, report.failures)
+    with open_or_create(corpus, paths, dpi) as store:
+        with _Reporter(console) as reporter:
+            report = ingest(paths, store, options, reporter.update)
+        vectors = encode(store, encoder, encoder_set or [], console)
+    _show_failures(console, [*report.failures, *(vectors.failures if vectors else [])])
     _show_hints(console, report, ocr)
     if json_:
-        print(report.model_dump_json())
+        made = vectors.model_dump(mode="json") if vectors else None
+        print(json.dumps({**report.model_dump(mode="json"), "vectors": made}, ensure_ascii=False))
     else:
         print(summary(report, corpus))
+        if vectors:
+            counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
+            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})")
     if report.pages_here == 0 and not report.documents_removed:
         if not report.files and not report.failures:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in report.skipped.items())
@@ -78,6 +96,30 @@ def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
         if not path.expanduser().exists():
             raise UsageError(f"no such file or folder: {path}")
     return Corpus.create(name, dpi=dpi or DPI)
+
+
+def encode(store: Corpus, name: str | None, changes: list[str], console: Console) -> EmbedReport | None:
+    """Bring the vectors of a corpus in line with its pages: with the named encoder, or with the one that made those
+    that are there. None for a corpus without vectors.
+    """
+    if name is None and changes:
+        raise UsageError("--encoder-set changes the encoder that --encoder names: give both")
+    if name is None and not store.vectors.exists():
+        return None
+    from vrag.config import changes as parsed
+    from vrag.embed import embed, index_encoder, make_index, open_index
+    from vrag.encoders.load import load_encoder
+    from vrag.index.embedded import EncoderName
+
+    if name is None:
+        index = open_index(store)
+        encoder = index_encoder(index)
+    else:
+        chosen = EncoderName(name=name, settings=parsed(changes))
+        encoder = load_encoder(name, **chosen.settings)
+        index = make_index(store, encoder, chosen)
+    with closing(index), _Reporter(console) as reporter:
+        return embed(store, encoder, index, reporter.update)
 
 
 def summary(report: IngestReport, corpus: str) -> str:

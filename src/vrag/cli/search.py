@@ -1,7 +1,8 @@
-"""`vrag search`: pages of a corpus by their words."""
+"""`vrag search`: pages of a corpus by their words and by what they look like."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Annotated
 
@@ -11,19 +12,23 @@ from rich.markup import escape
 from rich.table import Table
 
 from vrag.cli.index import printable
+from vrag.cli.options import By, Way
 from vrag.corpus.store import Corpus
 from vrag.index.lexical import snippet
+from vrag.retriever import open_retriever
+from vrag.types import Hit
 
 
 def search(
     query: Annotated[str, typer.Argument(help="Words to look for, in any script.")],
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Pages to show.")] = 10,
+    by: By = Way.auto,
     json_: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
-    """Find pages of a corpus by their words, best first (BM25)."""
+    """Find pages of a corpus, best first: by BM25 over their words, by their images, or by both."""
     with Corpus.open(corpus) as store:
-        hits = store.search(query, k)
+        hits = asyncio.run(open_retriever(store, by.value).search(query, k))
         snippets = [snippet(store.page(hit.page_id).text, query) for hit in hits]
     if json_:
         found = [{**hit.model_dump(), "snippet": text} for hit, text in zip(hits, snippets, strict=True)]
@@ -32,8 +37,14 @@ def search(
     if not hits:
         Console(stderr=True).print("no page holds any of these words", markup=False)
         return
-    table = Table("#", "document", "page", "score", "text", box=None)
+    fused = any(hit.ranks for hit in hits)
+    table = Table("#", "document", "page", "score", *(["found by"] if fused else []), "text", box=None)
     for rank, (hit, text) in enumerate(zip(hits, snippets, strict=True), 1):
-        name = escape(printable(hit.ref.document))
-        table.add_row(str(rank), name, str(hit.ref.page), f"{hit.score:.2f}", escape(printable(text)))
+        name, ranks = escape(printable(hit.ref.document)), [_ranks(hit)] if fused else []
+        score = f"{hit.score:.4f}" if fused else f"{hit.score:.2f}"
+        table.add_row(str(rank), name, str(hit.ref.page), score, *ranks, escape(printable(text)))
     Console().print(table)
+
+
+def _ranks(hit: Hit) -> str:
+    return ", ".join(f"{name} {rank}" for name, rank in hit.ranks.items())

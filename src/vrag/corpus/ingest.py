@@ -26,7 +26,7 @@ from vrag.errors import UnreadableDocument, UsageError
 from vrag.killpoints import killpoint
 from vrag.types import Frozen
 
-Stage = Literal["hash", "read", "ocr"]
+Stage = Literal["hash", "read", "ocr", "encode"]  # the last one is `vrag.embed`'s
 
 
 @dataclass(frozen=True)

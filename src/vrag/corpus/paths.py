@@ -4,6 +4,7 @@ HOME/corpora/NAME/
     catalog.sqlite        everything but the pixels
     pages/<aa>/<id>.jpg   page images by id; <aa> are the id's first two characters
     pages/tmp/            files being written
+    vectors/              what an encoder makes of the page images, if one was asked to (`vrag.embed`)
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Readable from any number of threads and processes, also while `vrag.corpus.inges
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -47,7 +48,7 @@ class Failure(Frozen):
 
     document: str
     page: int | None
-    stage: str  # read, ocr
+    stage: str  # read, ocr, encode
     kind: str  # the name of an error class
     reason: str
 
@@ -102,6 +103,11 @@ class Corpus:
             self._closed = True
             while self._idle:
                 self._idle.pop().close()
+
+    @property
+    def vectors(self) -> Path:
+        """The folder of its page vectors, which is there if they are."""
+        return self.folder / "vectors"
 
     @contextmanager
     def _reader(self) -> Generator[sqlite3.Connection]:
@@ -173,6 +179,16 @@ class Corpus:
             for row in rows:
                 yield _page(row)
             last = rows[-1][0]
+
+    def refs(self, page_ids: Sequence[str]) -> dict[str, PageRef]:
+        """What these pages are called, by id; without those that the corpus doesn't hold."""
+        sql = (
+            "SELECT pages.id, documents.name, pages.rowid FROM pages"
+            " JOIN documents ON documents.seq = pages.rowid >> 20"
+            " WHERE pages.id IN (SELECT value FROM json_each(?))"
+        )
+        rows = self._all(sql, json.dumps(list(page_ids)))
+        return {id: PageRef(document=name, page=catalog.split_row(row)[1]) for id, name, row in rows}
 
     def resolve(self, ref: PageRef) -> str:
         """The id of the page that people and datasets call `ref`, by any of the document's names."""

@@ -1,6 +1,6 @@
 """The catalogue of an embedded index: `vectors.sqlite`, whose commit makes pages visible.
 
-settings   dim, pool (vectors of a page per pooled vector), fingerprint of the encoder
+settings   dim, pool (vectors of a page per pooled vector), encoder (how to load it) and its fingerprint
 segments   how many vectors of each segment are committed; what lies beyond in its files isn't there
 pages      one row a page; the row's id is its age, and the order of equal scores
 trash      segments that nothing points to any more and whose files are still to be deleted
@@ -111,9 +111,10 @@ def rows_of(db: sqlite3.Connection, where: Filter) -> np.ndarray:
 def condition(where: Filter) -> tuple[str, list[str | int | float | bool]]:
     """A filter as SQL; documents and values are never part of its text."""
     parts, values = ["1"], list[str | int | float | bool]()
-    if where.documents is not None:
-        parts.append("document IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps(list(where.documents)))
+    for column, admitted in (("document", where.documents), ("id", where.pages)):
+        if admitted is not None:
+            parts.append(f"{column} IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(admitted)))
     for key, value in where.meta.items():
         parts.append("EXISTS (SELECT 1 FROM json_each(meta) WHERE key = ? AND value = ?)")
         values += [key, value]

@@ -17,9 +17,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import Field
 
 from vrag import database
 from vrag.errors import CorpusError, UsageError
@@ -29,7 +30,7 @@ from vrag.index.quantize import Quantized, dequantize, pool, quantize
 from vrag.index.state import State, best
 from vrag.index.vectors import Filter, IndexStats, Match, PageRecord, Scored, patch_box
 from vrag.killpoints import killpoint
-from vrag.types import PatchGrid
+from vrag.types import Frozen, PatchGrid
 
 T = TypeVar("T")
 
@@ -40,6 +41,13 @@ SEGMENT = 1 << 23  # vectors, after which a new segment begins
 _RETRIES = 10
 _COMPACTED = 1 << 18  # vectors that a compaction holds in memory
 _FILE = "vectors.sqlite"
+
+
+class EncoderName(Frozen):
+    """How to load the encoder again that made an index's vectors."""
+
+    name: str = ""
+    settings: dict[str, Any] = Field(default_factory=lambda: {})
 
 
 class EmbeddedIndex:
@@ -55,6 +63,7 @@ class EmbeddedIndex:
         self._writer.execute("PRAGMA synchronous = FULL")
         self.dim = int(database.setting(self._reader, "dim"))
         self.fingerprint = database.setting(self._reader, "fingerprint")
+        self.encoder = EncoderName.model_validate_json(database.setting(self._reader, "encoder"))
         self._pool = int(database.setting(self._reader, "pool"))
         self._state: tuple[int, State] | None = None
 
@@ -62,33 +71,39 @@ class EmbeddedIndex:
     def open(
         cls, folder: Path, fingerprint: str | None = None, *, kernel: KernelName = "auto", candidates: int = CANDIDATES
     ) -> EmbeddedIndex:
-        """Open an existing index. Raises `CorpusError` when there is none, or when another encoder than that of
-        `fingerprint` made its vectors.
-        """
+        """Open an existing index. Raises `CorpusError` when there is none, and as `check` does."""
         if not (folder / _FILE).is_file():
             raise CorpusError(
                 f"no vector index in {folder}: make one with `vrag index PATH --corpus NAME --encoder MODEL`"
             )
         index = cls(folder, kernel, candidates)
-        if fingerprint is not None and index.fingerprint != fingerprint:
-            index.close()
-            raise CorpusError(
-                f"the vectors in {folder} were made by another encoder ({index.fingerprint}, not {fingerprint}):"
-                " use that one, or delete the folder and index again"
-            )
+        if fingerprint is not None:
+            index.check(fingerprint)
         return index
 
     @classmethod
-    def create(cls, folder: Path, dim: int, fingerprint: str, *, pool: int = POOL) -> EmbeddedIndex:
+    def create(
+        cls, folder: Path, dim: int, fingerprint: str, encoder: EncoderName | None = None, *, pool: int = POOL
+    ) -> EmbeddedIndex:
         """Make an empty index. Raises `CorpusError` when there is one."""
         if (folder / _FILE).exists():
             raise CorpusError(f"there is a vector index in {folder} already")
         if dim < 1 or pool < 1:
             raise UsageError(f"an index has at least one dimension and pools at least one vector, not {dim} and {pool}")
         folder.mkdir(parents=True, exist_ok=True)
-        settings = {"dim": dim, "pool": pool, "fingerprint": fingerprint}
+        made_by = (encoder or EncoderName()).model_dump_json()
+        settings = {"dim": dim, "pool": pool, "fingerprint": fingerprint, "encoder": made_by}
         database.create(folder / _FILE, catalog.KIND, catalog.SCHEMA, settings)
         return cls(folder)
+
+    def check(self, fingerprint: str) -> None:
+        """Raises `CorpusError`, and closes, when another encoder than that of `fingerprint` made the vectors."""
+        if self.fingerprint != fingerprint:
+            self.close()
+            raise CorpusError(
+                f"the vectors in {self.folder} were made by another encoder ({self.fingerprint}, not {fingerprint}):"
+                " use that one, or delete the folder and index again"
+            )
 
     def close(self) -> None:
         with self._reading, self._writing:

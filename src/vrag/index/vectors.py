@@ -28,9 +28,10 @@ class PageRecord:
 
 @dataclass(frozen=True)
 class Filter:
-    """Pages of one of `documents` (None: of any) whose metadata equal `meta`."""
+    """Pages of one of `documents` (None: of any), with one of the ids `pages`, whose metadata equal `meta`."""
 
     documents: Sequence[str] | None = None
+    pages: Sequence[str] | None = None
     meta: Meta = field(default_factory=lambda: {})
 
 

@@ -1,0 +1,160 @@
+"""How fast and how right the embedded index of page vectors is, beside the way in which VRAG searches.
+
+    python benchmarks/vector_index/run.py --pages 10000
+
+Pages are synthetic, shaped like ColQwen2's: about 700 vectors of 128 dimensions, neighbours alike. Queries have 26
+vectors, most of them near a vector of one page. What is measured is numerics and speed, not retrieval quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vrag.index.embedded import EmbeddedIndex
+from vrag.index.vectors import PageRecord
+from vrag.types import PageVectors
+
+DIM, TOKENS, BATCH = 128, 26, 128
+K = 10
+
+
+def page(number: int) -> np.ndarray:
+    """[V, D] fp32, unit: a page's own direction, a walk over the page, and noise; neighbours at a cosine of 0.9."""
+    rng = np.random.default_rng([number, 0])
+    count = int(rng.integers(660, 780))
+    walk = rng.standard_normal((count // 24 + 2, DIM)).astype(np.float32)
+    places = np.linspace(0, len(walk) - 1.001, count)
+    low, share = places.astype(int), (places % 1)[:, None].astype(np.float32)
+    smooth = walk[low] * (1 - share) + walk[low + 1] * share
+    rows = 0.6 * rng.standard_normal(DIM).astype(np.float32) + smooth
+    rows += 0.3 * rng.standard_normal((count, DIM)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def query(number: int, pages: int) -> np.ndarray:
+    """[26, D] fp32: vectors at a cosine of 0.55 to vectors of one page."""
+    rng = np.random.default_rng([number, 1])
+    near = page(int(rng.integers(pages)))
+    rows = near[rng.integers(len(near), size=TOKENS)]
+    noise = rng.standard_normal(rows.shape).astype(np.float32)
+    noise -= (noise * rows).sum(axis=1, keepdims=True) * rows
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    return 0.55 * rows + np.float32(np.sqrt(1 - 0.55**2)) * noise
+
+
+def batches(pages: int) -> Iterator[list[PageRecord]]:
+    for first in range(0, pages, BATCH):
+        numbers = range(first, min(pages, first + BATCH))
+        yield [PageRecord(f"{number:07d}", f"{number // 20}", PageVectors(page(number))) for number in numbers]
+
+
+class Reference:
+    """As VRAG searches: a list of bf16 tensors, padded 128 at a time for each query, one einsum over everything."""
+
+    def __init__(self) -> None:
+        self.pages: list[torch.Tensor] = []
+
+    def scores(self, vectors: np.ndarray, dtype: torch.dtype = torch.bfloat16) -> np.ndarray:
+        asked = torch.from_numpy(vectors).to(dtype)[None]
+        found: list[torch.Tensor] = []
+        for first in range(0, len(self.pages), 128):
+            part = [one.to(dtype) for one in self.pages[first : first + 128]]
+            padded = torch.nn.utils.rnn.pad_sequence(part, batch_first=True)
+            found.append(torch.einsum("bnd,csd->bcns", asked, padded).max(dim=3)[0].sum(dim=2))
+        return torch.cat(found, dim=1)[0].float().numpy()
+
+    def search(self, vectors: np.ndarray) -> list[str]:
+        return [f"{place:07d}" for place in np.argsort(-self.scores(vectors), kind="stable")[:K]]
+
+
+def timed(call: Callable[[np.ndarray], list[str]], queries: Sequence[np.ndarray]) -> tuple[float, list[list[str]]]:
+    """Median milliseconds, and what was found; the first call isn't counted."""
+    call(queries[0])
+    times: list[float] = []
+    found: list[list[str]] = []
+    for vectors in queries:
+        began = time.perf_counter()
+        found.append(call(vectors))
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times), found
+
+
+def overlap(found: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> float:
+    return float(np.mean([len(set(one) & set(other)) / K for one, other in zip(found, truth, strict=True)]))
+
+
+def truth(queries: Sequence[np.ndarray], pages: int) -> list[list[str]]:
+    """Exact MaxSim in fp32 over vectors that were never quantised."""
+    best = np.empty((len(queries), pages), dtype=np.float32)
+    joined = np.concatenate(queries)
+    for number in range(pages):
+        near = (joined @ page(number).T).max(axis=1)
+        best[:, number] = near.reshape(len(queries), TOKENS).sum(axis=1)
+    return [[f"{place:07d}" for place in np.argsort(-row, kind="stable")[:K]] for row in best]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=int, default=10_000)
+    parser.add_argument("--queries", type=int, default=20)
+    parser.add_argument("--no-reference", action="store_true", help="only the index: for more pages than memory holds")
+    args = parser.parse_args()
+    root = Path(tempfile.mkdtemp())
+    try:
+        print(json.dumps(measure(args.pages, args.queries, not args.no_reference, root / "vectors"), indent=2))
+    finally:
+        shutil.rmtree(root)
+
+
+def measure(pages: int, count: int, with_reference: bool, folder: Path) -> dict[str, object]:
+    reference, ingest = Reference(), 0.0
+    index = EmbeddedIndex.create(folder, DIM, "benchmark")
+    for batch in batches(pages):
+        if with_reference:
+            reference.pages += [torch.from_numpy(one.vectors.vectors).bfloat16() for one in batch]
+        began = time.perf_counter()
+        index.upsert(batch)
+        ingest += time.perf_counter() - began
+    stats = index.stats()
+    index.close()
+    queries = [query(number, pages) for number in range(count)]
+    exact = truth(queries, pages)
+    report: dict[str, object] = {
+        "pages": pages,
+        "vectors": stats.vectors,
+        "threads": torch.get_num_threads(),
+        "ingest_pages_per_second": round(pages / ingest),
+        "disk_bytes_per_page": round(stats.bytes / pages),
+        "resident_bytes_per_page": round(sum(f.stat().st_size for f in folder.glob("pool-*")) / pages),
+    }
+    began = time.perf_counter()
+    opened = EmbeddedIndex.open(folder)
+    opened.ids()
+    report["open_ms"] = round(1000 * (time.perf_counter() - began), 1)
+    opened.close()
+    base = 0.0
+    if with_reference:
+        base, found = timed(reference.search, queries)
+        report["reference"] = {"ms": round(base, 1), "overlap@10": round(overlap(found, exact), 3)}
+    for kernel in ("numba", "numpy"):
+        for name, flags in (("two-stage", False), ("exact", True)):
+            opened = EmbeddedIndex.open(folder, kernel=kernel)
+            ms, found = timed(lambda q, o=opened, e=flags: [hit.page_id for hit in o.search(q, K, exact=e)], queries)
+            row = {"ms": round(ms, 1), "overlap@10": round(overlap(found, exact), 3)}
+            report[f"{kernel}, {name}"] = {**row, **({"times_reference": round(base / ms)} if base else {})}
+            opened.close()
+    return report
+
+
+if __name__ == "__main__":
+    main()

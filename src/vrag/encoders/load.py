@@ -1,0 +1,46 @@
+"""Encoders by name: what `--encoder` takes on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from vrag.encoders.checkpoint import find_checkpoint, kind_of
+from vrag.encoders.dense import DenseEncoder
+from vrag.encoders.late_interaction import LateInteractionEncoder
+from vrag.encoders.settings import EncoderSettings
+from vrag.errors import ConfigError, UsageError
+from vrag.protocols import PageEncoder
+
+
+def load_encoder(name: str, **settings: Any) -> PageEncoder:
+    """The encoder of a checkpoint, a folder or owner/name on the Hub, of the kind that the checkpoint is; or what your
+    own factory "module:attribute" makes of `settings`. Raises as `loading.load`, and `UsageError` for a bad factory.
+    """
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) and not Path(name).exists():
+        return _from_factory(name, settings)
+    try:
+        chosen = EncoderSettings(model=name, **settings)
+    except ValidationError as failure:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in failure.errors())
+        known = ", ".join(key for key in EncoderSettings.model_fields if key != "model")
+        raise ConfigError(f"encoder {name}: {wrong}; the settings are {known}") from failure
+    if kind_of(find_checkpoint(chosen)) == "dense":
+        return DenseEncoder(chosen)
+    return LateInteractionEncoder(chosen)
+
+
+def _from_factory(name: str, settings: dict[str, Any]) -> PageEncoder:
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as failure:
+        raise UsageError(f"encoder {name}: {failure}; write module:attribute of an importable factory") from failure
+    encoder = factory(**settings)
+    if not hasattr(encoder, "encode_pages"):
+        raise UsageError(f"encoder {name}: made a {type(encoder).__name__}; a PageEncoder has encode_pages")
+    return encoder
