@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.core import TyperGroup
 
 from vrag.cli.options import By, Way
 from vrag.errors import ConfigError
@@ -20,11 +23,24 @@ if TYPE_CHECKING:
     from vrag.types import Task
 
 
+class _Answers(TyperGroup):
+    """`vrag eval …` without a subcommand measures answers."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["answers", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_Answers, no_args_is_help=True, help="Measure on questions; a rerun continues.")
+
+
 class Recipe(str, Enum):
     DEFAULT = "default"
     NO_CROP = "no-crop"
 
 
+@app.command("answers")
 def evaluate(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold answers and pages.")],
@@ -87,6 +103,41 @@ def evaluate(
         print(summary.model_dump_json())
     else:
         Console().print(summary_table(summary, f"{policy} on {corpus}"))
+
+
+@app.command("retrieval")
+def retrieval(
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold pages.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
+    by: Annotated[
+        list[Way] | None,
+        typer.Option(help="Which search; repeat to compare several. All that the corpus has, if none."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
+) -> None:
+    """Search with every question and measure how well the gold pages are found: recall, nDCG, MRR."""
+    from vrag.corpus.store import Corpus
+    from vrag.data.tasks import read_tasks
+    from vrag.evaluation.retrieval import evaluate_retrieval
+    from vrag.evaluation.table import retrieval_table
+    from vrag.retriever import open_retriever
+    from vrag.runs import RunDir, content_key
+
+    chosen = read_tasks(tasks)[:limit]
+    with Corpus.open(corpus) as store:
+        every = ("text", "visual", "fused") if store.vectors.exists() else ("text",)
+        ways: Sequence[str] = list(dict.fromkeys(way.value for way in by)) if by else every
+        config = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
+        run = RunDir.open(out, config, overwrite=overwrite)
+        retrievers = {way: open_retriever(store, Way(way).value) for way in ways}
+        summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers))
+    if as_json:
+        print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))
+    else:
+        Console(width=160).print(retrieval_table(summaries, f"retrieval on {corpus}"))
 
 
 def _seeds(text: str) -> tuple[int, ...]:

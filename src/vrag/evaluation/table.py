@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from vrag.evaluation.intervals import Interval
 from vrag.evaluation.metrics import Ranking, Summary
+from vrag.evaluation.retrieval import NDCG_AT, RECALL_AT, RetrievalSummary
 
 
 def summary_table(summary: Summary, title: str) -> Table:
@@ -35,6 +38,19 @@ def summary_table(summary: Summary, title: str) -> Table:
     table.add_row("seconds per episode", f"{summary.seconds:.2f}")
     table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
     table.add_row("scored + errored", f"{summary.scored} + {summary.errored} = {summary.episodes}")
+    return table
+
+
+def retrieval_table(summaries: Sequence[RetrievalSummary], title: str) -> Table:
+    """A row for each retriever; means with their 95 % intervals."""
+    depths = [*(f"recall@{k}" for k in RECALL_AT), *(f"nDCG@{k}" for k in NDCG_AT), "MRR"]
+    table = Table("by", *depths, "ms", "questions", title=title, title_justify="left", box=None)
+    for one in summaries:
+        means = [*(one.recall.get(k) for k in RECALL_AT), *(one.ndcg.get(k) for k in NDCG_AT), one.mrr]
+        cells = ["–" if m is None else f"{m.value:.3f} ({m.low:.2f}–{m.high:.2f})" for m in means]
+        speed = "–" if one.milliseconds is None else f"{one.milliseconds:.1f}"
+        asked = f"{one.questions}" + (f" ({one.errored} errored)" if one.errored else "")
+        table.add_row(one.by, *cells, speed, asked)
     return table
 
 

@@ -29,10 +29,12 @@ def shown_pages(turns: Iterable[Turn]) -> list[PageRef]:
     return [item.view.ref for item in seen if item.kind == "page" and item.view is not None]
 
 
-def ndcg(found: Iterable[PageRef], gold: Iterable[PageRef]) -> float:
+def ndcg(found: Iterable[PageRef], gold: Iterable[PageRef], depth: int | None = None) -> float:
+    """nDCG@depth; None: over the whole list."""
     wanted = set(gold)
-    gain = sum(1 / math.log2(rank + 1) for rank in _ranks(found, wanted))
-    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, len(wanted) + 1))
+    deepest = math.inf if depth is None else depth
+    gain = sum(1 / math.log2(rank + 1) for rank in _ranks(found, wanted) if rank <= deepest)
+    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, len(wanted) + 1) if rank <= deepest)
     return gain / ideal if wanted else 0.0
 
 
