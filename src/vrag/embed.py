@@ -11,8 +11,8 @@ from vrag.corpus.ingest import Progress
 from vrag.corpus.store import Corpus, Failure
 from vrag.encoders.load import load_encoder
 from vrag.errors import CorpusError, DocumentError
-from vrag.index.embedded import EmbeddedIndex, EncoderName
-from vrag.index.vectors import Filter, PageRecord
+from vrag.index.embedded import EmbeddedIndex
+from vrag.index.vectors import EncoderName, Filter, PageRecord, VectorIndex
 from vrag.protocols import PageEncoder
 from vrag.types import Frozen, Page, PageVectors
 
@@ -38,7 +38,7 @@ def open_index(corpus: Corpus) -> EmbeddedIndex:
     return EmbeddedIndex.open(corpus.vectors)
 
 
-def index_encoder(index: EmbeddedIndex) -> PageEncoder:
+def index_encoder(index: VectorIndex) -> PageEncoder:
     """The encoder that an index was made with, loaded anew. Raises `CorpusError` when it is no longer the same."""
     encoder = load_encoder(index.encoder.name, **index.encoder.settings)
     index.check(encoder.fingerprint)
@@ -55,7 +55,7 @@ def make_index(corpus: Corpus, encoder: PageEncoder, name: EncoderName) -> Embed
 def embed(
     corpus: Corpus,
     encoder: PageEncoder,
-    index: EmbeddedIndex,
+    index: VectorIndex,
     progress: Callable[[Progress], None] = lambda _: None,
     batch: int = BATCH,
 ) -> EmbedReport:
@@ -78,9 +78,9 @@ def embed(
     return EmbedReport(added=added, removed=removed, pages=index.stats().pages, failures=failures, seconds=seconds)
 
 
-def _tidy(index: EmbeddedIndex) -> None:
+def _tidy(index: VectorIndex) -> None:
     stats = index.stats()
-    if stats.dead > _WASTE * (stats.vectors + stats.dead):
+    if isinstance(index, EmbeddedIndex) and stats.dead > _WASTE * (stats.vectors + stats.dead):
         index.compact()
 
 

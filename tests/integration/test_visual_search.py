@@ -16,7 +16,7 @@ from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
 from vrag.embed import embed, make_index, open_index
 from vrag.errors import CorpusError, InfrastructureError, UsageError
-from vrag.index.embedded import EncoderName
+from vrag.index.vectors import EncoderName
 from vrag.retriever import VisualRetriever, open_retriever
 
 NAME = "tests.colours:ColourEncoder"

@@ -109,7 +109,7 @@ def encode(store: Corpus, name: str | None, changes: list[str], console: Console
     from vrag.config import changes as parsed
     from vrag.embed import embed, index_encoder, make_index, open_index
     from vrag.encoders.load import load_encoder
-    from vrag.index.embedded import EncoderName
+    from vrag.index.vectors import EncoderName
 
     if name is None:
         index = open_index(store)

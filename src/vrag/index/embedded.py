@@ -17,10 +17,9 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from pydantic import Field
 
 from vrag import database
 from vrag.errors import CorpusError, UsageError
@@ -28,26 +27,29 @@ from vrag.index import catalog, segments
 from vrag.index.maxsim import KernelName, kernel
 from vrag.index.quantize import Quantized, dequantize, pool, quantize
 from vrag.index.state import State, best
-from vrag.index.vectors import Filter, IndexStats, Match, PageRecord, Scored, patch_box
+from vrag.index.vectors import (
+    CANDIDATES,
+    POOL,
+    EncoderName,
+    Filter,
+    IndexStats,
+    Match,
+    PageRecord,
+    Scored,
+    check_page,
+    checked_query,
+    nearest,
+)
 from vrag.killpoints import killpoint
-from vrag.types import Frozen, PatchGrid
+from vrag.types import PatchGrid
 
 T = TypeVar("T")
 
-POOL = 16
-CANDIDATES = 200
 SHARE = 50  # with more pages one in so many is a candidate: in a large corpus pooled scores lie closer together
 SEGMENT = 1 << 23  # vectors, after which a new segment begins
 _RETRIES = 10
 _COMPACTED = 1 << 18  # vectors that a compaction holds in memory
 _FILE = "vectors.sqlite"
-
-
-class EncoderName(Frozen):
-    """How to load the encoder again that made an index's vectors."""
-
-    name: str = ""
-    settings: dict[str, Any] = Field(default_factory=lambda: {})
 
 
 class EmbeddedIndex:
@@ -119,7 +121,9 @@ class EmbeddedIndex:
         batch = list(pages)
         if not batch:
             return
-        full = [self._quantized(page) for page in batch]
+        for page in batch:
+            check_page(page, self.dim)
+        full = [quantize(page.vectors.vectors) for page in batch]
         pooled = [quantize(pool(page.vectors.vectors, self._pool)) for page in batch]
         with self._write() as db:
             places = self._append(db, full, pooled)
@@ -156,17 +160,6 @@ class EmbeddedIndex:
 
     def _named(self) -> AbstractContextManager[None]:
         return database.translated(f"vector index {self.folder}")
-
-    def _quantized(self, page: PageRecord) -> Quantized:
-        vectors = page.vectors.vectors
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim or not len(vectors):
-            raise UsageError(
-                f"page {page.id} has vectors of shape {vectors.shape}; this index holds [V, {self.dim}], V > 0"
-            )
-        try:
-            return quantize(vectors)
-        except UsageError as error:
-            raise UsageError(f"page {page.id}: {error}") from error
 
     def _append(
         self, db: sqlite3.Connection, full: Sequence[Quantized], pooled: Sequence[Quantized]
@@ -208,7 +201,7 @@ class EmbeddedIndex:
         """The `k` best pages for `query` [N, D], best first; of equal ones the older. `exact` compares all vectors of
         all pages.
         """
-        query = self._checked(query)
+        query = checked_query(query, self.dim)
         state = self._current()
         among = None
         if where is not None:
@@ -225,14 +218,9 @@ class EmbeddedIndex:
 
     def matches(self, page_id: str, query: np.ndarray) -> list[Match]:
         """For each vector of the query, where the page matches it best. Raises `UsageError` for an unknown page."""
-        query = self._checked(query)
+        query = checked_query(query, self.dim)
         vectors, grid = self._retried(lambda: self._page(page_id))
-        similar = vectors @ query.T
-        nearest = similar.argmax(axis=0)
-        return [
-            Match(int(vector), float(similar[vector, token]), patch_box(grid, int(vector)))
-            for token, vector in enumerate(nearest)
-        ]
+        return nearest(vectors, query, grid)
 
     def ids(self) -> set[str]:
         return set(self._current().ids)
@@ -245,11 +233,6 @@ class EmbeddedIndex:
         return IndexStats(
             pages=pages, vectors=live, dead=held - live, bytes=size, dim=self.dim, fingerprint=self.fingerprint
         )
-
-    def _checked(self, query: np.ndarray) -> np.ndarray:
-        if query.ndim != 2 or query.shape[1] != self.dim or not len(query):
-            raise UsageError(f"a query of shape {query.shape}; this index holds vectors of {self.dim} dimensions")
-        return np.ascontiguousarray(query, dtype=np.float32)
 
     def _current(self) -> State:
         """The newest committed state; as long as nobody commits, always the same."""

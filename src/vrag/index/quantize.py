@@ -10,12 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vrag.errors import UsageError
-
 LARGEST = 127  # of a code
 STEPS = 65535  # of a scale
 UNIT = 1 / (LARGEST * STEPS)  # what a code of 1 at a scale of 1 stands for
-_ROUNDING = 1e-3  # by which a vector in bf16 may be longer than 1
 
 
 @dataclass(frozen=True)
@@ -27,10 +24,7 @@ class Quantized:
 
 
 def quantize(vectors: np.ndarray) -> Quantized:
-    """Of [V, D] floats. Raises `UsageError` for vectors that aren't finite or are longer than 1."""
-    longest = float(np.sqrt(np.square(vectors, dtype=np.float32).sum(axis=1)).max(initial=0))
-    if not longest <= 1 + _ROUNDING:
-        raise UsageError(f"a page vector of length {longest:.4g}: an index holds finite vectors of length 1 at most")
+    """Of [V, D] finite floats, none longer than 1 (`vrag.index.vectors.check_page`)."""
     peaks = np.abs(vectors).max(axis=1, initial=0)
     scales = np.ceil(peaks * STEPS).clip(1, STEPS).astype(np.uint16)  # rounded up: no code outgrows int8
     codes = np.rint(vectors / (scales[:, None] * np.float32(UNIT)))

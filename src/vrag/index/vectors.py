@@ -7,13 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from pydantic import Field
 
+from vrag.errors import UsageError
 from vrag.types import Box, Frozen, PageVectors, PatchGrid
 
+POOL = 16  # neighbouring vectors of a page in one pooled one
+CANDIDATES = 200  # pages whose vectors are all compared, at least
+_ROUNDING = 1e-3  # by which a vector in bf16 may be longer than 1
+
 Meta = Mapping[str, str | int | float | bool]
+
+
+class EncoderName(Frozen):
+    """How to load the encoder again that made an index's vectors."""
+
+    name: str = ""
+    settings: dict[str, Any] = Field(default_factory=lambda: {})
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,12 @@ class VectorIndex(Protocol):
     """Pages by their vectors. Raises `CorpusError` when the store fails, `UsageError` for vectors that don't fit it."""
 
     dim: int
+    fingerprint: str
+    encoder: EncoderName
+
+    def check(self, fingerprint: str) -> None:
+        """Raises `CorpusError`, and closes, when another encoder than that of `fingerprint` made the vectors."""
+        ...
 
     def upsert(self, pages: Iterable[PageRecord]) -> None:
         """Add pages, or replace those of the same id; durable and visible on return, all or none of them."""
@@ -87,6 +106,34 @@ class VectorIndex(Protocol):
     def ids(self) -> set[str]: ...
     def stats(self) -> IndexStats: ...
     def close(self) -> None: ...
+
+
+def check_page(page: PageRecord, dim: int) -> None:
+    """Raises `UsageError`, naming the page, for vectors that an index of `dim` dimensions can't hold."""
+    vectors = page.vectors.vectors
+    if vectors.ndim != 2 or vectors.shape[1] != dim or not len(vectors):
+        raise UsageError(f"page {page.id} has vectors of shape {vectors.shape}; this index holds [V, {dim}], V > 0")
+    longest = float(np.sqrt(np.square(vectors, dtype=np.float32).sum(axis=1)).max())
+    if not longest <= 1 + _ROUNDING:
+        raise UsageError(
+            f"page {page.id} has a vector of length {longest:.4g}; an index holds finite vectors of length 1 at most"
+        )
+
+
+def checked_query(query: np.ndarray, dim: int) -> np.ndarray:
+    """fp32 [N, D], contiguous. Raises `UsageError` for another width."""
+    if query.ndim != 2 or query.shape[1] != dim or not len(query):
+        raise UsageError(f"a query of shape {query.shape}; this index holds vectors of {dim} dimensions")
+    return np.ascontiguousarray(query, dtype=np.float32)
+
+
+def nearest(vectors: np.ndarray, query: np.ndarray, grid: PatchGrid | None) -> list[Match]:
+    """For each vector of `query` [N, D] the most similar of a page's `vectors` [V, D]."""
+    similar = vectors @ query.T
+    return [
+        Match(int(vector), float(similar[vector, token]), patch_box(grid, int(vector)))
+        for token, vector in enumerate(similar.argmax(axis=0))
+    ]
 
 
 def patch_box(grid: PatchGrid | None, vector: int) -> Box | None:
