@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from vrag.errors import UsageError
 from vrag.protocols import PageStore, Retriever
@@ -15,6 +16,20 @@ DEPTH = 50  # hits asked of each retriever, at least
 
 # (query, pages) -> a score for each page; larger is better
 Reranker = Callable[[str, Sequence[Page]], Sequence[float]]
+
+
+@runtime_checkable
+class BatchRetriever(Retriever, Protocol):
+    """A retriever for which many queries at once are cheaper than one by one."""
+
+    async def search_many(self, queries: Sequence[str], k: int) -> list[list[Hit]]: ...
+
+
+async def search_many(retriever: Retriever, queries: Sequence[str], k: int) -> list[list[Hit]]:
+    """The hits of each query: in one call where the retriever can, else side by side."""
+    if isinstance(retriever, BatchRetriever):
+        return await retriever.search_many(queries, k)
+    return list(await asyncio.gather(*(retriever.search(query, k) for query in queries)))
 
 
 @dataclass(frozen=True)
@@ -37,12 +52,18 @@ class FusedRetriever:
 
     async def search(self, query: str, k: int) -> list[Hit]:
         """The `k` best pages, each with its rank in every retriever that found it."""
+        return (await self.search_many([query], k))[0]
+
+    async def search_many(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """The same for each of several queries, asked of each retriever at once."""
         depth = max(DEPTH, k)
-        lists = await asyncio.gather(*(one.retriever.search(query, depth) for one in self._retrievers.values()))
-        fused = fuse(dict(zip(self._retrievers, lists, strict=True)), self._weights())
-        if self._reranker is None:
-            return fused[:k]
-        return (await asyncio.to_thread(self._reranked, query, fused[:depth]))[:k]
+        asked = (search_many(one.retriever, queries, depth) for one in self._retrievers.values())
+        found = zip(*await asyncio.gather(*asked), strict=True)  # of one query: what each retriever found
+        fused = [fuse(dict(zip(self._retrievers, lists, strict=True)), self._weights()) for lists in found]
+        if self._reranker is not None:
+            pairs = zip(queries, fused, strict=True)
+            fused = [await asyncio.to_thread(self._reranked, query, hits[:depth]) for query, hits in pairs]
+        return [hits[:k] for hits in fused]
 
     def _weights(self) -> dict[str, float]:
         return {name: one.weight for name, one in self._retrievers.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
 from vrag.corpus.store import Corpus
@@ -12,6 +14,7 @@ from vrag.protocols import PageEncoder, Retriever
 from vrag.types import Hit
 
 if TYPE_CHECKING:
+    from vrag.index.embedded import EmbeddedIndex
     from vrag.index.vectors import VectorIndex
 
 Way = Literal["auto", "text", "visual", "fused"]
@@ -25,8 +28,12 @@ class LexicalRetriever:
 
     async def search(self, query: str, k: int) -> list[Hit]:
         """The `k` best pages; searched in a thread, so that many episodes may ask at once."""
+        return (await self.search_many([query], k))[0]
+
+    async def search_many(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """The same for each of several queries, one after the other in one thread."""
         try:
-            return await asyncio.to_thread(self.corpus.search, query, k)
+            return await asyncio.to_thread(lambda: [self.corpus.search(query, k) for query in queries])
         except CorpusError as error:
             raise InfrastructureError(f"search failed: {error}") from error
 
@@ -40,21 +47,34 @@ class VisualRetriever:
             raise UsageError(f"the encoder gives vectors of {encoder.dim} dimensions, the index holds {index.dim}")
         self.corpus, self._index, self._encoder = corpus, index, encoder
 
+    def close(self) -> None:
+        """Close the index; the corpus stays open."""
+        self._index.close()
+
     async def search(self, query: str, k: int) -> list[Hit]:
         """The `k` best pages; none for an empty query."""
-        if not query.strip() or k <= 0:
-            return []
+        return (await self.search_many([query], k))[0]
+
+    async def search_many(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """The same for each of several queries, all encoded in one call."""
+        asked = dict.fromkeys(query for query in queries if query.strip() and k > 0)
+        if not asked:
+            return [[] for _ in queries]
         try:
-            return await asyncio.to_thread(self._search, query, k)
+            found = await asyncio.to_thread(self._search, list(asked), k)
         except CorpusError as error:
             raise InfrastructureError(f"search failed: {error}") from error
+        return [list(found.get(query, [])) for query in queries]
 
-    def _search(self, query: str, k: int) -> list[Hit]:
-        vectors = self._encoder.encode_queries([query])[0]
-        found = self._index.search(vectors, k)
-        refs = self.corpus.refs([one.page_id for one in found])
-        known = [one for one in found if one.page_id in refs]  # a page may just have left the corpus
-        return [Hit(page_id=one.page_id, ref=refs[one.page_id], score=one.score) for one in known]
+    def _search(self, queries: list[str], k: int) -> dict[str, list[Hit]]:
+        vectors = self._encoder.encode_queries(queries)
+        found = [self._index.search(one, k) for one in vectors]
+        refs = self.corpus.refs([one.page_id for pages in found for one in pages])
+        hits = [  # a page may just have left the corpus
+            [Hit(page_id=one.page_id, ref=refs[one.page_id], score=one.score) for one in pages if one.page_id in refs]
+            for pages in found
+        ]
+        return dict(zip(queries, hits, strict=True))
 
 
 def open_retriever(corpus: Corpus, by: Way = "auto") -> Retriever:
@@ -62,15 +82,27 @@ def open_retriever(corpus: Corpus, by: Way = "auto") -> Retriever:
     where it has vectors, and the text where it hasn't. Raises `UsageError` for vectors that aren't there, and what
     loading the encoder raises.
     """
+    return open_ways(corpus, by)[by]
+
+
+def open_ways(
+    corpus: Corpus, by: Way = "auto", load: Callable[[EmbeddedIndex], PageEncoder] | None = None
+) -> dict[Way, Retriever]:
+    """All ways to search a corpus that need no more than `by` does, over one index and one encoder; raises as
+    `open_retriever`. `load` gives the encoder of an index; else it is loaded anew.
+    """
+    text = LexicalRetriever(corpus)
     found = corpus.vectors.exists()
     if by == "text" or (by == "auto" and not found):
-        return LexicalRetriever(corpus)
+        return {"text": text, "auto": text}
     if not found:
         raise UsageError(f"corpus {corpus.folder} has no vectors: `vrag index … --encoder MODEL` makes them")
     from vrag.embed import index_encoder, open_index
 
-    index = open_index(corpus)
-    visual = VisualRetriever(corpus, index, index_encoder(index))
-    if by == "visual":
-        return visual
-    return FusedRetriever(corpus, {"text": Weighted(LexicalRetriever(corpus)), "visual": Weighted(visual)})
+    with ExitStack() as failed:
+        index = open_index(corpus)
+        failed.callback(index.close)
+        visual = VisualRetriever(corpus, index, (load or index_encoder)(index))
+        failed.pop_all()
+    fused = FusedRetriever(corpus, {"text": Weighted(text), "visual": Weighted(visual)})
+    return {"text": text, "visual": visual, "fused": fused, "auto": fused}

@@ -1,0 +1,152 @@
+"""What arrives together is answered together: a bounded queue in front of work that is cheaper in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from vrag.errors import InfrastructureError
+
+K = TypeVar("K")
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+WINDOW = 0.002  # s that the first of a batch waits for others
+WORKERS = 2  # batches that run at once
+
+
+class QueueFull(InfrastructureError):
+    """More than is admitted at once; come back in `retry_after` seconds."""
+
+    retry_after = 1
+
+
+class Slots:
+    """How much may be under way at once; more is refused, not kept waiting."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.taken = limit, 0
+
+    @contextmanager
+    def take(self, count: int = 1) -> Generator[None]:
+        """Raises `QueueFull` at once when fewer than `count` are free."""
+        if self.taken + count > self.limit:
+            raise QueueFull(f"{self.taken} of {self.limit} are under way already; ask again in a moment")
+        self.taken += count
+        try:
+            yield
+        finally:
+            self.taken -= count
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry(Generic[K, Q, R]):
+    key: K
+    item: Q
+    answer: asyncio.Future[R]
+
+
+class Batcher(Generic[K, Q, R]):
+    """Answers items by `run(key, items)`, up to `max_batch` of one key at a time, oldest first; at most `max_queue` are
+    admitted at once. `observe` is told the size of each batch. An async context manager: it works inside.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[K, Sequence[Q]], Awaitable[Sequence[R]]],
+        *,
+        max_batch: int,
+        max_queue: int,
+        window: float = WINDOW,
+        workers: int = WORKERS,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._run, self._observe = run, observe
+        self._max_batch, self._window, self._workers = max_batch, window, workers
+        self.slots = Slots(max_queue)
+        self._waiting: list[_Entry[K, Q, R]] = []
+        self._arrived, self._enough = asyncio.Event(), asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Batcher[K, Q, R]:
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._set(self._waiting[:0])
+
+    @property
+    def waiting(self) -> int:
+        """Items that no batch has taken yet."""
+        return len(self._waiting)
+
+    async def submit(self, key: K, items: Sequence[Q]) -> list[R]:
+        """The answer to each item. Raises `QueueFull` at once when they aren't admitted, and what `run` raises for an
+        item alone. Cancelling it gives its places free; a batch that runs already goes on for the others.
+        """
+        with self.slots.take(len(items)):
+            loop = asyncio.get_running_loop()
+            entries = [_Entry(key, item, loop.create_future()) for item in items]
+            self._set([*self._waiting, *entries])
+            try:
+                return await asyncio.gather(*(entry.answer for entry in entries))
+            finally:
+                for entry in entries:
+                    entry.answer.cancel()  # does nothing to one that is done
+                self._set([entry for entry in self._waiting if not entry.answer.done()])
+
+    def _set(self, waiting: list[_Entry[K, Q, R]]) -> None:
+        """What waits now, and what the workers are told of it."""
+        self._waiting = waiting
+        for event, is_set in ((self._arrived, bool(waiting)), (self._enough, len(waiting) >= self._max_batch)):
+            if is_set:
+                event.set()
+            else:
+                event.clear()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._arrived.wait()
+            window = loop.call_later(self._window, self._enough.set)
+            await self._enough.wait()
+            window.cancel()
+            batch = self._take()
+            if batch:
+                await self._answer(batch)
+
+    def _take(self) -> list[_Entry[K, Q, R]]:
+        """Up to a batch of those that share the key of the oldest one."""
+        batch = [entry for entry in self._waiting if entry.key == self._waiting[0].key][: self._max_batch]
+        taken = set(map(id, batch))
+        self._set([entry for entry in self._waiting if id(entry) not in taken])
+        return batch
+
+    async def _answer(self, batch: Sequence[_Entry[K, Q, R]]) -> None:
+        batch = [entry for entry in batch if not entry.answer.done()]  # done: nobody waits for it any more
+        if not batch:
+            return
+        self._observe(len(batch))
+        try:
+            answers = await self._run(batch[0].key, [entry.item for entry in batch])
+            pairs = list(zip(batch, answers, strict=True))
+        except Exception as error:  # noqa: BLE001  the boundary: a failure becomes the answer of whoever waits for it
+            if len(batch) == 1:
+                if not batch[0].answer.done():
+                    batch[0].answer.set_exception(error)
+                return
+            for entry in batch:  # one bad item spoils no other
+                await self._answer([entry])
+            return
+        for entry, answer in pairs:
+            if not entry.answer.done():
+                entry.answer.set_result(answer)

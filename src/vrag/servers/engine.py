@@ -1,0 +1,117 @@
+"""One corpus under search, swapped for what is on disk now without dropping a request.
+
+The corpus and its vectors show what was committed to them last by themselves. What they can't is become others: a
+corpus that was replaced, or its first vectors, or another encoder's. Then all is opened anew beside the old one, which
+is closed after its last request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vrag.corpus.store import Corpus
+from vrag.embed import index_encoder
+from vrag.errors import CorpusError
+from vrag.protocols import PageEncoder
+from vrag.retriever import Way, open_ways
+from vrag.servers.generation import Generation, Identity, SerialEncoder, identity
+
+if TYPE_CHECKING:
+    from vrag.index.embedded import EmbeddedIndex
+
+POLL = 1.0  # s between two looks at the files
+RETRY = 30.0  # s after which what couldn't be opened is tried again
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """The generation that requests are to use. `refresh` or `watch` it for changes on disk."""
+
+    def __init__(self, folder: Path, by: Way = "auto") -> None:
+        """Opens it, which loads the encoder if there is one; raises as `Corpus.open` and `open_retriever`."""
+        self.folder = folder
+        self._by: Way = by
+        self._boot, self._count = secrets.token_hex(4), itertools.count(1)
+        self._encoder: SerialEncoder | None = None
+        self._refused: tuple[Identity, float] | None = None
+        self._swapping, self._tasks = asyncio.Lock(), set[asyncio.Task[None]]()
+        self._current = self._open()
+
+    @property
+    def current(self) -> Generation:
+        return self._current
+
+    def present(self) -> bool:
+        """Whether there is a corpus on disk."""
+        return identity(self.folder, self._by) is not None
+
+    def moved(self, generation: Generation) -> bool:
+        """Whether something else is on disk, or in use, than `generation`."""
+        return generation is not self._current or identity(self.folder, self._by) not in (generation.identity, None)
+
+    def replaced(self, generation: Generation) -> bool:
+        """Whether the catalogue itself is another one now, which a connection made late may have read."""
+        found = identity(self.folder, self._by)
+        return found is not None and found[0] != generation.identity[0]
+
+    async def refresh(self) -> None:
+        """Swap to what is on disk now. What can't be opened is logged, and the old one stays. Goes on when whoever
+        waits for it is cancelled: what is half open has to be used or closed.
+        """
+        task = asyncio.create_task(self._refresh())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _refresh(self) -> None:
+        async with self._swapping:
+            found = await asyncio.to_thread(identity, self.folder, self._by)
+            if found is None or found == self._current.identity or self._is_refused(found):
+                return
+            try:
+                fresh = await asyncio.to_thread(self._open)
+            except Exception as error:  # noqa: BLE001  the boundary: searches go on with the old one
+                self._refused = found, asyncio.get_running_loop().time()
+                _log.warning("corpus %s changed and can't be opened, the old one stays: %s", self.folder, error)
+                return
+            old, self._current = self._current, fresh
+            _log.info("corpus %s changed: index version %s replaces %s", self.folder, fresh.version, old.version)
+            old.retire()
+
+    async def watch(self, seconds: float = POLL) -> None:
+        """Refresh for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self.refresh()
+
+    def close(self) -> None:
+        self._current.retire()
+
+    def _is_refused(self, found: Identity) -> bool:
+        if self._refused is None or self._refused[0] != found:
+            return False
+        return asyncio.get_running_loop().time() - self._refused[1] < RETRY
+
+    def _open(self) -> Generation:
+        found = identity(self.folder, self._by)  # before it is opened: what changes meanwhile is seen by the next look
+        corpus = Corpus.open(self.folder)
+        try:
+            if found is None:
+                raise CorpusError(f"corpus {self.folder} is being made: try again")
+            ways = open_ways(corpus, self._by, self._encoder_of)
+        except BaseException:
+            corpus.close()
+            raise
+        return Generation(f"{self._boot}-{next(self._count)}", found, corpus, ways, self._by)
+
+    def _encoder_of(self, index: EmbeddedIndex) -> PageEncoder:
+        """That of the generation before where it is the same: two of them may not fit the memory."""
+        index.ids()  # maps its files now: later another index may have taken their names
+        if self._encoder is None or self._encoder.fingerprint != index.fingerprint:
+            self._encoder = SerialEncoder(index_encoder(index))
+        return self._encoder

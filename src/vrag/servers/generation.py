@@ -1,0 +1,94 @@
+"""A corpus as it is on disk now, opened: what one request searches from beginning to end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vrag.corpus.store import Corpus
+from vrag.errors import DocumentError, UsageError
+from vrag.protocols import PageEncoder, Retriever
+from vrag.retriever import VisualRetriever, Way
+from vrag.types import PageVectors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+Inode = tuple[int, int]
+Identity = tuple[Inode, Inode | None]  # of the catalogue, and of the vectors
+
+
+def identity(folder: Path, by: Way) -> Identity | None:
+    """Which files a corpus is made of; None where there is none. While someone holds them open, no other file can have
+    the same identity.
+    """
+    catalog = _inode(folder / "catalog.sqlite")
+    vectors = None if by == "text" else _inode(folder / "vectors" / "vectors.sqlite")
+    return None if catalog is None else (catalog, vectors)
+
+
+def _inode(file: Path) -> Inode | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Generation:
+    """A corpus and what searches it, open until it is retired and its last user is gone. Only for the event loop."""
+
+    def __init__(self, version: str, identity: Identity, corpus: Corpus, ways: dict[Way, Retriever], by: Way) -> None:
+        self.version, self.identity, self.corpus = version, identity, corpus
+        self.ways = ways
+        self._by: Way = by
+        self._users, self._retired, self.closed = 0, False, False
+
+    def retriever(self, by: Way | None) -> Retriever:
+        """Raises `UsageError` for a way to search that isn't open here."""
+        way: Way = by or self._by
+        if way not in self.ways:
+            raise UsageError(f"no search by {way!r} here: this server has {', '.join(sorted(self.ways))}")
+        return self.ways[way]
+
+    @contextmanager
+    def used(self) -> Generator[Generation]:
+        """Keeps it open meanwhile."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            self._close_if_done()
+
+    def retire(self) -> None:
+        self._retired = True
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._retired and not self._users and not self.closed:
+            self.closed = True
+            visual = self.ways.get("visual")
+            if isinstance(visual, VisualRetriever):
+                visual.close()
+            self.corpus.close()
+
+
+class SerialEncoder:
+    """A `PageEncoder` for several threads: tokenizers and GPUs don't like to be shared."""
+
+    def __init__(self, encoder: PageEncoder) -> None:
+        self._encoder, self._lock = encoder, threading.Lock()
+        self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
+
+    def encode_pages(self, images: Sequence[Image]) -> list[PageVectors | DocumentError]:
+        with self._lock:
+            return self._encoder.encode_pages(images)
+
+    def encode_queries(self, queries: Sequence[str]) -> list[np.ndarray]:
+        with self._lock:
+            return self._encoder.encode_queries(queries)

@@ -1,0 +1,109 @@
+"""Who may ask, and how much: checked before anything of a request is read."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vrag.errors import UsageError
+from vrag.servers.limits import MAX_BYTES
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_token(host: str, file: Path | None, environment: str | None) -> str | None:
+    """The token of a server bound to `host`: of the file if there is one, else of the environment. Raises `UsageError`
+    when it is needed and missing, or can't be a token; the message never holds it.
+    """
+    try:
+        found = file.read_text("utf-8").strip() if file is not None else environment
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"token file {file} can't be read: {type(error).__name__}") from None
+    where = f"token file {file}" if file is not None else "VRAG_TOKEN"
+    if found is None and not is_loopback(host):
+        raise UsageError(f"others can reach {host}: give a token (--token-file or VRAG_TOKEN), or bind to 127.0.0.1")
+    if found is not None and not re.fullmatch(r"[\x21-\x7e]+", found):
+        raise UsageError(f"{where} holds no token: one line of printable ASCII without spaces")
+    return found
+
+
+class Guard:
+    """ASGI middleware. With a token each request must bear it. Without one the Host must be this machine: the name of
+    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, body_seconds: float) -> None:
+        self._app, self._body_seconds = app, body_seconds
+        self._expected = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(Headers(scope=scope))
+        if refusal is not None:
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, _Bounded(receive, self._body_seconds), send)
+
+    def _refusal(self, headers: Headers) -> Response | None:
+        if self._expected is not None:
+            given = headers.get("authorization", "").encode("latin-1", "replace")
+            if not hmac.compare_digest(given, self._expected):
+                return _refuse(
+                    401, "this server wants its token: Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
+                )
+        elif not is_loopback(_name(headers.get("host", ""))):
+            return _refuse(421, "without a token this server answers only to 127.0.0.1 and localhost")
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()) or int(length) > MAX_BYTES:
+            return _refuse(422, f"a request holds at most {MAX_BYTES} bytes")
+        return None
+
+
+class _Bounded:
+    """The body of a request, as long as it is neither too long nor too slow."""
+
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        self._receive, self._seconds = receive, seconds
+        self._bytes, self._complete = 0, False
+
+    async def __call__(self) -> Message:
+        if self._complete:  # all that can come is that the client goes away
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._seconds)
+        except asyncio.TimeoutError:
+            raise HTTPException(408, "the request took too long to arrive") from None
+        self._bytes += len(message.get("body", b""))
+        self._complete = not message.get("more_body", False)
+        if self._bytes > MAX_BYTES:
+            raise HTTPException(422, f"a request holds at most {MAX_BYTES} bytes")
+        return message
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without the port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _refuse(status: int, why: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"detail": why}, status, headers)

@@ -1,0 +1,125 @@
+"""What the routes of the search server share: the corpus, the queue in front of it, and how long a request may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import HTTPException
+from starlette.requests import Request
+
+from vrag.corpus.store import Corpus
+from vrag.errors import InfrastructureError
+from vrag.fusion import search_many
+from vrag.protocols import Retriever
+from vrag.remote import Found, FoundPage
+from vrag.retriever import Way
+from vrag.servers.batching import Batcher, QueueFull, Slots
+from vrag.servers.engine import POLL, Engine
+from vrag.servers.generation import Generation
+from vrag.servers.limits import Limits
+from vrag.servers.metrics import Metrics
+from vrag.types import Hit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Key:
+    """Queries that share it are searched in one call, with the same answers as alone: `k` is part of it because fusion
+    looks deeper for a larger one.
+    """
+
+    generation: Generation
+    retriever: Retriever
+    k: int
+
+
+class Service:
+    """Searches and lookups, bounded in number and time."""
+
+    def __init__(self, engine: Engine, limits: Limits, poll: float = POLL) -> None:
+        self.engine, self.limits, self.metrics = engine, limits, Metrics()
+        self._poll, self._lookups = poll, Slots(limits.queue)
+        self._batcher: Batcher[_Key, str, list[Hit]] = Batcher(
+            _run, max_batch=limits.batch, max_queue=limits.queue, observe=self.metrics.batches.observe
+        )
+        self.metrics.gauge("vrag_queue_queries", "Queries that wait for a batch.", lambda: self._batcher.waiting)
+        self.metrics.gauge(
+            "vrag_admitted_queries", "Queries that wait or are searched.", lambda: self._batcher.slots.taken
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Searches are answered inside; afterwards the corpus is closed."""
+        async with self._batcher:
+            watch = asyncio.create_task(self.engine.watch(self._poll))
+            try:
+                yield
+            finally:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+        self.engine.close()
+
+    async def search(self, request: Request, queries: Sequence[str], k: int, by: Way | None = None) -> Found:
+        """Raises `QueueFull`, `UsageError` for a way to search that isn't there, `InfrastructureError`."""
+        return await self._within(request, self._search(queries, k, by))
+
+    async def lookup(self, request: Request, look: Callable[[Corpus], T]) -> T:
+        """Something of the corpus, in a thread. Raises `QueueFull`, and what `look` raises."""
+        with self._lookups.take(), self.engine.current.used() as generation:
+            return await self._within(request, asyncio.to_thread(look, generation.corpus))
+
+    async def _search(self, queries: Sequence[str], k: int, by: Way | None) -> Found:
+        """On one index version; anew on the next one when that is why it failed, or what it may have read."""
+        with self.engine.current.used() as generation:
+            try:
+                found = await self._found(generation, queries, k, by)
+                if not self.engine.replaced(generation):
+                    return found
+            except QueueFull:
+                raise
+            except InfrastructureError:
+                if not self.engine.moved(generation):
+                    raise
+        await self.engine.refresh()
+        with self.engine.current.used() as generation:
+            return await self._found(generation, queries, k, by)
+
+    async def _found(self, generation: Generation, queries: Sequence[str], k: int, by: Way | None) -> Found:
+        results = await self._batcher.submit(_Key(generation, generation.retriever(by), k), queries)
+        return Found(results=[[_page(hit) for hit in hits] for hits in results], index_version=generation.version)
+
+    async def _within(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """504 when it takes too long, 499 (which nobody sees) when the client goes away; both cancel the work."""
+        task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({task, gone}, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if gone.done():
+                raise HTTPException(499, "the client is gone")
+            raise HTTPException(504, f"no answer within {self.limits.timeout:g} s")
+        finally:
+            for one in (task, gone):
+                one.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _run(key: _Key, queries: Sequence[str]) -> list[list[Hit]]:
+    with key.generation.used():  # those who asked may be gone before it ends
+        return await search_many(key.retriever, queries, key.k)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _page(hit: Hit) -> FoundPage:
+    return FoundPage(
+        page_id=hit.page_id, document=hit.ref.document, page=hit.ref.page, score=hit.score, ranks=hit.ranks
+    )

@@ -1,0 +1,124 @@
+"""`vrag serve search` as a person starts and ends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.papers import write_pdf
+from vrag.cli import main
+from vrag.corpus.ingest import IngestOptions, ingest
+from vrag.corpus.store import Corpus
+from vrag.errors import UsageError
+from vrag.servers.guard import is_loopback, read_token
+from vrag.servers.run import bind
+
+TOKEN = "canary-0cc175b9c0f1b6a8"
+
+
+def vrag(*args: object) -> int:
+    return main([str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    docs = tmp_path_factory.mktemp("docs")
+    write_pdf(docs / "words.pdf", ["amber"])
+    with Corpus.create(tmp_path_factory.mktemp("made") / "corpus") as corpus:
+        ingest([docs], corpus, IngestOptions(workers=1, ocr="off"))
+        return corpus.folder
+
+
+@contextmanager
+def served(folder: Path, *options: object, **environment: str) -> Generator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "vrag", "serve", "search", "-c", folder, "--port", "0", *options]
+    with subprocess.Popen(
+        [str(part) for part in command], stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    ) as process:
+        try:
+            assert process.stderr is not None
+            found = re.search(r"http://\S+", process.stderr.readline())
+            assert found, "it doesn't say where it is"
+            yield process, found[0]
+        finally:
+            process.kill()
+
+
+def test_it_says_where_it_is_answers_and_ends_on_ctrl_c_without_a_word(folder: Path, tmp_path: Path):
+    token = tmp_path / "token"
+    token.write_text(TOKEN + "\n")
+    with served(folder, "--token-file", token, "--by", "text", VRAG_TOKEN="another") as (process, url):
+        with httpx.Client(base_url=url, trust_env=False, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            assert client.get("/v1/search", params={"q": "amber"}).json()["results"][0][0]["document"] == "words.pdf"
+            process.send_signal(signal.SIGINT)
+            _, rest = process.communicate(timeout=20)
+        assert (process.returncode, rest) == (0, "")
+
+
+def test_the_extra_that_is_missing_is_named(folder: Path):
+    command = "import sys; sys.modules['fastapi'] = None; from vrag.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run(
+        [sys.executable, "-c", command, "serve", "search", "-c", str(folder)], capture_output=True, text=True
+    )
+    assert ended.returncode == 2 and "pip install 'vrag[serve]'" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_other_verbs_dont_load_the_web():
+    command = (
+        "import sys, vrag.cli, vrag.cli.serve, vrag.cli.search;"
+        "print({'fastapi', 'starlette', 'uvicorn', 'httpx', 'stamina', 'prometheus_client'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", command], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_corpus_that_isnt_there_and_vectors_that_arent_are_said(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert vrag("serve", "search", "-c", "nothing", "--port", 0) == 1
+    assert "no corpus" in capsys.readouterr().err
+    assert vrag("serve", "search", "-c", folder, "--port", 0, "--by", "visual") == 2
+    assert "--encoder MODEL" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said(folder: Path, capsys: pytest.CaptureFixture[str]):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert vrag("serve", "search", "-c", folder, "--port", taken.getsockname()[1]) == 2
+    assert "choose another" in capsys.readouterr().err
+
+
+def test_answers_dont_wait_for_more_to_send():
+    with bind("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on: 40 ms a request
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
+def test_listening_to_others_demands_a_token(folder: Path, host: str, capsys: pytest.CaptureFixture[str]):
+    assert vrag("serve", "search", "-c", folder, "--host", host) == 2
+    assert "--token-file" in capsys.readouterr().err
+    assert not is_loopback(host) and read_token(host, None, TOKEN) == TOKEN
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_this_machine_alone_needs_none(host: str):
+    assert is_loopback(host) and read_token(host, None, None) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"two\nlines", "ü".encode(), b"\xff\xfe"])
+def test_a_token_that_is_none_is_refused_and_not_shown(content: bytes, tmp_path: Path):
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match="token") as refused:
+        read_token("127.0.0.1", file, None)
+    assert "two" not in str(refused.value)
+    with pytest.raises(UsageError, match="VRAG_TOKEN"):
+        read_token("127.0.0.1", None, "")
+    with pytest.raises(UsageError, match="can't be read"):
+        read_token("127.0.0.1", tmp_path / "missing", TOKEN)
