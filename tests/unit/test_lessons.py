@@ -126,7 +126,24 @@ def test_reading_gives_the_crop_and_asks_for_what_the_expert_says_then(tiny: Tin
         ids = one.tokens.ids
         opening = tiny.codec.decode(ids[: ids.index(tiny.codec.image_pad_id)])
         assert opening.index("Question: ") < opening.index("<bbox>"), "question and crop are given"
-        assert one.glances == ()
+        (glance,) = one.glances
+        assert said(tiny, one)[0] == tiny.codec.decode(ids[glance.start + 1 : glance.end + 1])
+        assert ids[glance.target] == tiny.codec.image_pad_id
+
+
+def test_reading_looks_at_the_block_of_the_crop_that_shows_the_value(
+    tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec
+) -> None:
+    task = seek(store, page, "Staff", VALUES["Staff"])
+    reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
+    lesson = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store)).read(np.random.default_rng(0))
+    raw = word(store, page, VALUES["Staff"])
+    crop = reader.value_crop(page, raw)
+    place = lesson.glances[0].target - lesson.tokens.ids.index(tiny.codec.image_pad_id)
+    row, column = divmod(place, crop.width // spec.factor)
+    x, y = middle(raw)
+    scale = crop.region.width / crop.width * spec.factor, crop.region.height / crop.height * spec.factor
+    assert column == int((x - crop.region.x1) / scale[0]) and row == int((y - crop.region.y1) / scale[1])
 
 
 def test_reading_a_first_hop_asks_for_the_search_of_the_second(

@@ -95,6 +95,22 @@ def test_the_box_of_a_value_holds_it(reader: PatchReader, view: View) -> None:
     assert box_digits(Box(x1=0, y1=73, x2=640, y2=1000)) == [0, 0, 0, 7, 6, 4, 9, 9]
 
 
+def test_a_lesser_agents_box_is_as_large_lies_beside_the_experts_and_still_holds_the_value(
+    reader: PatchReader, view: View
+) -> None:
+    values = [Box(x1=x, y1=y, x2=x + 4, y2=y + 3) for x in (1, 60, 130, 251) for y in (1, 90, 250)]
+    apart = 0
+    for value in values:
+        expert, box = reader.value_box(view, value), reader.agent_box(view, value)
+        assert box == reader.agent_box(view, value), "always alike"
+        assert (box.width, box.height) == (expert.width, expert.height)
+        assert box.x1 >= 0 and box.y1 >= 0 and box.x2 <= 1000 and box.y2 <= 1000
+        assert abs(box.x1 - expert.x1) <= 0.25 * box.width + 0.5 and abs(box.y1 - expert.y1) <= 0.25 * box.height + 0.5
+        assert box.x1 <= value.x1 / 0.256 and value.x2 / 0.256 <= box.x2
+        apart += box != expert
+    assert apart > len(values) / 2
+
+
 def test_a_value_is_named_by_what_others_on_the_page_dont_share(tiny: Tiny, reader: PatchReader, view: View) -> None:
     def named(*names: str) -> list[list[int]]:
         found = [Sought(name, Box(x1=20 + 60 * i, y1=70, x2=30 + 60 * i, y2=74)) for i, name in enumerate(names)]

@@ -30,7 +30,7 @@ from vrag.views import ViewRenderer
 
 @dataclass(frozen=True)
 class Lesson:
-    """What to say, and where to look for it: of a question's words, and for each box of the value that it shows."""
+    """What to say, and where to look for it: of a question's words, and of an image's tokens the one with the value."""
 
     tokens: Tokens
     glances: tuple[Glance, ...] = ()
@@ -92,12 +92,13 @@ class PageLessons:
         task, hop = self._ask(page, one, rng)
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
         self._given(tokens, *zoomed(one.name, self._reader.agent_box(view, one.box)))
-        self._shown(tokens, self._reader.value_crop(page, one.box))
+        crop = self._reader.value_crop(page, one.box)
+        self._shown(tokens, crop)
         planned = hops(task)
         last = hop + 1 == len(planned)
         said = answered(task) if last else bridged(task, *searched(planned[hop + 1].query))
-        say(tokens, self._codec, *said)
-        return Lesson(tokens)
+        target = tokens.ids.index(self._codec.image_pad_id) + block_at(crop, one.box, self._spec.factor)
+        return Lesson(tokens, (Glance.writing(*say(tokens, self._codec, *said), target),))
 
     def _draw(self, rng: np.random.Generator) -> tuple[Page, View, list[Sought]]:
         page = self._pages.draw(1, rng)[0]
