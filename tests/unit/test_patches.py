@@ -98,7 +98,7 @@ def test_the_box_of_a_value_holds_it(reader: PatchReader, view: View) -> None:
 def test_a_lesser_agents_box_is_as_large_lies_beside_the_experts_and_still_holds_the_value(
     reader: PatchReader, view: View
 ) -> None:
-    values = [Box(x1=x, y1=y, x2=x + 4, y2=y + 3) for x in (1, 60, 130, 251) for y in (1, 90, 250)]
+    values = [Box(x1=x, y1=y, x2=x + 4, y2=y + 3) for x in (16, 60, 130, 236) for y in (16, 90, 236)]
     apart = 0
     for value in values:
         expert, box = reader.value_box(view, value), reader.agent_box(view, value)
