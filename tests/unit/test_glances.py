@@ -1,6 +1,6 @@
 """Where to look while writing: at what a text repeats."""
 
-from vrag.data.glances import Glance, echoes, where
+from vrag.data.glances import Glance, echoes, spelled, where
 
 QUESTION = "how many routes of kelo works in 2 0 2 2 ?"
 WORDS = f"{QUESTION} <think> zoom in on Routes 2 0 2 2 </think> <bbox>".split(" ")
@@ -32,3 +32,17 @@ def test_a_part_is_found_whole_and_within_the_span() -> None:
     assert where(ids, [7, 8], (0, 6)) == 3, "not the 7 before it"
     assert where(ids, [7], (1, 6)) == 3
     assert where(ids, [9, 1], (0, 6)) is None
+
+
+def test_the_tokens_that_spell_a_value_know_where_along_it_they_stand() -> None:
+    pieces = ["it is", " ", "4", "7", "</think>", "<answer>", "47", "</answer>"]
+    ids = list(range(len(pieces)))
+    found = list(spelled(ids, (0, 8), "47", pieces.__getitem__))
+    assert found == [(2, 0.25), (3, 0.75), (6, 0.5)]
+    assert list(spelled(ids, (3, 8), "47", pieces.__getitem__)) == [(6, 0.5)], "whole, and within the span"
+    assert list(spelled(ids, (0, 8), "", pieces.__getitem__)) == []
+
+
+def test_a_token_that_is_more_than_the_value_stands_where_its_part_of_it_does() -> None:
+    pieces = ["x12", "34y"]
+    assert list(spelled([0, 1], (0, 2), "1234", pieces.__getitem__)) == [(0, 0.25), (1, 0.75)]

@@ -126,24 +126,28 @@ def test_reading_gives_the_crop_and_asks_for_what_the_expert_says_then(tiny: Tin
         ids = one.tokens.ids
         opening = tiny.codec.decode(ids[: ids.index(tiny.codec.image_pad_id)])
         assert opening.index("Question: ") < opening.index("<bbox>"), "question and crop are given"
-        (glance,) = one.glances
-        assert said(tiny, one)[0] == tiny.codec.decode(ids[glance.start + 1 : glance.end + 1])
-        assert ids[glance.target] == tiny.codec.image_pad_id
+        value = parse(said(tiny, one)[0]).action.text  # type: ignore[union-attr]
+        assert "".join(tiny.codec.decode(ids[g.start + 1 : g.end + 1]) for g in one.glances).split() == [value * 2]
+        assert all(ids[glance.target] == tiny.codec.image_pad_id for glance in one.glances)
 
 
-def test_reading_looks_at_the_block_of_the_crop_that_shows_the_value(
+def test_each_digit_is_read_on_the_block_of_the_crop_that_shows_it(
     tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec
 ) -> None:
     task = seek(store, page, "Staff", VALUES["Staff"])
     reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
     lesson = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store)).read(np.random.default_rng(0))
     raw = word(store, page, VALUES["Staff"])
-    crop = reader.value_crop(page, raw)
-    place = lesson.glances[0].target - lesson.tokens.ids.index(tiny.codec.image_pad_id)
-    row, column = divmod(place, crop.width // spec.factor)
-    x, y = middle(raw)
-    scale = crop.region.width / crop.width * spec.factor, crop.region.height / crop.height * spec.factor
-    assert column == int((x - crop.region.x1) / scale[0]) and row == int((y - crop.region.y1) / scale[1])
+    crop, count = reader.value_crop(page, raw), len(VALUES["Staff"])
+    first, columns = lesson.tokens.ids.index(tiny.codec.image_pad_id), crop.width // spec.factor
+    across, down = (
+        crop.region.width / crop.width * spec.factor,
+        crop.region.height / crop.height * spec.factor,
+    )
+    row = int((middle(raw)[1] - crop.region.y1) / down)
+    digits = [raw.x1 + (digit + 0.5) / count * raw.width for digit in range(count)]
+    wanted = [row * columns + int((x - crop.region.x1) / across) for x in digits]
+    assert [glance.target - first for glance in lesson.glances] == wanted * 2  # in the thought and in the answer
 
 
 def test_reading_a_first_hop_asks_for_the_search_of_the_second(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,23 @@ def echoes(
             first = said[0] + place
             yield Glance.writing(first, first + length, source[0] - start, moves=True)
         place += max(1, length)
+
+
+def spelled(
+    ids: Sequence[int], said: tuple[int, int], value: str, text: Callable[[int], str]
+) -> Iterator[tuple[int, float]]:
+    """The positions of `said` (start and end in `ids`) whose tokens write a part of `value`, each time it is written,
+    and where along it the middle of that part stands, 0 to 1.
+    """
+    pieces = [text(token) for token in ids[said[0] : said[1]]]
+    ends = list(accumulate(map(len, pieces)))
+    written = "".join(pieces)
+    begins = [i for i in range(len(written)) if value and written.startswith(value, i)]
+    for place, (piece, end) in enumerate(zip(pieces, ends, strict=True)):
+        for begin in begins:
+            low, high = max(end - len(piece), begin), min(end, begin + len(value))
+            if low < high:
+                yield said[0] + place, ((low + high) / 2 - begin) / len(value)
 
 
 def _run(one: Sequence[str], other: Sequence[str]) -> int:

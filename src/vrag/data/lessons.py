@@ -7,7 +7,7 @@ decide is trained on: what to zoom in on, the box, the answer or the next search
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from vrag.actions import render as write
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.glances import Glance, echoes, where
+from vrag.data.glances import Glance, echoes, spelled, where
 from vrag.data.kinds import ByKind
 from vrag.data.patches import PatchReader, Sought
 from vrag.data.sights import sought_on
@@ -24,13 +24,13 @@ from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, page_view
 from vrag.policies.expert import ZOOM, answered, bridged, hops, searched, zoomed
 from vrag.prompts import PROMPTS
-from vrag.types import Action, ImagePart, Message, Page, Task, View
+from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What to say, and where to look for it: of a question's words, and of an image's tokens the one with the value."""
+    """What to say, and where to look for it: at a word of the question, or at the image token that shows the value."""
 
     tokens: Tokens
     glances: tuple[Glance, ...] = ()
@@ -97,8 +97,17 @@ class PageLessons:
         planned = hops(task)
         last = hop + 1 == len(planned)
         said = answered(task) if last else bridged(task, *searched(planned[hop + 1].query))
-        target = tokens.ids.index(self._codec.image_pad_id) + block_at(crop, one.box, self._spec.factor)
-        return Lesson(tokens, (Glance.writing(*say(tokens, self._codec, *said), target),))
+        turn = say(tokens, self._codec, *said)
+        value = task.answers[0] if last else str(task.meta.get("bridge") or "")
+        return Lesson(tokens, tuple(self._read(tokens, turn, value, crop, one.box)))
+
+    def _read(self, tokens: Tokens, turn: tuple[int, int], value: str, crop: View, box: Box) -> Iterator[Glance]:
+        """Each piece of a value is read where it is printed: a value of two digits is wider than a block."""
+        pads = tokens.ids.index(self._codec.image_pad_id)
+        for place, share in spelled(tokens.ids, turn, value, self._codec.token_text):
+            x = box.x1 + share * box.width
+            block = block_at(crop, Box(x1=x, y1=box.y1, x2=x, y2=box.y2), self._spec.factor)
+            yield Glance.writing(place, place + 1, pads + block)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Page, View, list[Sought]]:
         page = self._pages.draw(1, rng)[0]

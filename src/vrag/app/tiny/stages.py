@@ -43,7 +43,7 @@ from vrag.types import Page, Task
 from vrag.views import ViewRenderer
 
 RENDERED = 30_000  # views: a few GB
-REMEMBERED = 10_000  # encoded images: lessons and episodes share those of equal views
+REMEMBERED = 3_000  # encoded images, 2 MB each: pages come again within a few hundred steps, crops seldom
 LABEL_COPIES = 400  # more often than any piece of a word, so that BPE keeps a label whole
 
 Log = Callable[[str, dict[str, Any]], None]  # stage, metrics of one step
