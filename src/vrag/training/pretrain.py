@@ -44,7 +44,7 @@ class PretrainConfig(Frozen):
     is shown in the colours of another theme.
     """
 
-    steps: int = 2000
+    steps: int = 2600
     labels: int = 96
     values: int = 48
     crops: int = 12
@@ -57,7 +57,7 @@ class PretrainConfig(Frozen):
     precision: Precision = "bf16"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(
-        method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=0.02, restart=0.65
+        method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=0.02, restart=0.5
     )
     checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
 
