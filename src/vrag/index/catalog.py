@@ -98,8 +98,10 @@ def places(db: sqlite3.Connection) -> tuple[list[str], np.ndarray]:
     """Ids of all pages, oldest first, and [P, 6]: row, segment, first, last, pool_first, pool_last."""
     sql = "SELECT id, row, segment, first, last, pool_first, pool_last FROM pages ORDER BY row"
     rows = db.execute(sql).fetchall()
-    numbers = np.array([row[1:] for row in rows], dtype=np.int64).reshape(len(rows), 6)
-    return [row[0] for row in rows], numbers
+    if not rows:
+        return [], np.zeros((0, 6), dtype=np.int64)
+    ids, *numbers = zip(*rows, strict=True)
+    return list(ids), np.array(numbers, dtype=np.int64).T
 
 
 def rows_of(db: sqlite3.Connection, where: Filter) -> np.ndarray:
