@@ -9,9 +9,7 @@ from vrag.data.synthetic.sheet import Rect, mix
 def grid(page: PageDrawing) -> Boxes:
     """Cards in a grid; the value stands under its label, at a side that the page chooses."""
     rows, theme = page.content.rows, page.style.theme
-    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
-    lines = -(-len(rows) // columns)
-    cells = page.stage(lines * 170.0).grid(columns, lines, 16)
+    cells = _cells(page, 170.0, 16)
     side = page.rng.choice(("left", "center", "right"))
     mark = page.rng.choice(("top", "left", "dot"))
     boxes: Boxes = {}
@@ -48,9 +46,7 @@ def strips(page: PageDrawing) -> Boxes:
 def badges(page: PageDrawing) -> Boxes:
     """Round badges that hold the values, with the label under each."""
     rows, theme = page.content.rows, page.style.theme
-    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
-    lines = -(-len(rows) // columns)
-    cells = page.stage(lines * 190.0).grid(columns, lines, 12)
+    cells = _cells(page, 190.0, 12)
     boxes: Boxes = {}
     for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
         tint, label = page.tint(index), page.style.type.label
@@ -66,9 +62,7 @@ def badges(page: PageDrawing) -> Boxes:
 def tiles(page: PageDrawing) -> Boxes:
     """Tinted tiles: the value over its label, a short rule between them."""
     rows, theme, kind = page.content.rows, page.style.theme, page.style.type
-    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
-    lines = -(-len(rows) // columns)
-    cells = page.stage(lines * 170.0).grid(columns, lines, 14)
+    cells = _cells(page, 170.0, 14)
     boxes: Boxes = {}
     for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
         tint = page.tint(index)
@@ -83,9 +77,7 @@ def tiles(page: PageDrawing) -> Boxes:
 def tags(page: PageDrawing) -> Boxes:
     """Framed cards: the label at the upper left, the value in the corner across."""
     rows, theme, kind = page.content.rows, page.style.theme, page.style.type
-    columns = 2 if page.style.format.portrait or len(rows) == 4 else 3
-    lines = -(-len(rows) // columns)
-    cells = page.stage(lines * 170.0).grid(columns, lines, 16)
+    cells = _cells(page, 170.0, 16)
     boxes: Boxes = {}
     for index, (row, cell) in enumerate(zip(rows, cells, strict=False)):
         tint = page.tint(index)
@@ -96,6 +88,14 @@ def tags(page: PageDrawing) -> Boxes:
         text = page.content.value(row).text
         boxes[row, None] = page.value(cell.right - 14, cell.bottom - kind.value, text, align="right")
     return boxes
+
+
+def _cells(page: PageDrawing, height: float, gap: float) -> list[Rect]:
+    """Room for each row of the page in two or three columns; `height` (points) of a line of them at most."""
+    count = len(page.content.rows)
+    columns = 2 if page.style.format.portrait or count == 4 else 3
+    lines = -(-count // columns)
+    return page.stage(lines * height).grid(columns, lines, gap)
 
 
 def _mark(page: PageDrawing, cell: Rect, tint: str, mark: str) -> None:
