@@ -47,7 +47,7 @@ def index_encoder(index: VectorIndex) -> PageEncoder:
 
 def make_index(corpus: Corpus, encoder: PageEncoder, name: EncoderName) -> EmbeddedIndex:
     """The corpus's index of this encoder, made when there is none. Raises `CorpusError` for another encoder's."""
-    if not corpus.vectors.exists():
+    if not corpus.has_vectors:
         return EmbeddedIndex.create(corpus.vectors, encoder.dim, encoder.fingerprint, name)
     return EmbeddedIndex.open(corpus.vectors, encoder.fingerprint)
 

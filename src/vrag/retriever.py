@@ -92,7 +92,7 @@ def open_ways(
     `open_retriever`. `load` gives the encoder of an index; else it is loaded anew.
     """
     text = LexicalRetriever(corpus)
-    found = corpus.vectors.exists()
+    found = corpus.has_vectors
     if by == "text" or (by == "auto" and not found):
         return {"text": text, "auto": text}
     if not found:

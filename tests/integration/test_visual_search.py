@@ -98,6 +98,13 @@ def test_a_rerun_encodes_only_what_is_new_and_drops_what_is_gone(corpus: Corpus,
     assert set(names(corpus, "yellow", "visual", 2)) == {"another.png", "ye.png"}
 
 
+def test_a_folder_that_a_kill_left_without_a_catalogue_is_no_index_and_stops_nothing(corpus: Corpus):
+    corpus.vectors.mkdir()
+    assert names(corpus, "red") == ["words.pdf"]
+    assert encoded(corpus).pages == 6
+    assert names(corpus, "blue", "visual")[0] == "bl.png"
+
+
 def test_a_page_that_cannot_be_encoded_is_named_and_tried_again(corpus: Corpus):
     encoder = ColourEncoder(unlucky="green")
     index = make_index(corpus, encoder, EncoderName(name=NAME))

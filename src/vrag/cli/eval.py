@@ -128,7 +128,7 @@ def retrieval(
 
     chosen = read_tasks(tasks)[:limit]
     with Corpus.open(corpus) as store:
-        every = ("text", "visual", "fused") if store.vectors.exists() else ("text",)
+        every = ("text", "visual", "fused") if store.has_vectors else ("text",)
         ways: Sequence[str] = list(dict.fromkeys(way.value for way in by)) if by else every
         config = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
         run = RunDir.open(out, config, overwrite=overwrite)

@@ -104,7 +104,7 @@ def encode(store: Corpus, name: str | None, changes: list[str], console: Console
     """
     if name is None and changes:
         raise UsageError("--encoder-set changes the encoder that --encoder names: give both")
-    if name is None and not store.vectors.exists():
+    if name is None and not store.has_vectors:
         return None
     from vrag.config import changes as parsed
     from vrag.embed import embed, index_encoder, make_index, open_index

@@ -48,5 +48,10 @@ def is_page_id(text: str) -> bool:
     return _PAGE_ID.fullmatch(text) is not None
 
 
+def vectors_file(folder: Path) -> Path:
+    """The catalogue of a corpus's page vectors: when it is there, they are; their folder alone says nothing."""
+    return folder / "vectors" / "vectors.sqlite"
+
+
 def page_file(folder: Path, page_id: str) -> Path:
     return folder / "pages" / page_id[:2] / f"{page_id}.jpg"

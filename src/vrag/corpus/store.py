@@ -106,8 +106,12 @@ class Corpus:
 
     @property
     def vectors(self) -> Path:
-        """The folder of its page vectors, which is there if they are."""
-        return self.folder / "vectors"
+        """The folder of its page vectors."""
+        return paths.vectors_file(self.folder).parent
+
+    @property
+    def has_vectors(self) -> bool:
+        return paths.vectors_file(self.folder).is_file()
 
     @contextmanager
     def _reader(self) -> Generator[sqlite3.Connection]:

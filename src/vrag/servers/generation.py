@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vrag.corpus.paths import vectors_file
 from vrag.corpus.store import Corpus
 from vrag.errors import DocumentError, UsageError
 from vrag.protocols import PageEncoder, Retriever
@@ -27,7 +28,7 @@ def identity(folder: Path, by: Way) -> Identity | None:
     the same identity.
     """
     catalog = _inode(folder / "catalog.sqlite")
-    vectors = None if by == "text" else _inode(folder / "vectors" / "vectors.sqlite")
+    vectors = None if by == "text" else _inode(vectors_file(folder))
     return None if catalog is None else (catalog, vectors)
 
 
