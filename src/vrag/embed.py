@@ -63,16 +63,17 @@ def embed(
     again by the next run. Raises `CorpusError` when the index can't be written.
     """
     began = time.monotonic()
-    known, present = index.ids(), {page.id for page in corpus.pages()}
-    removed = index.delete(Filter(pages=sorted(known - present))) if known - present else 0
-    total, added, failures = len(present - known), 0, list[Failure]()
-    owed = (page for page in corpus.pages() if page.id not in known)
-    for pages in _batches(owed, batch):
+    known, present = index.ids(), corpus.page_ids()
+    gone, owed = known - present, present - known
+    removed = index.delete(Filter(pages=sorted(gone))) if gone else 0
+    added, failures = 0, list[Failure]()
+    pages_owed = (page for page in corpus.pages() if page.id in owed) if owed else iter(())
+    for pages in _batches(pages_owed, batch):
         records, failed = _encoded(corpus, encoder, pages)
         index.upsert(records)
         added += len(records)
         failures += failed
-        progress(Progress("encode", added + len(failures), total, len(failures), str(pages[-1].ref.document)))
+        progress(Progress("encode", added + len(failures), len(owed), len(failures), str(pages[-1].ref.document)))
     _tidy(index)
     seconds = round(time.monotonic() - began, 2)
     return EmbedReport(added=added, removed=removed, pages=index.stats().pages, failures=failures, seconds=seconds)

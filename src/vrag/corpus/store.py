@@ -236,6 +236,10 @@ class Corpus:
         )
         return [Failure(document=d, page=p, stage=s, kind=k, reason=r) for d, p, s, k, r in rows]
 
+    def page_ids(self) -> set[str]:
+        """Of all stored pages, without reading their text."""
+        return {id for (id,) in self._all("SELECT id FROM pages")}
+
     def count(self) -> int:
         """Stored pages."""
         return self._all("SELECT count(*) FROM pages")[0][0]
