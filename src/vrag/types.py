@@ -9,6 +9,7 @@ What a model writes is in its family's own frame and is mapped to raw by `vrag.g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
@@ -228,12 +229,20 @@ class Sampling:
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """One image after the processor. `pixels` [t*h*w, channels*temporal*patch*patch]; `grid` (t, h, w) in patches."""
+    """One image as a model takes it, told apart by identity. `grid` (t, h, w) in patches.
 
-    pixels: np.ndarray
+    Its pixels are made by `patches` when they are asked for, for they take six times what the image takes.
+    """
+
     grid: tuple[int, int, int]
+    patches: Callable[[], np.ndarray]
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """[t*h*w, channels*temporal*patch*patch], fp32. Raises `InvariantError` where they don't fill the grid."""
+        return self.patches()
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.tiny import make_tiny, roll_out
+from vrag.errors import InvariantError
+from vrag.geometry import ViewSpec, page_view
 from vrag.policies import vision
+from vrag.testing import MemoryStore
 from vrag.training.batch import collate
 from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_targets
-from vrag.types import EncodedImage
+from vrag.types import EncodedImage, ImagePart
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
@@ -77,7 +81,7 @@ def test_a_frozen_tower_sees_an_image_once_until_its_weights_change(family: str)
 def test_features_go_when_their_image_goes() -> None:
     tiny = make_tiny("qwen3_vl")
     tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens and e.tokens.images)
-    image = EncodedImage(tokens.images[0].pixels.copy(), tokens.images[0].grid)
+    image = EncodedImage(tokens.images[0].grid, tokens.images[0].patches)
     with torch.no_grad():
         vision.image_inputs(tiny.model, [image])
     kept = vision._memories[tiny.model]._kept
@@ -85,3 +89,29 @@ def test_features_go_when_their_image_goes() -> None:
     assert key in kept
     del image
     assert key not in kept
+
+
+def test_a_processor_that_does_not_fill_the_grid_is_caught_where_the_pixels_are_asked_for() -> None:
+    tiny = make_tiny("qwen3_vl")
+    image = tiny.codec.encode_pixels(Image.new("RGB", (4 * tiny.factor, 2 * tiny.factor)))
+    assert image.grid == (1, 4, 8)
+    made = image.pixels
+    assert len(made) == 32
+    tiny.codec.image_processor = lambda **given: {"pixel_values": made[:-1]}
+    with pytest.raises(InvariantError, match=r"31 patches of an image with grid \(1, 4, 8\)"):
+        _ = tiny.codec.encode_pixels(Image.new("RGB", (4 * tiny.factor, 2 * tiny.factor))).pixels
+
+
+def test_the_images_seen_last_are_remembered() -> None:
+    tiny = make_tiny("qwen3_vl")
+    tiny.codec.remembered = 2
+    spec = ViewSpec(factor=tiny.factor, min_pixels=tiny.factor**2, max_pixels=16 * tiny.factor**2)
+    pages = [MemoryStore().add("d", number, [], (64, 64)) for number in (1, 2, 3)]
+    views = [page_view(page, spec) for page in pages]
+    parts = [ImagePart(Image.new("RGB", (view.width, view.height)), view) for view in views]
+    first = tiny.codec.encode_image(parts[0])
+    tiny.codec.encode_image(parts[1])
+    assert tiny.codec.encode_image(parts[0]) is first
+    tiny.codec.encode_image(parts[2])
+    assert tiny.codec.encode_image(parts[0]) is first, "seen since"
+    assert len(tiny.codec._encoded) == 2

@@ -9,8 +9,10 @@ it can never make one.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,7 @@ RESERVED = (
 class QwenVLCodec:
     """See the module. `tokenizer` and `image_processor` are the checkpoint's own (no video processor).
 
-    The last `remembered` encoded images are kept (about 2 MB each at the paper's budget) and shared.
+    The last `remembered` encoded images are kept (about 1 MB each at the paper's budget) and shared.
     """
 
     remembered = 256
@@ -104,9 +106,10 @@ class QwenVLCodec:
         found = self._encoded.get(key)
         if found is None or found[0] is not part.image:
             found = (part.image, self._encode(part))
-            self._encoded[key] = found
-            if len(self._encoded) > self.remembered:
-                self._encoded.popitem(last=False)
+        self._encoded[key] = found
+        self._encoded.move_to_end(key)
+        if len(self._encoded) > self.remembered:
+            self._encoded.popitem(last=False)
         return found[1]
 
     def _encode(self, part: ImagePart) -> EncodedImage:
@@ -121,9 +124,15 @@ class QwenVLCodec:
 
     def encode_pixels(self, image: Image) -> EncodedImage:
         """Patches of an image whose sides are multiples of patch x merge; not remembered."""
+        grid = 1, image.height // self.patch_size, image.width // self.patch_size
+        return EncodedImage(grid, partial(self._patches, image, grid))
+
+    def _patches(self, image: Image, grid: tuple[int, int, int]) -> np.ndarray:
         out = self.image_processor(images=[image], do_resize=False, return_tensors="np")
-        t, h, w = (int(v) for v in out["image_grid_thw"][0])
-        return EncodedImage(pixels=np.asarray(out["pixel_values"], dtype=np.float32), grid=(t, h, w))
+        pixels = np.asarray(out["pixel_values"], dtype=np.float32)
+        if len(pixels) != math.prod(grid):
+            raise InvariantError(f"the image processor makes {len(pixels)} patches of an image with grid {grid}")
+        return pixels
 
     # -------------------------------------------------------------------------------------- internals
 

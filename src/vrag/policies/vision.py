@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vrag.types import EncodedImage
 
-REMEMBERED_BYTES = 2 << 30  # of features, per model
+REMEMBERED_BYTES = 2 << 30  # of features, of a model for which nothing else is said
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Features:
     @property
     def bytes(self) -> int:
         return self.pooled.nbytes * (1 + len(self.deepstack or ()))
+
+
+def remember(model: Any, limit: int) -> None:
+    """Let the features that are kept of images seen through `model`'s frozen tower take up to `limit` bytes."""
+    _remembered(model).limit = limit
 
 
 def image_inputs(model: Any, images: Sequence[EncodedImage]) -> dict[str, Any]:
@@ -61,6 +66,7 @@ class _Memory:
     """Features of the images seen last, while those live and the tower's weights stay as they were."""
 
     def __init__(self) -> None:
+        self.limit = REMEMBERED_BYTES
         self._weights: list[int] = []
         self._kept: OrderedDict[int, tuple[ref[EncodedImage], Features]] = OrderedDict()
         self._bytes = 0
@@ -86,7 +92,7 @@ class _Memory:
         # an id is an image's own only while it lives; its pixels are not kept alive here
         self._kept[key] = (ref(image, lambda _: self._forget(key)), features)
         self._bytes += features.bytes
-        while self._bytes > REMEMBERED_BYTES and len(self._kept) > 1:
+        while self._bytes > self.limit and len(self._kept) > 1:
             self._forget(next(iter(self._kept)))
 
     def _forget(self, key: int) -> None:

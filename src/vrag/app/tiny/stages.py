@@ -31,6 +31,7 @@ from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.policies.expert import hops
 from vrag.policies.load import load_codec, load_trainable, save_policy
+from vrag.policies.vision import remember
 from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import score_episode
 from vrag.runs import read_lines
@@ -42,8 +43,8 @@ from vrag.training.tiny import make_image_processor, make_model, make_tokenizer,
 from vrag.types import Page, Task
 from vrag.views import ViewRenderer
 
-RENDERED = 30_000  # views: a few GB
-REMEMBERED = 3_000  # encoded images, 2 MB each: pages come again within a few hundred steps, crops seldom
+SEEN = 15_000  # images of which views and features are kept, 0.8 MB each: all pages, and most crops that come again
+FEATURES = 8 << 30  # bytes
 LABEL_COPIES = 400  # more often than any piece of a word, so that BPE keeps a label whole
 
 Log = Callable[[str, dict[str, Any]], None]  # stage, metrics of one step
@@ -81,7 +82,7 @@ def prepare(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
     corpus = Corpus.open(place) if (place / "catalog.sqlite").exists() else Corpus.create(place, dpi=recipe.dpi)
     ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
     environment = tiny_environment(recipe.shape)
-    renderer = ViewRenderer(corpus, capacity=RENDERED, pages=32)
+    renderer = ViewRenderer(corpus, capacity=SEEN, pages=32)
     return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)
 
 
@@ -138,11 +139,17 @@ def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, 
     """Teach the language side to point at what is sought, to read it, and to copy names into queries."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        codec.remembered = REMEMBERED
+        _remember_all(model, codec)
         copies = partial(_copies, recipe, train, codec)
         ground(model, codec, _lessons(recipe, train, codec), recipe.ground, folder, partial(log, "ground"), copies)
 
     return _stage(start, out / "ground", train.environment, work)
+
+
+def _remember_all(model: Any, codec: QwenVLCodec) -> None:
+    """The tower no longer changes: each image is seen through it once."""
+    codec.remembered = SEEN
+    remember(model, FEATURES)
 
 
 def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
@@ -164,7 +171,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
     style = recipe.expert if crops else recipe.expert.model_copy(update={"guess": 1.0})
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        codec.remembered = REMEMBERED
+        _remember_all(model, codec)
         episodes = expert_episodes(
             sorted(
                 train.tasks[: recipe.trajectories],
