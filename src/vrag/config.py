@@ -72,7 +72,9 @@ def _set(values: dict[str, Any], override: str) -> None:
     *parents, last = key.strip().split(".")
     group: Any = values
     for parent in parents:
-        group = group.setdefault(parent, {})
+        if group.get(parent) is None:  # a group that is off until one of its settings is named
+            group[parent] = {}
+        group = group[parent]
         if not isinstance(group, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a group")
     group[last] = _value(text.strip())

@@ -11,6 +11,7 @@ SHOWN = {
     "pretrain": ("loss", "words", "tokens", "names", "digits", "level"),
     "ground": ("loss", "looked", "box_tokens", "read", "copied"),
     "sft": ("loss", "exact"),
+    "encoder": ("loss", "first"),
     "rl": ("reward", "reward/answer", "reward/retrieval", "reward/pattern", "entropy", "invalid_actions"),
 }
 PLAIN_SECONDS = 10.0

@@ -94,6 +94,38 @@ def rl(
         print(opened.save(out))
 
 
+@train.command()
+def encoder(
+    corpus: CorpusName,
+    tasks: Tasks,
+    out: Out,
+    model: Annotated[str, typer.Option("--model", help="An encoder's folder in the Hub's layout, or owner/name.")],
+    recipe: Recipe = None,
+    override: Set = None,
+) -> None:
+    """Fine-tune an encoder of pages on your own pages: each question against the pages of its whole batch."""
+    import asyncio
+
+    from vrag.corpus.store import Corpus
+    from vrag.data.pairs import pairs_of, with_negatives
+    from vrag.data.tasks import read_tasks
+    from vrag.retriever import open_retriever
+    from vrag.training.encoder import EncoderTrainingConfig, train_encoder
+    from vrag.training.precision import flushed_denormals
+    from vrag.views import ViewRenderer
+
+    settings = resolve(EncoderTrainingConfig, recipe, override or [])
+    with flushed_denormals(), Corpus.open(corpus) as store, LiveLine() as line:
+        pairs, left_out = pairs_of(read_tasks(tasks), store)
+        for reason in left_out:
+            line.say(f"left out: {reason}")
+        if settings.negatives:
+            searched = open_retriever(store, settings.negatives_by)
+            pairs = asyncio.run(with_negatives(pairs, searched, settings.negatives))
+        image = ViewRenderer(store, pages=64).page
+        print(train_encoder(model, pairs, image, settings, out, partial(line.step, "encoder")))
+
+
 class _Opened:
     """What training needs, from the names on the command line."""
 

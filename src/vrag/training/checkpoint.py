@@ -83,14 +83,21 @@ def restore(path: Path, model: Any, optimizer: Any, heads: nn.Module | None = No
     Raises `CheckpointError` when the checkpoint is of another model.
     """
     try:
-        saved = type(model).from_pretrained(str(path), dtype=model.dtype)  # the Hub's names differ from ours
-        model.load_state_dict(saved.state_dict())
+        _load_weights(path, model)
         if heads is not None:
             heads.load_state_dict(load_file(path / "heads.safetensors"))
     except (OSError, RuntimeError) as failure:
         raise CheckpointError(f"{path}: is damaged or of another model: {failure}") from failure
     _load_optimizer(load_file(path / "optimizer.safetensors"), _named(model, heads), optimizer)
     return json.loads((path / "state.json").read_text())
+
+
+def _load_weights(path: Path, model: Any) -> None:
+    if hasattr(model, "peft_config"):  # wrapped by peft, which saves adapters alone
+        model.load_adapter(str(path), model.active_adapter, is_trainable=True)
+        return
+    saved = type(model).from_pretrained(str(path), dtype=model.dtype)  # the Hub's names differ from ours
+    model.load_state_dict(saved.state_dict())
 
 
 def _named(model: Any, heads: nn.Module | None) -> dict[str, nn.Parameter]:
