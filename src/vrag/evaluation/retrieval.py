@@ -80,7 +80,7 @@ async def _ask(by: str, retriever: Retriever, task: Task, depth: int) -> Found:
 
 def summarize(by: str, tasks: Sequence[Task], found: Sequence[Found]) -> RetrievalSummary:
     """`found` goes with `tasks`, which have gold pages."""
-    scored = [(_grades(task), one) for task, one in zip(tasks, found, strict=True) if one.error is None]
+    scored = [(grades(task), one) for task, one in zip(tasks, found, strict=True) if one.error is None]
 
     def mean(score: Callable[[Sequence[PageRef], Mapping[PageRef, int]], float]) -> Interval | None:
         return bootstrap([score(one.pages, gold) for gold, one in scored])
@@ -100,7 +100,7 @@ def summarize(by: str, tasks: Sequence[Task], found: Sequence[Found]) -> Retriev
     )
 
 
-def _grades(task: Task) -> dict[PageRef, int]:
+def grades(task: Task) -> dict[PageRef, int]:
     """The gold pages of a task with their relevance; of a page that is named more than once, its highest."""
     grades: dict[PageRef, int] = {}
     for gold in task.gold:

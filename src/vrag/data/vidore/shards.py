@@ -13,7 +13,8 @@ from typing import Any
 
 from vrag.errors import DataError, UsageError
 
-BATCH = 16  # rows in memory at once: page images are large
+BATCH = 8  # rows at once: page images are large
+_BUFFER = 1 << 20  # bytes that are read at once; pyarrow's own choice holds all images of a file in memory
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -127,7 +128,7 @@ def _open(file: Path) -> Any:
     except ImportError as failure:
         raise UsageError("reading parquet needs pyarrow: pip install 'vrag[datasets]'") from failure
     try:
-        return parquet.ParquetFile(file)
+        return parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
     except (OSError, pyarrow.ArrowException) as failure:
         raise DataError(f"{file}: can't be read as parquet ({failure}); download it again") from failure
 
