@@ -77,7 +77,7 @@ class Page(Frozen):
     width: int  # raw pixels
     height: int
     text: str
-    text_source: Literal["layer", "ocr", "none"]
+    text_source: Literal["layer", "ocr", "given", "none"]  # "given": by a dataset, without boxes of its words
 
 
 class Hit(Frozen):
@@ -119,10 +119,14 @@ class PageVectors:
 
 
 class Evidence(Frozen):
-    """Where an answer stands: a page, and a box in relative coordinates (None: the whole page)."""
+    """Where an answer stands: a page, and a box in relative coordinates (None: the whole page).
+
+    `relevance` is the page's grade where a dataset has grades; nDCG weighs pages by it.
+    """
 
     ref: PageRef
     box: Box | None = None
+    relevance: int = Field(default=1, ge=1)
 
 
 class Task(Frozen):

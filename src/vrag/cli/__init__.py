@@ -32,7 +32,7 @@ VERBS: dict[str, Verb] = {
     "serve": Verb("vrag.cli.serve:serve", "Serve search of a corpus over HTTP."),
     "eval": Verb("vrag.cli.eval:app", "Measure a policy, or retrieval, on questions, with intervals."),
     "train": Verb("vrag.cli.train:train", "Train a policy: SFT, GRPO, or vrag-tiny from nothing."),
-    "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark."),
+    "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark, or from datasets."),
     "demo": Verb("vrag.cli.demo:demo", "Documents, training and a report, in minutes."),
 }
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from vrag.errors import UsageError
+
+if TYPE_CHECKING:
+    from vrag.data.vidore.build import BuildReport
 
 data = typer.Typer(no_args_is_help=True, help="Make data to train and to measure with.")
 
@@ -57,3 +61,44 @@ def synthesize(
         hops = ", ".join(f"{count} of {hop} hop{'s' * (hop > 1)}" for hop, count in manifest.hops.items())
         print(f"{manifest.documents} documents, {manifest.pages} pages, {manifest.questions} questions ({hops})")
         print(out / "tasks.jsonl")
+
+
+@data.command()
+def vidore(
+    dataset: Annotated[str, typer.Argument(help="A folder in the Hub's layout, or owner/name on the Hub.")],
+    out: Annotated[Path, typer.Argument(help="A directory for pages/ and tasks.jsonl; an earlier run is continued.")],
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus for its pages, or a path.")],
+    split: Annotated[str, typer.Option(help="Which split.")] = "test",
+    language: Annotated[
+        str | None, typer.Option(help="Only questions in this language, as the dataset calls it.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch on the Hub.")] = None,
+    ocr: Annotated[bool, typer.Option("--ocr/--no-ocr", help="OCR of pages without text, if it is installed.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pages; 0: one for each core.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete what an earlier run left at OUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Turn a dataset in ViDoRe's formats into a corpus and a task file, for `vrag eval retrieval`."""
+    from vrag.cli.index import Reporter, open_or_create, show_failures
+    from vrag.corpus.ingest import IngestOptions
+    from vrag.data.vidore.build import build
+    from vrag.data.vidore.layouts import load
+    from vrag.data.vidore.shards import find_dataset
+
+    benchmark = load(find_dataset(dataset, split, revision), language)
+    console = Console(stderr=True)
+    options = IngestOptions(workers=workers, ocr="auto" if ocr else "off")
+    with open_or_create(corpus, [], None) as store, Reporter(console) as reporter:
+        report = build(benchmark, out, store, options, reporter.update, overwrite=overwrite)
+    show_failures(console, report.failures)
+    print(report.model_dump_json() if as_json else _built(report, corpus))
+    if report.pages == 0:
+        raise typer.Exit(1)
+
+
+def _built(report: BuildReport, corpus: str) -> str:
+    grades = ", ".join(f"{count} of grade {grade}" for grade, count in report.grades.items())
+    return (
+        f"{corpus}: {report.pages} pages of {report.rows} rows, {report.pages_with_text} with the dataset's text;"
+        f" {report.questions} questions, gold pages: {grades}; {len(report.failures)} failures\n{report.tasks}"
+    )

@@ -26,7 +26,13 @@ from vrag.errors import UsageError
 if TYPE_CHECKING:
     from vrag.embed import EmbedReport
 
-_STAGES = {"hash": "checking files", "read": "reading pages", "ocr": "recognising text", "encode": "encoding pages"}
+_STAGES = {
+    "unpack": "unpacking pages",
+    "hash": "checking files",
+    "read": "reading pages",
+    "ocr": "recognising text",
+    "encode": "encoding pages",
+}
 _PLAIN_SECONDS = 10.0  # between progress lines when stderr is no terminal
 _SHOWN_FAILURES = 50
 
@@ -62,10 +68,10 @@ def index(
     console = Console(stderr=True)
     options = IngestOptions(workers=workers, ocr=ocr.value, retry_failed=retry_failed)
     with open_or_create(corpus, paths, dpi) as store:
-        with _Reporter(console) as reporter:
+        with Reporter(console) as reporter:
             report = ingest(paths, store, options, reporter.update)
         vectors = encode(store, encoder, encoder_set or [], console)
-    _show_failures(console, [*report.failures, *(vectors.failures if vectors else [])])
+    show_failures(console, [*report.failures, *(vectors.failures if vectors else [])])
     _show_hints(console, report, ocr)
     if json_:
         made = vectors.model_dump(mode="json") if vectors else None
@@ -118,7 +124,7 @@ def encode(store: Corpus, name: str | None, changes: list[str], console: Console
         chosen = EncoderName(name=name, settings=parsed(changes))
         encoder = load_encoder(name, **chosen.settings)
         index = make_index(store, encoder, chosen)
-    with closing(index), _Reporter(console) as reporter:
+    with closing(index), Reporter(console) as reporter:
         return embed(store, encoder, index, reporter.update)
 
 
@@ -134,7 +140,7 @@ def summary(report: IngestReport, corpus: str) -> str:
     return f"{corpus}: {report.pages} pages ({', '.join(parts)}; {report.seconds:.1f} s)"
 
 
-class _Reporter:
+class Reporter:
     """Progress on stderr: a bar on a terminal, now and then a line elsewhere."""
 
     def __init__(self, console: Console) -> None:
@@ -143,7 +149,7 @@ class _Reporter:
         self._task: tuple[str, int] | None = None  # stage, id
         self._started = self._last = time.monotonic()
 
-    def __enter__(self) -> _Reporter:
+    def __enter__(self) -> Reporter:
         if self._console.is_terminal:
             columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
             status = TextColumn("{task.fields[failed]} failed · {task.fields[current]}")
@@ -185,7 +191,7 @@ class _Reporter:
         )
 
 
-def _show_failures(console: Console, failures: list[Failure]) -> None:
+def show_failures(console: Console, failures: list[Failure]) -> None:
     if not failures:
         return
     table = Table("document", "page", "reason", title="What couldn't be read", title_justify="left", box=None)

@@ -14,6 +14,7 @@ from vrag.corpus.reader import SUFFIXES
 from vrag.errors import UsageError
 
 _BLOCK = 1 << 20
+_ID = 24  # hex digits
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,12 @@ def content_id(path: str) -> str:
     with Path(path).open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    return digest.hexdigest()[:24]
+    return digest.hexdigest()[:_ID]
+
+
+def content_id_of(data: bytes) -> str:
+    """The same for a content that is in memory."""
+    return hashlib.sha256(data).hexdigest()[:_ID]
 
 
 def as_text(path: str) -> str:

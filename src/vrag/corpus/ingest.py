@@ -1,7 +1,8 @@
 """Files → corpus. A run does only what is new or changed, so running it again is how to resume it.
 
 Order: what is gone is forgotten; new and changed files are hashed and noted; documents without a file leave;
-pages that are missing are read by worker processes and committed in batches; pages without text go to OCR.
+pages that are missing are read by worker processes and committed in batches; texts that the caller has of pages are
+theirs; pages without text go to OCR.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from vrag.errors import UnreadableDocument, UsageError
 from vrag.killpoints import killpoint
 from vrag.types import Frozen
 
-Stage = Literal["hash", "read", "ocr", "encode"]  # the last one is `vrag.embed`'s
+Stage = Literal["unpack", "hash", "read", "ocr", "encode"]  # the first is `vrag.data.vidore`'s, the last `vrag.embed`'s
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,10 @@ def ingest(
     corpus: Corpus,
     options: IngestOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> IngestReport:
-    """Bring `corpus` in line with the files under `paths`; everything else in it stays.
+    """Bring `corpus` in line with the files under `paths`; everything else in it stays. `texts`: page id → the text of
+    that page, where a dataset has it; such pages need no OCR.
 
     Raises `UsageError` for a path that neither exists nor was indexed before, and `CorpusError` when the
     corpus can't be written (disk full, another run at work). What a single file or page does wrong is data in
@@ -95,7 +98,7 @@ def ingest(
         catalog.translated(corpus.folder),
         closing(Writer(corpus.folder, options.batch_pages)) as writer,
     ):
-        return _Run(corpus, writer, options, progress or (lambda _: None)).run(paths)
+        return _Run(corpus, writer, options, progress or (lambda _: None)).run(paths, texts or {})
 
 
 class _Run:
@@ -110,7 +113,7 @@ class _Run:
         self.progress = progress
         self.documents: dict[int, Found] = {}  # document → the file it is read from
 
-    def run(self, paths: Sequence[str | Path]) -> IngestReport:
+    def run(self, paths: Sequence[str | Path], texts: Mapping[str, str]) -> IngestReport:
         started = time.monotonic()
         self._clean_up()
         listed = scan(paths)
@@ -124,6 +127,7 @@ class _Run:
         if self.options.retry_failed:
             self.writer.clear_failures(self.documents)
         reading = self._read()
+        self._give(texts)
         recognised = self._recognise()
         self.writer.commit()
         return IngestReport(
@@ -176,6 +180,13 @@ class _Run:
         with self._pool(self.options.processes, 1, self.options.page_seconds, self.options.page_memory) as pool:
             reading.run(pool)
         return reading
+
+    def _give(self, texts: Mapping[str, str]) -> None:
+        for id, text in texts.items():
+            if text.strip():
+                self.writer.give_text(id, text)
+                self.writer.commit_when_due()
+        self.writer.commit()
 
     def _recognise(self) -> TextRecognition:
         wanted = self.options.ocr != "off" and ocr_available()

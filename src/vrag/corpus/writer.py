@@ -214,6 +214,16 @@ class Writer:
             self.ocr_tried(seq, int(page["page"]))
         killpoint("ingest.ocr-page")
 
+    def give_text(self, id: str, text: str) -> None:
+        """Make `text` the text of a stored page, without boxes; a page that isn't stored is left out."""
+        held = self._db.execute("SELECT rowid, text_source, text FROM pages WHERE id = ?", (id,)).fetchone()
+        if held is None or held[1:] == ("given", text):
+            return
+        db = self._begin()
+        db.execute("UPDATE pages SET text = ?, words = x'', text_source = 'given' WHERE rowid = ?", (text, held[0]))
+        lexical.replace_body(db, held[0], lexical.index_text(text))
+        killpoint("ingest.text-given")
+
     def ocr_tried(self, seq: int, number: int) -> None:
         row = catalog.page_row(seq, number)
         self._begin().execute("UPDATE pages SET ocr_done = 1 WHERE rowid = ?", (row,))

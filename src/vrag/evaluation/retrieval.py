@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from statistics import median
 
@@ -29,7 +29,10 @@ class Found(Frozen):
 
 
 class RetrievalSummary(Frozen):
-    """One retriever in numbers: means over the questions that it could answer, 95 % bootstrap intervals."""
+    """One retriever in numbers: means over the questions that it could answer, 95 % bootstrap intervals.
+
+    nDCG weighs gold pages by their relevance; recall and MRR count all of them alike, as trec_eval does.
+    """
 
     by: str
     questions: int
@@ -77,11 +80,9 @@ async def _ask(by: str, retriever: Retriever, task: Task, depth: int) -> Found:
 
 def summarize(by: str, tasks: Sequence[Task], found: Sequence[Found]) -> RetrievalSummary:
     """`found` goes with `tasks`, which have gold pages."""
-    scored = [
-        ([gold.ref for gold in task.gold], one) for task, one in zip(tasks, found, strict=True) if one.error is None
-    ]
+    scored = [(grades(task), one) for task, one in zip(tasks, found, strict=True) if one.error is None]
 
-    def mean(score: Callable[[Sequence[PageRef], Sequence[PageRef]], float]) -> Interval | None:
+    def mean(score: Callable[[Sequence[PageRef], Mapping[PageRef, int]], float]) -> Interval | None:
         return bootstrap([score(one.pages, gold) for gold, one in scored])
 
     def at(depths: Sequence[int], score: Callable[..., float]) -> dict[int, Interval]:
@@ -99,5 +100,13 @@ def summarize(by: str, tasks: Sequence[Task], found: Sequence[Found]) -> Retriev
     )
 
 
-def _recall_at(pages: Sequence[PageRef], gold: Sequence[PageRef], depth: int) -> float:
+def grades(task: Task) -> dict[PageRef, int]:
+    """The gold pages of a task with their relevance; of a page that is named more than once, its highest."""
+    grades: dict[PageRef, int] = {}
+    for gold in task.gold:
+        grades[gold.ref] = max(gold.relevance, grades.get(gold.ref, 0))
+    return grades
+
+
+def _recall_at(pages: Sequence[PageRef], gold: Iterable[PageRef], depth: int) -> float:
     return recall(list(dict.fromkeys(pages))[:depth], gold)

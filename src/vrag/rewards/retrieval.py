@@ -1,14 +1,14 @@
 """The retrieval reward of the paper (section 3.3), and ranking metrics over lists of pages.
 
-All take pages in retrieval order and the gold pages, relevance 0 or 1. A page counts once, at its first
-place; later mentions are dropped before ranks are counted, so every value lies in 0..1 whatever the lists
-hold. Without gold pages nothing can be found: 0.
+All take pages in retrieval order and the gold pages, relevance 0 or 1; `ndcg` also takes grades. A page counts
+once, at its first place; later mentions are dropped before ranks are counted, so every value lies in 0..1
+whatever the lists hold. Without gold pages nothing can be found: 0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vrag.types import PageRef, Turn
 
@@ -29,13 +29,17 @@ def shown_pages(turns: Iterable[Turn]) -> list[PageRef]:
     return [item.view.ref for item in seen if item.kind == "page" and item.view is not None]
 
 
-def ndcg(found: Iterable[PageRef], gold: Iterable[PageRef], depth: int | None = None) -> float:
-    """nDCG@depth; None: over the whole list."""
-    wanted = set(gold)
-    deepest = math.inf if depth is None else depth
-    gain = sum(1 / math.log2(rank + 1) for rank in _ranks(found, wanted) if rank <= deepest)
-    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, len(wanted) + 1) if rank <= deepest)
-    return gain / ideal if wanted else 0.0
+def ndcg(found: Iterable[PageRef], gold: Iterable[PageRef] | Mapping[PageRef, int], depth: int | None = None) -> float:
+    """nDCG@depth; None: over the whole list. `gold` may map pages to grades: their gains, as in trec_eval."""
+    grades = dict(gold) if isinstance(gold, Mapping) else dict.fromkeys(gold, 1)
+    pages = list(dict.fromkeys(found))
+    gain = _discounted([grades.get(page, 0) for page in pages[:depth]])
+    return gain / _discounted(sorted(grades.values(), reverse=True)[:depth]) if grades else 0.0
+
+
+def _discounted(gains: Iterable[int]) -> float:
+    """The sum of gains over log2(rank + 1), ranks from 1."""
+    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
 
 
 def recall(found: Iterable[PageRef], gold: Iterable[PageRef]) -> float:

@@ -27,7 +27,7 @@ class PageInfo(Frozen):
     width: int
     height: int
     text: str
-    text_source: Literal["layer", "ocr", "none"]
+    text_source: Literal["layer", "ocr", "given", "none"]
     image: str
 
 
