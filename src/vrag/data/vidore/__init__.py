@@ -9,7 +9,7 @@ Columns, as dataset cards give them (`-` and `_` in ids are both read):
 V1, one table (data/test-*.parquet; card of vidore/docvqa_test_subsampled): query, image, image_filename, page,
     answer, source, …. A question belongs to the image of its row; rows without a query are distractors. Sets of
     page texts have text_description too (vidore-benchmark, `ViDoReEvaluatorQA`).
-V2 (cards of vidore/*_beir, vidore/biomedical_lectures_v2 and its copy mteb/Vidore2BioMedicalLecturesRetrieval):
+V2 (card of mteb/Vidore2BioMedicalLecturesRetrieval, a copy of one of the sets, and public loaders of the others):
     corpus: corpus-id, image, doc-id    queries: query-id, query, language    qrels: query-id, corpus-id, score, answer
 V3 (card of vidore/vidore_v3_pharmaceuticals):
     corpus: corpus_id, image, doc_id, markdown, page_number_in_doc
