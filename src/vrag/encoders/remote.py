@@ -42,7 +42,8 @@ class RemoteSettings(Frozen):
 
 class RemoteEncoder:
     """A `PageEncoder` whose model is on another machine. `dim` and `fingerprint` are those of the server's encoder, so
-    its vectors can be compared with those that the same model makes here; with fp32 on the way they are the same.
+    its vectors can be compared with those that the same model makes here. Pages and, in fp32, vectors lose nothing on
+    the way.
 
     Usable from several threads, also beside a running event loop; holds no connection between calls. What may pass is
     tried again, as `vrag.http` says, for about a minute; then, and when the server has another model than it had,

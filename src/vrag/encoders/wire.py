@@ -4,8 +4,8 @@ A page goes as an image file, alone in its request: so each is refused, tried ag
 what many clients send becomes one batch on the server. Vectors come back as safetensors, which hold no code: tensors
 "0", "1", … are [V, D] of the page, or of each query, and the metadata entry "about" is the JSON of `About`.
 
-They are fp32, so that an index made through a server is the index made beside the model, to the byte; fp16 has to be
-asked for.
+They are fp32, so that nothing is lost on the way: from the same vectors comes the same index, to the byte. fp16 has to
+be asked for.
 """
 
 from __future__ import annotations
@@ -92,6 +92,6 @@ def unpack(body: bytes, count: int, dim: int) -> tuple[list[np.ndarray], About]:
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"no vectors: {error}") from error
     for one in vectors:
-        if one.dtype not in (np.float32, np.float16) or one.ndim != 2 or one.shape[1] != dim:
+        if one.dtype.name not in ("float32", "float16") or one.ndim != 2 or one.shape[1] != dim:
             raise ValueError(f"vectors of shape {one.shape}, {one.dtype}")
     return [one.astype(np.float32) for one in vectors], about

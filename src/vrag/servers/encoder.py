@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from vrag.encoders.wire import MEDIA, About, DType, EncoderInfo, PageFailure, kind_of, pack
 from vrag.errors import DocumentError, InfrastructureError
 from vrag.protocols import PageEncoder
-from vrag.servers.app import assemble
+from vrag.servers.app import Handler, assemble
 from vrag.servers.encoding import EncodingService
 from vrag.servers.limits import MAX_CHARS, MAX_PAGE_BYTES, MAX_QUERIES, Limits
 from vrag.types import Frozen
@@ -96,7 +96,7 @@ def create_app(
 ) -> FastAPI:
     """The server of one encoder, which was loaded by `name`."""
     service = EncodingService(encoder, limits or Limits())
-    failures = {DocumentError: _bad_page, InfrastructureError: _failed}
+    failures: dict[type[Exception], Handler] = {DocumentError: _bad_page, InfrastructureError: _failed}
     app = assemble("vrag encoder", service, [router], failures, token=token, larger={_PAGE: MAX_PAGE_BYTES})
     app.state.info = EncoderInfo(
         name=name.name,

@@ -14,7 +14,7 @@ from vrag.errors import CorpusError, InfrastructureError
 from vrag.remote import Found
 from vrag.retriever import Way
 from vrag.servers import pages
-from vrag.servers.app import assemble
+from vrag.servers.app import Handler, assemble
 from vrag.servers.engine import POLL, Engine
 from vrag.servers.limits import MAX_CHARS, MAX_HITS, MAX_K, MAX_QUERIES, Limits
 from vrag.servers.pages import Shared, image_url
@@ -98,7 +98,7 @@ def create_app(
 ) -> FastAPI:
     """The server of one corpus, which it closes at its end. `poll`: seconds between two looks for a swapped index."""
     service = Service(engine, limits or Limits(), poll)
-    failures = {InfrastructureError: _failed, CorpusError: _failed}
+    failures: dict[type[Exception], Handler] = {InfrastructureError: _failed, CorpusError: _failed}
     return assemble("vrag search", service, [router, pages.router], failures, token=token)
 
 
