@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,8 +25,6 @@ from vrag.types import PageVectors
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
