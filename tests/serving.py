@@ -1,4 +1,4 @@
-"""A search server on a free port, in a thread of the test."""
+"""A server on a free port, in a thread of the test."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from vrag.retriever import Way
 from vrag.servers.engine import Engine
 from vrag.servers.limits import Limits
 from vrag.servers.run import Server, bind
 from vrag.servers.search import create_app
-from vrag.servers.service import Service
 
 T = TypeVar("T")
 NEVER = 3600.0  # s: a test says itself when to look at the files
@@ -31,7 +31,7 @@ class Running:
 
     url: str
     loop: asyncio.AbstractEventLoop
-    service: Service
+    service: Any
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +71,13 @@ def serving(
     host: str = "127.0.0.1",
     poll: float = NEVER,
 ) -> Generator[Running]:
-    app = create_app(Engine(folder, by), limits, token, poll=poll)
+    """The search server of a corpus."""
+    with started(create_app(Engine(folder, by), limits, token, poll=poll), host) as running:
+        yield running
+
+
+@contextmanager
+def started(app: FastAPI, host: str = "127.0.0.1") -> Generator[Running]:
     ready: list[Running] = []
     begun = threading.Event()
 

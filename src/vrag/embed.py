@@ -38,9 +38,12 @@ def open_index(corpus: Corpus) -> EmbeddedIndex:
     return EmbeddedIndex.open(corpus.vectors)
 
 
-def index_encoder(index: VectorIndex) -> PageEncoder:
-    """The encoder that an index was made with, loaded anew. Raises `CorpusError` when it is no longer the same."""
-    encoder = load_encoder(index.encoder.name, **index.encoder.settings)
+def index_encoder(index: VectorIndex, name: EncoderName | None = None) -> PageEncoder:
+    """The encoder that an index was made with, loaded anew, or found at another place: by `name`. Raises `CorpusError`
+    when it isn't the same.
+    """
+    chosen = name or index.encoder
+    encoder = load_encoder(chosen.name, **chosen.settings)
     index.check(encoder.fingerprint)
     return encoder
 

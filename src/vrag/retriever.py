@@ -15,7 +15,7 @@ from vrag.types import Hit
 
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
-    from vrag.index.vectors import VectorIndex
+    from vrag.index.vectors import EncoderName, VectorIndex
 
 Way = Literal["auto", "text", "visual", "fused"]
 
@@ -77,12 +77,18 @@ class VisualRetriever:
         return dict(zip(queries, hits, strict=True))
 
 
-def open_retriever(corpus: Corpus, by: Way = "auto") -> Retriever:
+def open_retriever(corpus: Corpus, by: Way = "auto", encoder: EncoderName | None = None) -> Retriever:
     """What searches a corpus: its text, its page images by the encoder of its vectors, or both fused; "auto" is both
-    where it has vectors, and the text where it hasn't. Raises `UsageError` for vectors that aren't there, and what
-    loading the encoder raises.
+    where it has vectors, and the text where it hasn't. `encoder` says where else to find the same encoder. Raises
+    `UsageError` for vectors that aren't there, or an encoder that nothing is asked of, and what loading it raises.
     """
-    return open_ways(corpus, by)[by]
+    if encoder is None:
+        return open_ways(corpus, by)[by]
+    if by == "text" or (by == "auto" and not corpus.has_vectors):
+        raise UsageError(f"search by text asks no encoder: leave {encoder.name} out")
+    from vrag.embed import index_encoder
+
+    return open_ways(corpus, by, lambda index: index_encoder(index, encoder))[by]
 
 
 def open_ways(

@@ -1,4 +1,4 @@
-"""`vrag serve search` as a person starts and ends it."""
+"""`vrag serve …` as a person starts and ends it."""
 
 from __future__ import annotations
 
@@ -86,6 +86,18 @@ def test_a_corpus_that_isnt_there_and_vectors_that_arent_are_said(folder: Path, 
     assert "no corpus" in capsys.readouterr().err
     assert vrag("serve", "search", "-c", folder, "--port", 0, "--by", "visual") == 2
     assert "--encoder MODEL" in capsys.readouterr().err
+
+
+def test_an_encoder_that_isnt_there_a_name_too_many_and_a_token_too_few_are_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert vrag("serve", "encoder", "--encoder", "nothing:here", "--port", 0) == 2
+    assert "module:attribute" in capsys.readouterr().err
+    assert vrag("serve", "encoder", "--port", 0) == 2
+    assert "--encoder" in capsys.readouterr().err
+    monkeypatch.setenv("VRAG_TOKEN", TOKEN)  # is the search server's
+    assert vrag("serve", "encoder", "--encoder", "nothing:here", "--host", "0.0.0.0") == 2
+    assert "VRAG_ENCODER_TOKEN" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_said(folder: Path, capsys: pytest.CaptureFixture[str]):

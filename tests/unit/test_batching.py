@@ -95,6 +95,25 @@ def test_a_batch_is_never_larger_than_allowed_and_holds_one_key():
     done(story())
 
 
+def test_a_batch_holds_what_together_costs_no_more_or_one_that_does():
+    async def story() -> None:
+        run = Shouter()
+        async with batcher(run, max_batch=4, cost=len) as queue:
+            words = ["aa", "bb", "c", "dddddd", "e"]
+            assert await queue.submit("k", words) == [word.upper() for word in words]
+        assert [items for _, items in run.batches] == [["aa", "bb"], ["c"], ["dddddd"], ["e"]]
+
+    done(story())
+
+
+def test_a_batch_is_full_when_it_costs_enough():
+    async def story() -> None:
+        async with batcher(Shouter(), window=LONG, max_batch=4, cost=len) as queue:
+            assert await queue.submit("k", ["aaaa"]) == ["AAAA"]
+
+    done(story())
+
+
 def test_what_is_too_much_is_refused_at_once_and_admitted_later():
     async def story() -> None:
         run = Shouter(open=False)

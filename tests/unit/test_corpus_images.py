@@ -171,3 +171,13 @@ def test_a_bomb_in_a_later_frame_is_refused_too(tmp_path: Path):
     path.write_bytes(raw)
     with open_image(path) as image, pytest.raises(BudgetExceeded):
         read_frame(image, 2)
+
+
+def test_a_file_in_memory_is_read_like_one_on_disk(tmp_path: Path):
+    path = save(tmp_path / "page.png", Image.new("RGBA", (30, 20), (9, 8, 7, 200)))
+    with open_image(path.read_bytes()) as image:
+        assert np.array_equal(np.asarray(read_frame(image, 1)), read(path))
+    with pytest.raises(UnreadableDocument, match="empty"), open_image(b""):
+        pass
+    with pytest.raises(UnsupportedFormat), open_image(b"neither"):
+        pass

@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import DIM, LAYERS, TEXTS, make_clip, make_colmodernvbert, make_colpali, make_colqwen2, save
+from tests.serving import started
 from vrag.encoders.batches import plan
 from vrag.encoders.dense import DenseEncoder
 from vrag.encoders.late_interaction import LateInteractionEncoder, patch_grid
@@ -36,6 +37,8 @@ from vrag.errors import (
     UnsupportedFormat,
     UsageError,
 )
+from vrag.index.vectors import EncoderName
+from vrag.servers.encoder import create_app
 from vrag.testing import FakeEncoder, MemoryStore
 from vrag.training.tiny import make_tokenizer
 from vrag.types import PageVectors, PatchGrid
@@ -137,6 +140,18 @@ def test_pages_and_queries_are_what_the_library_makes_of_them(encoder: LateInter
     expected_queries = reference.encode_query(queries, convert_to_numpy=True)
     for query, expected in zip(encoder.encode_queries(queries), expected_queries, strict=True):
         np.testing.assert_allclose(query, expected, atol=1e-5)
+
+
+def test_over_http_they_are_the_same_and_fit_the_same_index(encoder: LateInteractionEncoder):
+    with started(create_app(encoder, EncoderName(name="colqwen2"))) as server:
+        remote = load_encoder(server.url)
+        assert (remote.dim, remote.fingerprint) == (encoder.dim, encoder.fingerprint)
+        for here, there in zip(pages(encoder), pages(remote), strict=True):  # other batches: equal but for rounding
+            assert here.grid == there.grid is not None
+            np.testing.assert_allclose(there.vectors, here.vectors, atol=1e-5)
+        queries = ["revenue", "a longer query about revenue"]
+        for here, there in zip(encoder.encode_queries(queries), remote.encode_queries(queries), strict=True):
+            np.testing.assert_allclose(there, here, atol=1e-5)
 
 
 def test_nothing_to_encode_gives_nothing(encoder: LateInteractionEncoder):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from vrag.app.evidence import Located, locate, save_evidence
 from vrag.cli.index import printable
-from vrag.cli.options import By, Way
+from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
 from vrag.corpus.store import Corpus
 from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode
@@ -35,6 +35,8 @@ def ask(
         int | None, typer.Option("--max-turns", min=1, max=100, help="Steps before it must answer.")
     ] = None,
     by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page.png (box drawn) and crop.png.")] = Path(
         "vrag-answer"
     ),
@@ -46,7 +48,7 @@ def ask(
     with Corpus.open(corpus) as store:
         speaking = speaker(policy, store)
         steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        retriever = open_retriever(store, by.value)
+        retriever = open_retriever(store, by.value, encoder_name(encoder, encoder_set))
         episode = _run(question, store, retriever, speaking, max_turns, lambda turn: _show(steps, turn))
         if episode.error is not None:
             raise InfrastructureError(episode.error)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
-from vrag.cli.options import By, Way
+from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
 from vrag.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def evaluate(
     policy: Annotated[str, typer.Option(help="extractive, tiny, tiny-sft, or a checkpoint's folder.")] = "extractive",
     recipe: Annotated[Recipe, typer.Option(help="no-crop: search and answer only.")] = Recipe.DEFAULT,
     by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     seeds: Annotated[str, typer.Option(help="Comma-separated; each runs every question.")] = "0",
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
@@ -70,7 +72,7 @@ def evaluate(
     from vrag.views import ViewRenderer
 
     settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
-    chosen = read_tasks(tasks)[:limit]
+    chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
     with Corpus.open(corpus) as store:
         agent = speaker(policy, store)
         environment = _environment(agent.config, recipe)
@@ -83,7 +85,7 @@ def evaluate(
             "settings": settings.model_dump(mode="json"),
         }
         run = RunDir.open(out, config, overwrite=overwrite)
-        retriever, renderer = open_retriever(store, by.value), ViewRenderer(store)
+        retriever, renderer = open_retriever(store, by.value, named), ViewRenderer(store)
         with _Bar(chosen, settings.seeds) as bar:
             records = asyncio.run(
                 run_evaluation(
@@ -114,6 +116,8 @@ def retrieval(
         list[Way] | None,
         typer.Option(help="Which search; repeat to compare several. All that the corpus has, if none."),
     ] = None,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
@@ -126,13 +130,14 @@ def retrieval(
     from vrag.retriever import open_retriever
     from vrag.runs import RunDir, content_key
 
-    chosen = read_tasks(tasks)[:limit]
+    chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
     with Corpus.open(corpus) as store:
         every = ("text", "visual", "fused") if store.has_vectors else ("text",)
         ways: Sequence[str] = list(dict.fromkeys(way.value for way in by)) if by else every
         config = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
         run = RunDir.open(out, config, overwrite=overwrite)
-        retrievers = {way: open_retriever(store, Way(way).value) for way in ways}
+        asked = {way: None if way == "text" and len(ways) > 1 else named for way in ways}  # text asks no encoder
+        retrievers = {way: open_retriever(store, Way(way).value, asked[way]) for way in ways}
         summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers))
     if as_json:
         print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))

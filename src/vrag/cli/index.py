@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from vrag.cli.options import EncoderSet, encoder_name
 from vrag.corpus.ingest import IngestOptions, IngestReport, Progress, ingest
 from vrag.corpus.ocr import HINT, ocr_available
 from vrag.corpus.paths import corpus_folder
@@ -25,6 +26,7 @@ from vrag.errors import UsageError
 
 if TYPE_CHECKING:
     from vrag.embed import EmbedReport
+    from vrag.index.vectors import EncoderName
 
 _STAGES = {
     "unpack": "unpacking pages",
@@ -56,11 +58,12 @@ def index(
     ] = Ocr.auto,
     encoder: Annotated[
         str | None,
-        typer.Option(help="Also encode page images: a checkpoint's folder, owner/name on the Hub, module:attribute."),
+        typer.Option(
+            help="Also encode page images: a checkpoint's folder, owner/name on the Hub, the URL of an encoder server, "
+            "module:attribute."
+        ),
     ] = None,
-    encoder_set: Annotated[
-        list[str] | None, typer.Option("--encoder-set", help="One setting of the encoder: key=value; repeat for more.")
-    ] = None,
+    encoder_set: EncoderSet = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -70,7 +73,7 @@ def index(
     with open_or_create(corpus, paths, dpi) as store:
         with Reporter(console) as reporter:
             report = ingest(paths, store, options, reporter.update)
-        vectors = encode(store, encoder, encoder_set or [], console)
+        vectors = encode(store, encoder_name(encoder, encoder_set), console)
     show_failures(console, [*report.failures, *(vectors.failures if vectors else [])])
     _show_hints(console, report, ocr)
     if json_:
@@ -104,26 +107,21 @@ def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
     return Corpus.create(name, dpi=dpi or DPI)
 
 
-def encode(store: Corpus, name: str | None, changes: list[str], console: Console) -> EmbedReport | None:
+def encode(store: Corpus, name: EncoderName | None, console: Console) -> EmbedReport | None:
     """Bring the vectors of a corpus in line with its pages: with the named encoder, or with the one that made those
     that are there. None for a corpus without vectors.
     """
-    if name is None and changes:
-        raise UsageError("--encoder-set changes the encoder that --encoder names: give both")
     if name is None and not store.has_vectors:
         return None
-    from vrag.config import changes as parsed
     from vrag.embed import embed, index_encoder, make_index, open_index
     from vrag.encoders.load import load_encoder
-    from vrag.index.vectors import EncoderName
 
     if name is None:
         index = open_index(store)
         encoder = index_encoder(index)
     else:
-        chosen = EncoderName(name=name, settings=parsed(changes))
-        encoder = load_encoder(name, **chosen.settings)
-        index = make_index(store, encoder, chosen)
+        encoder = load_encoder(name.name, **name.settings)
+        index = make_index(store, encoder, name)
     with closing(index), Reporter(console) as reporter:
         return embed(store, encoder, index, reporter.update)
 

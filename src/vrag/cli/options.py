@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from vrag.errors import UsageError
+
+if TYPE_CHECKING:
+    from vrag.index.vectors import EncoderName
 
 
 class Way(str, Enum):
@@ -18,3 +23,23 @@ class Way(str, Enum):
 By = Annotated[
     Way, typer.Option(help="Search page text, page images, or both fused; auto: both where the corpus has vectors.")
 ]
+Encoder = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Where else to find the encoder of the corpus: URL of a server, folder or name."),
+]
+EncoderSet = Annotated[
+    list[str] | None,
+    typer.Option("--encoder-set", help="One setting of the encoder: key=value; repeat for more."),
+]
+
+
+def encoder_name(name: str | None, changes: list[str] | None) -> EncoderName | None:
+    """What `--encoder` and `--encoder-set` say together. Raises `UsageError` for settings of no encoder."""
+    if name is None:
+        if changes:
+            raise UsageError("--encoder-set changes the encoder that --encoder names: give both")
+        return None
+    from vrag.config import changes as parsed
+    from vrag.index.vectors import EncoderName
+
+    return EncoderName(name=name, settings=parsed(changes or []))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vrag.cli.index import printable
-from vrag.cli.options import By, Way
+from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
 from vrag.corpus.store import Corpus
 from vrag.index.lexical import snippet
 from vrag.retriever import open_retriever
@@ -24,11 +24,14 @@ def search(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Pages to show.")] = 10,
     by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
     """Find pages of a corpus, best first: by BM25 over their words, by their images, or by both."""
+    chosen = encoder_name(encoder, encoder_set)
     with Corpus.open(corpus) as store:
-        hits = asyncio.run(open_retriever(store, by.value).search(query, k))
+        hits = asyncio.run(open_retriever(store, by.value, chosen).search(query, k))
         snippets = [snippet(store.page(hit.page_id).text, query) for hit in hits]
     if json_:
         found = [{**hit.model_dump(), "snippet": text} for hit, text in zip(hits, snippets, strict=True)]

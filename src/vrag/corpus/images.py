@@ -10,6 +10,7 @@ import struct
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,14 +33,17 @@ _UPRIGHT = {  # EXIF orientation → the transposition that undoes it
 
 
 @contextmanager
-def open_image(path: Path) -> Generator[Image.Image]:
-    """An image that is within budget and not yet decoded; raises a `DocumentError` that says why not."""
-    if path.stat().st_size == 0:
+def open_image(file: Path | bytes) -> Generator[Image.Image]:
+    """An image, of a path or the file itself, that is within budget and not yet decoded; raises a `DocumentError` that
+    says why not.
+    """
+    size = len(file) if isinstance(file, bytes) else file.stat().st_size
+    if size == 0:
         raise UnreadableDocument("the file is empty")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own budget is the one that counts
         try:
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS)
         except UnidentifiedImageError as error:
             raise UnsupportedFormat("neither a PDF nor a readable PNG, JPEG, TIFF or WebP image") from error
         except Image.DecompressionBombError as error:

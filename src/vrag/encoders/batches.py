@@ -25,10 +25,7 @@ def encode_pages(
     """In the order of `images`. `tokens` is how many a page of (width, height) takes; `encode` does one batch."""
 
     def measure(image: Image) -> int:
-        if 0 in image.size:
-            raise UnreadableDocument("is empty; render it again")
-        if image.mode != "RGB":
-            raise UnsupportedFormat(f"has mode {image.mode}; pages are RGB: image.convert('RGB')")
+        check_page(image)
         return tokens(image.size)
 
     found = _encode(images, measure, encode, budget)
@@ -38,6 +35,14 @@ def encode_pages(
         else _document_error(f"image {number} of {len(images)}", image, outcome)
         for number, (image, outcome) in enumerate(zip(images, found, strict=True), 1)
     ]
+
+
+def check_page(image: Image) -> None:
+    """Raises `UnreadableDocument` for an empty image and `UnsupportedFormat` for one that isn't RGB."""
+    if 0 in image.size:
+        raise UnreadableDocument("is empty; render it again")
+    if image.mode != "RGB":
+        raise UnsupportedFormat(f"has mode {image.mode}; pages are RGB: image.convert('RGB')")
 
 
 def encode_queries(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -51,8 +53,9 @@ class _Entry(Generic[K, Q, R]):
 
 
 class Batcher(Generic[K, Q, R]):
-    """Answers items by `run(key, items)`, up to `max_batch` of one key at a time, oldest first; at most `max_queue` are
-    admitted at once. `observe` is told the size of each batch. An async context manager: it works inside.
+    """Answers items by `run(key, items)`, as many of one key at a time as together cost `max_batch`, or one that costs
+    more; oldest first. At most `max_queue` items are admitted at once. `observe` is told how many each batch has. An
+    async context manager: it works inside.
     """
 
     def __init__(
@@ -63,9 +66,10 @@ class Batcher(Generic[K, Q, R]):
         max_queue: int,
         window: float = WINDOW,
         workers: int = WORKERS,
+        cost: Callable[[Q], int] = lambda _: 1,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._run, self._observe = run, observe
+        self._run, self._observe, self._cost = run, observe, cost
         self._max_batch, self._window, self._workers = max_batch, window, workers
         self.slots = Slots(max_queue)
         self._waiting: list[_Entry[K, Q, R]] = []
@@ -107,7 +111,8 @@ class Batcher(Generic[K, Q, R]):
     def _set(self, waiting: list[_Entry[K, Q, R]]) -> None:
         """What waits now, and what the workers are told of it."""
         self._waiting = waiting
-        for event, is_set in ((self._arrived, bool(waiting)), (self._enough, len(waiting) >= self._max_batch)):
+        enough = sum(self._cost(entry.item) for entry in waiting) >= self._max_batch
+        for event, is_set in ((self._arrived, bool(waiting)), (self._enough, enough)):
             if is_set:
                 event.set()
             else:
@@ -126,7 +131,9 @@ class Batcher(Generic[K, Q, R]):
 
     def _take(self) -> list[_Entry[K, Q, R]]:
         """Up to a batch of those that share the key of the oldest one."""
-        batch = [entry for entry in self._waiting if entry.key == self._waiting[0].key][: self._max_batch]
+        alike = [entry for entry in self._waiting if entry.key == self._waiting[0].key]
+        costs = list(accumulate(self._cost(entry.item) for entry in alike))
+        batch = alike[: max(1, bisect_right(costs, self._max_batch))]
         taken = set(map(id, batch))
         self._set([entry for entry in self._waiting if id(entry) not in taken])
         return batch

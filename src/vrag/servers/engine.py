@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 from vrag.corpus.store import Corpus
 from vrag.embed import index_encoder
-from vrag.errors import CorpusError
+from vrag.errors import CorpusError, UsageError
 from vrag.protocols import PageEncoder
 from vrag.retriever import Way, open_ways
-from vrag.servers.generation import Generation, Identity, SerialEncoder, identity
+from vrag.servers.generation import Generation, Identity, identity
+from vrag.servers.serial import SerialEncoder
 
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
+    from vrag.index.vectors import EncoderName
 
 POLL = 1.0  # s between two looks at the files
 RETRY = 30.0  # s after which what couldn't be opened is tried again
@@ -32,9 +34,13 @@ _log = logging.getLogger(__name__)
 class Engine:
     """The generation that requests are to use. `refresh` or `watch` it for changes on disk."""
 
-    def __init__(self, folder: Path, by: Way = "auto") -> None:
-        """Opens it, which loads the encoder if there is one; raises as `Corpus.open` and `open_retriever`."""
-        self.folder = folder
+    def __init__(self, folder: Path, by: Way = "auto", encoder: EncoderName | None = None) -> None:
+        """Opens it, which loads the encoder if there is one: the one that made the vectors, or `encoder`, which has to
+        be the same. Raises as `Corpus.open` and `open_retriever`.
+        """
+        if by == "text" and encoder is not None:
+            raise UsageError(f"search by text asks no encoder: leave {encoder.name} out")
+        self.folder, self._encoder_name = folder, encoder
         self._by: Way = by
         self._boot, self._count = secrets.token_hex(4), itertools.count(1)
         self._encoder: SerialEncoder | None = None
@@ -113,5 +119,5 @@ class Engine:
         """That of the generation before where it is the same: two of them may not fit the memory."""
         index.ids()  # maps its files now: later another index may have taken their names
         if self._encoder is None or self._encoder.fingerprint != index.fingerprint:
-            self._encoder = SerialEncoder(index_encoder(index))
+            self._encoder = SerialEncoder(index_encoder(index, self._encoder_name))
         return self._encoder

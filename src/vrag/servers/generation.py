@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vrag.corpus.paths import vectors_file
 from vrag.corpus.store import Corpus
-from vrag.errors import DocumentError, UsageError
-from vrag.protocols import PageEncoder, Retriever
+from vrag.errors import UsageError
+from vrag.protocols import Retriever
 from vrag.retriever import VisualRetriever, Way
-from vrag.types import PageVectors
-
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image
 
 Inode = tuple[int, int]
 Identity = tuple[Inode, Inode | None]  # of the catalogue, and of the vectors
@@ -77,19 +70,3 @@ class Generation:
             if isinstance(visual, VisualRetriever):
                 visual.close()
             self.corpus.close()
-
-
-class SerialEncoder:
-    """A `PageEncoder` for several threads: tokenizers and GPUs don't like to be shared."""
-
-    def __init__(self, encoder: PageEncoder) -> None:
-        self._encoder, self._lock = encoder, threading.Lock()
-        self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
-
-    def encode_pages(self, images: Sequence[Image]) -> list[PageVectors | DocumentError]:
-        with self._lock:
-            return self._encoder.encode_pages(images)
-
-    def encode_queries(self, queries: Sequence[str]) -> list[np.ndarray]:
-        with self._lock:
-            return self._encoder.encode_queries(queries)

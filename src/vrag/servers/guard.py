@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrag.errors import UsageError
+from vrag.http import is_token
 from vrag.servers.limits import MAX_BYTES
 
 
@@ -26,42 +27,44 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def read_token(host: str, file: Path | None, environment: str | None) -> str | None:
-    """The token of a server bound to `host`: of the file if there is one, else of the environment. Raises `UsageError`
-    when it is needed and missing, or can't be a token; the message never holds it.
+def read_token(host: str, file: Path | None, environment: str | None, variable: str = "VRAG_TOKEN") -> str | None:
+    """The token of a server bound to `host`: of the file if there is one, else of the environment, where `variable`
+    held it. Raises `UsageError` when it is needed and missing, or can't be a token; the message never holds it.
     """
     try:
         found = file.read_text("utf-8").strip() if file is not None else environment
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"token file {file} can't be read: {type(error).__name__}") from None
-    where = f"token file {file}" if file is not None else "VRAG_TOKEN"
+    where = f"token file {file}" if file is not None else variable
     if found is None and not is_loopback(host):
-        raise UsageError(f"others can reach {host}: give a token (--token-file or VRAG_TOKEN), or bind to 127.0.0.1")
-    if found is not None and not re.fullmatch(r"[\x21-\x7e]+", found):
+        raise UsageError(f"others can reach {host}: give a token (--token-file or {variable}), or bind to 127.0.0.1")
+    if found is not None and not is_token(found):
         raise UsageError(f"{where} holds no token: one line of printable ASCII without spaces")
     return found
 
 
 class Guard:
     """ASGI middleware. With a token each request must bear it. Without one the Host must be this machine: the name of
-    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding).
+    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). A body holds at most `MAX_BYTES`, or what
+    `larger` says for its path.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, body_seconds: float) -> None:
-        self._app, self._body_seconds = app, body_seconds
+    def __init__(self, app: ASGIApp, token: str | None, body_seconds: float, larger: Mapping[str, int]) -> None:
+        self._app, self._body_seconds, self._larger = app, body_seconds, larger
         self._expected = None if token is None else f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(Headers(scope=scope))
+        max_bytes = self._larger.get(scope["path"], MAX_BYTES)
+        refusal = self._refusal(Headers(scope=scope), max_bytes)
         if refusal is not None:
             await refusal(scope, receive, send)
         else:
-            await self._app(scope, _Bounded(receive, self._body_seconds), send)
+            await self._app(scope, _Bounded(receive, self._body_seconds, max_bytes), send)
 
-    def _refusal(self, headers: Headers) -> Response | None:
+    def _refusal(self, headers: Headers, max_bytes: int) -> Response | None:
         if self._expected is not None:
             given = headers.get("authorization", "").encode("latin-1", "replace")
             if not hmac.compare_digest(given, self._expected):
@@ -71,16 +74,16 @@ class Guard:
         elif not is_loopback(_name(headers.get("host", ""))):
             return _refuse(421, "without a token this server answers only to 127.0.0.1 and localhost")
         length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()) or int(length) > MAX_BYTES:
-            return _refuse(422, f"a request holds at most {MAX_BYTES} bytes")
+        if not (length.isascii() and length.isdigit()) or int(length) > max_bytes:
+            return _refuse(422, f"a request holds at most {max_bytes} bytes")
         return None
 
 
 class _Bounded:
     """The body of a request, as long as it is neither too long nor too slow."""
 
-    def __init__(self, receive: Receive, seconds: float) -> None:
-        self._receive, self._seconds = receive, seconds
+    def __init__(self, receive: Receive, seconds: float, max_bytes: int) -> None:
+        self._receive, self._seconds, self._max_bytes = receive, seconds, max_bytes
         self._bytes, self._complete = 0, False
 
     async def __call__(self) -> Message:
@@ -92,8 +95,8 @@ class _Bounded:
             raise HTTPException(408, "the request took too long to arrive") from None
         self._bytes += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
-        if self._bytes > MAX_BYTES:
-            raise HTTPException(422, f"a request holds at most {MAX_BYTES} bytes")
+        if self._bytes > self._max_bytes:
+            raise HTTPException(422, f"a request holds at most {self._max_bytes} bytes")
         return message
 
 

@@ -10,10 +10,16 @@ MAX_K = 1000
 MAX_HITS = 20_000  # queries x k: bounds the answer to a few MiB
 MAX_BYTES = 1 << 20  # of a body; of a URL the server takes 64 KiB
 
+MAX_PAGE_BYTES = 100 << 20  # of an image file: any page of 32 million pixels, as PNG
+HELD_BYTES = 512 << 20  # of image files that arrive, wait or are encoded
+USUAL_PIXELS = 4_000_000  # of a page (A4 at 200 dpi); a larger one takes the places of several in a batch
+
 
 @dataclass(frozen=True)
 class Limits:
-    """`queue`: queries admitted at once, more are refused; `batch`: encoded together; `timeout`: seconds to answer."""
+    """`queue`: queries admitted at once, more are refused; `batch`: answered together; `timeout`: seconds to answer. Of
+    an encoder server, for its pages as well.
+    """
 
     queue: int = 256
     batch: int = 32

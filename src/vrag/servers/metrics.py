@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+if TYPE_CHECKING:
+    from vrag.servers.batching import Batcher
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """Those of one server, in a registry of its own. `waiting` and `under_way` count queries."""
+    """Those of one server, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -23,12 +27,20 @@ class Metrics:
         self.seconds = Histogram(
             "vrag_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=self._registry
         )
-        self.batches = Histogram(
-            "vrag_batch_queries", "Queries searched together.", buckets=_SIZES, registry=self._registry
+
+    def batches(self, items: str) -> Callable[[int], None]:
+        """What is to be told the size of each batch of `items`."""
+        name, what = f"vrag_batch_{items}", f"{items.capitalize()} answered together."
+        return Histogram(name, what, buckets=_SIZES, registry=self._registry).observe
+
+    def queue(self, items: str, queue: Batcher[Any, Any, Any]) -> None:
+        """How full it is, asked when someone looks."""
+        self._gauge(f"vrag_queue_{items}", f"{items.capitalize()} that wait for a batch.", lambda: queue.waiting)
+        self._gauge(
+            f"vrag_admitted_{items}", f"{items.capitalize()} that wait or are in a batch.", lambda: queue.slots.taken
         )
 
-    def gauge(self, name: str, what: str, value: Callable[[], int]) -> None:
-        """A number that is asked for when someone looks."""
+    def _gauge(self, name: str, what: str, value: Callable[[], int]) -> None:
         Gauge(name, what, registry=self._registry).set_function(value)
 
     def text(self) -> bytes:

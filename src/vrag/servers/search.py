@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import Field, StringConstraints
 from starlette.responses import JSONResponse, Response
 
-from vrag import __version__
-from vrag.errors import CorpusError, InfrastructureError, UsageError
+from vrag.errors import CorpusError, InfrastructureError
 from vrag.remote import Found
 from vrag.retriever import Way
 from vrag.servers import pages
-from vrag.servers.batching import QueueFull
+from vrag.servers.app import Handler, assemble
 from vrag.servers.engine import POLL, Engine
-from vrag.servers.guard import Guard
 from vrag.servers.limits import MAX_CHARS, MAX_HITS, MAX_K, MAX_QUERIES, Limits
-from vrag.servers.metrics import Measured
 from vrag.servers.pages import Shared, image_url
 from vrag.servers.service import Service
 from vrag.types import Frozen
@@ -91,12 +85,6 @@ async def health(shared: Shared) -> Health:
         return Health(status="ok", pages=count, index_version=generation.version)
 
 
-@router.get("/metrics", tags=["operation"], response_class=Response)
-async def metrics(shared: Shared) -> Response:
-    """Metrics in the text format of Prometheus."""
-    return Response(shared.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
 async def _search(request: Request, shared: Service, queries: list[str], k: int, by: Way | None = None) -> Found:
     if len(queries) > shared.limits.queries:
         raise HTTPException(422, f"at most {shared.limits.queries} queries in one request")
@@ -110,47 +98,11 @@ def create_app(
 ) -> FastAPI:
     """The server of one corpus, which it closes at its end. `poll`: seconds between two looks for a swapped index."""
     service = Service(engine, limits or Limits(), poll)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with service.running():
-            yield
-
-    # no pages of documentation: they would load scripts of others beside the user's documents
-    app = FastAPI(title="vrag search", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service = service
-    app.include_router(router)
-    app.include_router(pages.router)
-    for error, handler in _HANDLERS.items():
-        app.add_exception_handler(error, handler)
-    app.add_middleware(Guard, token=token, body_seconds=service.limits.timeout)
-    app.add_middleware(Measured, metrics=service.metrics)
-    return app
-
-
-def _busy(_: Request, error: Any) -> Response:
-    return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(error.retry_after)})
+    failures: dict[type[Exception], Handler] = {InfrastructureError: _failed, CorpusError: _failed}
+    return assemble("vrag search", service, [router, pages.router], failures, token=token)
 
 
 def _failed(_: Request, error: Exception) -> Response:
     """Names no path: the server's log does."""
     _log.warning("request failed: %s", error)
     return JSONResponse({"detail": "the corpus can't be read or searched; the server's log says why"}, 503)
-
-
-def _wrong(_: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, 422)
-
-
-def _invalid(_: Request, error: Any) -> Response:
-    """Doesn't send back what came: it may be long, or no text."""
-    return JSONResponse({"detail": [{"loc": one["loc"], "msg": one["msg"]} for one in error.errors()]}, 422)
-
-
-_HANDLERS: dict[type[Exception], Any] = {
-    QueueFull: _busy,
-    InfrastructureError: _failed,
-    CorpusError: _failed,
-    UsageError: _wrong,
-    RequestValidationError: _invalid,
-}

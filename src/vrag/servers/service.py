@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from fastapi import HTTPException
 from starlette.requests import Request
 
 from vrag.corpus.store import Corpus
@@ -17,6 +16,7 @@ from vrag.fusion import search_many
 from vrag.protocols import Retriever
 from vrag.remote import Found, FoundPage
 from vrag.retriever import Way
+from vrag.servers.app import within
 from vrag.servers.batching import Batcher, QueueFull, Slots
 from vrag.servers.engine import POLL, Engine
 from vrag.servers.generation import Generation
@@ -45,12 +45,9 @@ class Service:
         self.engine, self.limits, self.metrics = engine, limits, Metrics()
         self._poll, self._lookups = poll, Slots(limits.queue)
         self._batcher: Batcher[_Key, str, list[Hit]] = Batcher(
-            _run, max_batch=limits.batch, max_queue=limits.queue, observe=self.metrics.batches.observe
+            _run, max_batch=limits.batch, max_queue=limits.queue, observe=self.metrics.batches("queries")
         )
-        self.metrics.gauge("vrag_queue_queries", "Queries that wait for a batch.", lambda: self._batcher.waiting)
-        self.metrics.gauge(
-            "vrag_admitted_queries", "Queries that wait or are searched.", lambda: self._batcher.slots.taken
-        )
+        self.metrics.queue("queries", self._batcher)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -66,12 +63,12 @@ class Service:
 
     async def search(self, request: Request, queries: Sequence[str], k: int, by: Way | None = None) -> Found:
         """Raises `QueueFull`, `UsageError` for a way to search that isn't there, `InfrastructureError`."""
-        return await self._within(request, self._search(queries, k, by))
+        return await within(self.limits.timeout, request, self._search(queries, k, by))
 
     async def lookup(self, request: Request, look: Callable[[Corpus], T]) -> T:
         """Something of the corpus, in a thread. Raises `QueueFull`, and what `look` raises."""
         with self._lookups.take(), self.engine.current.used() as generation:
-            return await self._within(request, asyncio.to_thread(look, generation.corpus))
+            return await within(self.limits.timeout, request, asyncio.to_thread(look, generation.corpus))
 
     async def _search(self, queries: Sequence[str], k: int, by: Way | None) -> Found:
         """On one index version; anew on the next one when that is why it failed, or what it may have read."""
@@ -93,30 +90,10 @@ class Service:
         results = await self._batcher.submit(_Key(generation, generation.retriever(by), k), queries)
         return Found(results=[[_page(hit) for hit in hits] for hits in results], index_version=generation.version)
 
-    async def _within(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
-        """504 when it takes too long, 499 (which nobody sees) when the client goes away; both cancel the work."""
-        task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
-        try:
-            await asyncio.wait({task, gone}, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            if gone.done():
-                raise HTTPException(499, "the client is gone")
-            raise HTTPException(504, f"no answer within {self.limits.timeout:g} s")
-        finally:
-            for one in (task, gone):
-                one.cancel()
-            await asyncio.gather(task, gone, return_exceptions=True)
-
 
 async def _run(key: _Key, queries: Sequence[str]) -> list[list[Hit]]:
     with key.generation.used():  # those who asked may be gone before it ends
         return await search_many(key.retriever, queries, key.k)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _page(hit: Hit) -> FoundPage:
