@@ -7,8 +7,10 @@ continue exactly where it was killed.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -168,8 +170,8 @@ def _step(embedder: _Embedder, pairs: Sequence[Pair], config: EncoderTrainingCon
         queries, shown = vectors[: len(chosen)], vectors[len(chosen) :]
         return contrast(queries, shown, places, also_gold.to(queries[0].device), config.temperature)
 
-    queries = [partial(embedder.queries, part) for part in _parts([pair.query for pair in chosen], config.chunk)]
-    shown = [partial(embedder.pages, part) for part in _parts(pages, config.chunk)]
+    queries = [embedder.queries(part) for part in _parts([pair.query for pair in chosen], config.chunk)]
+    shown = [embedder.pages(part) for part in _parts(pages, config.chunk)]
     return cached_backward([*queries, *shown], loss)
 
 
@@ -178,24 +180,32 @@ def _parts(items: Sequence[str], size: int) -> list[list[str]]:
 
 
 class _Embedder:
-    """Queries and pages (ids) to vectors of length 1, [V, D] each, fp32, with their graph where one is recorded."""
+    """Makes what embeds some queries or pages (ids), as often as it is called: vectors of length 1, [V, D] each, fp32,
+    with their graph where one is recorded.
+    """
 
     def __init__(self, model: Any, image: Callable[[str], Image], config: EncoderTrainingConfig) -> None:
         self._model, self._image, self._config = model, image, config
         self._inputs = Inputs(model)
 
-    def queries(self, texts: Sequence[str]) -> list[Tensor]:
-        return self._embed([self._inputs.query(text) for text in texts], "query")
+    def queries(self, texts: Sequence[str]) -> Callable[[], list[Tensor]]:
+        return self._prepared([self._inputs.query(text) for text in texts], "query")
 
-    def pages(self, pages: Sequence[str]) -> list[Tensor]:
-        return self._embed([self._inputs.page(self._image(page)) for page in pages], "document")
+    def pages(self, pages: Sequence[str]) -> Callable[[], list[Tensor]]:
+        with ThreadPoolExecutor(min(len(pages), os.cpu_count() or 1)) as readers:  # or decoding keeps a GPU waiting
+            images = list(readers.map(self._image, pages))
+        return self._prepared([self._inputs.page(image) for image in images], "document")
 
-    def _embed(self, inputs: list[Any], task: str) -> list[Tensor]:
-        made = self._model.preprocess(inputs, prompt=self._model.prompts.get(task), task=task)
-        features = {key: value.to(self._model.device) if hasattr(value, "to") else value for key, value in made.items()}
+    def _prepared(self, inputs: list[Any], task: str) -> Callable[[], list[Tensor]]:
+        features = self._model.preprocess(inputs, prompt=self._model.prompts.get(task), task=task)
+        return partial(self._embed, features, task)
+
+    def _embed(self, features: dict[str, Any], task: str) -> list[Tensor]:
+        device = self._model.device
+        moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in features.items()}
         torch.manual_seed(self._config.seed)  # the second pass over a part must drop out what the first did
         with autocast(self._model, self._config.precision):
-            out = self._model(features, task=task)
+            out = self._model(moved, task=task)
         if "token_embeddings" in out:
             rows = zip(out["token_embeddings"], out["attention_mask"].bool(), strict=True)
             vectors = [row[kept] for row, kept in rows]
