@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -41,6 +41,7 @@ from vrag.index.vectors import (
     nearest,
 )
 from vrag.killpoints import killpoint
+from vrag.staging import whole_folder
 from vrag.types import PatchGrid
 
 T = TypeVar("T")
@@ -145,6 +146,7 @@ class EmbeddedIndex:
             _, places = catalog.places(db)
             db.execute("DELETE FROM segments")
             db.executemany("INSERT INTO trash VALUES (?)", [(segment,) for segment in old])
+            catalog.begin_segment(db)
             for rows in _portions(places):
                 full, pooled = (self._stored(rows, kind) for kind in ("full", "pool"))
                 for row, place in zip(rows[:, 0], self._append(db, full, pooled), strict=True):
@@ -166,10 +168,7 @@ class EmbeddedIndex:
     ) -> list[catalog.Place]:
         """Add pages' vectors to the newest segment, or to a new one when that is full."""
         known = catalog.segments(db)
-        if known and known[-1].vectors < SEGMENT:
-            segment = known[-1]
-        else:
-            segment = catalog.Segment(catalog.next_segment(db), 0, 0)
+        segment = known[-1] if known and known[-1].vectors < SEGMENT else catalog.begin_segment(db)
         segments.append(self.folder, segment.id, "full", segment.vectors, _joined(full))
         killpoint("index.half-appended")
         segments.append(self.folder, segment.id, "pool", segment.pooled, _joined(pooled))
@@ -194,6 +193,27 @@ class EmbeddedIndex:
                     for file in segments.files(self.folder, segment):
                         file.unlink(missing_ok=True)
                     db.execute("DELETE FROM trash WHERE segment = ?", (segment,))
+
+    def snapshot(self, path: Path) -> None:
+        """Make a folder that opens as an index of what is committed now, whole or not at all. Nobody waits meanwhile.
+        Vectors get a second name where the file system allows it, so a snapshot takes next to no room; elsewhere they
+        are copied. Raises `UsageError` when `path` is there and isn't an empty folder, `CorpusError` when it can't be
+        written.
+        """
+        self._retried(partial(self._snapshot, path))
+
+    def _snapshot(self, path: Path) -> None:
+        with whole_folder(path) as folder, self._named(), ExitStack() as stack:
+            with self._reading:
+                db = stack.enter_context(database.copied(self._reader, folder / _FILE))
+            killpoint("index.snapshot-begun")
+            for segment in catalog.segments(db):
+                for kind, count in (("full", segment.vectors), ("pool", segment.pooled)):
+                    if count:
+                        segments.share(self.folder, segment.id, kind, count, self.dim, folder)
+                        killpoint("index.snapshot-shared")
+            db.execute("DELETE FROM trash")
+            catalog.begin_segment(db)  # the files of the others also are those of this index, which goes on writing
 
     # --------------------------------------------------------------------------------------- searching
 

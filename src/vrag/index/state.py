@@ -11,7 +11,8 @@ import numpy as np
 
 from vrag.index import catalog
 from vrag.index.maxsim import Kernel
-from vrag.index.segments import Vectors, load
+from vrag.index.quantize import Quantized
+from vrag.index.segments import load
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Part:
 
     pages: np.ndarray
     spans: np.ndarray
-    full: Vectors
-    pool: Vectors
+    full: Quantized
+    pool: Quantized
 
 
 @dataclass(frozen=True)
