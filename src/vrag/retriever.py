@@ -16,6 +16,7 @@ from vrag.types import Hit
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
     from vrag.index.vectors import VectorIndex
+    from vrag.kernels import KernelChoice
 
 Way = Literal["auto", "text", "visual", "fused"]
 
@@ -77,16 +78,19 @@ class VisualRetriever:
         return dict(zip(queries, hits, strict=True))
 
 
-def open_retriever(corpus: Corpus, by: Way = "auto") -> Retriever:
+def open_retriever(corpus: Corpus, by: Way = "auto", kernel: KernelChoice | None = None) -> Retriever:
     """What searches a corpus: its text, its page images by the encoder of its vectors, or both fused; "auto" is both
     where it has vectors, and the text where it hasn't. Raises `UsageError` for vectors that aren't there, and what
-    loading the encoder raises.
+    loading the encoder and the kernel raises.
     """
-    return open_ways(corpus, by)[by]
+    return open_ways(corpus, by, kernel=kernel)[by]
 
 
 def open_ways(
-    corpus: Corpus, by: Way = "auto", load: Callable[[EmbeddedIndex], PageEncoder] | None = None
+    corpus: Corpus,
+    by: Way = "auto",
+    load: Callable[[EmbeddedIndex], PageEncoder] | None = None,
+    kernel: KernelChoice | None = None,
 ) -> dict[Way, Retriever]:
     """All ways to search a corpus that need no more than `by` does, over one index and one encoder; raises as
     `open_retriever`. `load` gives the encoder of an index; else it is loaded anew.
@@ -100,7 +104,7 @@ def open_ways(
     from vrag.embed import index_encoder, open_index
 
     with ExitStack() as failed:
-        index = open_index(corpus)
+        index = open_index(corpus, kernel)
         failed.callback(index.close)
         visual = VisualRetriever(corpus, index, (load or index_encoder)(index))
         failed.pop_all()

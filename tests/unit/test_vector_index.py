@@ -13,10 +13,11 @@ from tests.vectors import DIM, a_page, a_query, unit
 from vrag.errors import CorpusError
 from vrag.index import embedded, segments
 from vrag.index.embedded import EmbeddedIndex
-from vrag.index.maxsim import KernelName, kernel
+from vrag.index.maxsim import kernel
 from vrag.index.quantize import dequantize, pool, quantize
 from vrag.index.state import best
 from vrag.index.vectors import Filter
+from vrag.kernels import KernelChoice, KernelName
 
 
 @pytest.fixture(params=["numba", "numpy"])
@@ -99,9 +100,10 @@ def test_files_shorter_than_the_catalogue_says_are_an_error(make: Callable[..., 
 # ---------------------------------------------------------------------------------------- parts of it
 
 
-@pytest.mark.parametrize("name", ["numba", "numpy"])
+@pytest.mark.parametrize("name", ["numba", "numpy", "torch"])
 @pytest.mark.parametrize("tokens", [1, 26, 32, 33, 70])
 def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int):
+    kernel = KernelChoice(name).load()
     rng = np.random.default_rng(tokens)
     vectors = unit(rng.standard_normal((301, DIM)))
     ends = np.array([1, 4, 9, 100, 101, 301])
@@ -109,10 +111,10 @@ def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int):
     query, stored = unit(rng.standard_normal((tokens, DIM))), quantize(vectors)
     plain = dequantize(stored.codes, stored.scales) @ query.T
     truth = [plain[first:last].max(axis=0).sum() for first, last in zip(starts, ends, strict=True)]
-    scored = kernel(name)(stored.codes, stored.scales, starts, ends, query)
+    scored = kernel(stored, starts, ends, query)
     np.testing.assert_allclose(scored, truth, rtol=1e-4, atol=1e-4)
     order = np.array([5, 0, 3])
-    again = kernel(name)(stored.codes, stored.scales, starts[order], ends[order], query)
+    again = kernel(stored, starts[order], ends[order], query)
     np.testing.assert_allclose(again, np.array(truth)[order], rtol=1e-4, atol=1e-4)
 
 
@@ -120,9 +122,9 @@ def test_numpy_scores_in_chunks_as_at_once(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
     stored, query = quantize(unit(rng.standard_normal((90, DIM)))), unit(rng.standard_normal((4, DIM)))
     starts, ends = np.array([0, 10, 30, 60]), np.array([10, 30, 60, 90])
-    whole = kernel("numpy")(stored.codes, stored.scales, starts, ends, query)
+    whole = kernel("numpy")(stored, starts, ends, query)
     monkeypatch.setattr("vrag.index.maxsim._CHUNK", 31)
-    np.testing.assert_allclose(kernel("numpy")(stored.codes, stored.scales, starts, ends, query), whole, rtol=1e-6)
+    np.testing.assert_allclose(kernel("numpy")(stored, starts, ends, query), whole, rtol=1e-6)
 
 
 def test_int8_keeps_a_vector_to_half_a_step():

@@ -107,12 +107,13 @@ def encode(store: Corpus, name: str | None, changes: list[str], console: Console
     if name is None and not store.has_vectors:
         return None
     from vrag.config import changes as parsed
-    from vrag.embed import embed, index_encoder, make_index, open_index
+    from vrag.embed import embed, index_encoder, make_index
     from vrag.encoders.load import load_encoder
+    from vrag.index.embedded import EmbeddedIndex
     from vrag.index.vectors import EncoderName
 
     if name is None:
-        index = open_index(store)
+        index = EmbeddedIndex.open(store.vectors)
         encoder = index_encoder(index)
     else:
         chosen = EncoderName(name=name, settings=parsed(changes))

@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from vrag.cli.index import printable
-from vrag.cli.options import By, Way
+from vrag.cli.options import By, Device, Kernel, KernelOption, Way
 from vrag.corpus.store import Corpus
 from vrag.index.lexical import snippet
+from vrag.kernels import KernelChoice
 from vrag.retriever import open_retriever
 from vrag.types import Hit
 
@@ -24,11 +25,13 @@ def search(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Pages to show.")] = 10,
     by: By = Way.auto,
+    kernel: Kernel = KernelOption.auto,
+    device: Device = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
     """Find pages of a corpus, best first: by BM25 over their words, by their images, or by both."""
     with Corpus.open(corpus) as store:
-        hits = asyncio.run(open_retriever(store, by.value).search(query, k))
+        hits = asyncio.run(open_retriever(store, by.value, KernelChoice(kernel.value, device)).search(query, k))
         snippets = [snippet(store.page(hit.page_id).text, query) for hit in hits]
     if json_:
         found = [{**hit.model_dump(), "snippet": text} for hit, text in zip(hits, snippets, strict=True)]

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from vrag.cli.options import By, Way
+from vrag.cli.options import By, Device, Kernel, KernelOption, Way
 from vrag.corpus.paths import corpus_folder
 from vrag.errors import UsageError
+from vrag.kernels import KernelChoice
 
 serve = typer.Typer(no_args_is_help=True, help="Serve a corpus over HTTP.")
 _EXTRA = {"fastapi", "starlette", "uvicorn", "h11", "httpx", "stamina", "prometheus_client"}
@@ -31,6 +32,8 @@ def search(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8002,
     by: By = Way.auto,
+    kernel: Kernel = KernelOption.auto,
+    device: Device = None,
     max_queue: Annotated[int, typer.Option(min=1, help="Queries admitted at once; more are refused with 429.")] = 256,
     max_batch: Annotated[int, typer.Option(min=1, help="Queries encoded together.")] = 32,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take; then 504.")] = 30.0,
@@ -52,7 +55,8 @@ def search(
 
     token = read_token(host, token_file, os.environ.get("VRAG_TOKEN"))
     with bind(host, port) as bound:  # before the encoder is loaded, which takes its time
-        app = create_app(Engine(corpus_folder(corpus), by.value), Limits(max_queue, max_batch, timeout), token)
+        engine = Engine(corpus_folder(corpus), by.value, KernelChoice(kernel.value, device))
+        app = create_app(engine, Limits(max_queue, max_batch, timeout), token)
         server = Server(app, bound, lambda url: print(f"search {corpus} at {url}", file=sys.stderr), timeout)
         log_to_stderr()
         with suppress(KeyboardInterrupt):  # how a server is ended

@@ -24,7 +24,8 @@ import numpy as np
 from vrag import database
 from vrag.errors import CorpusError, UsageError
 from vrag.index import catalog, segments
-from vrag.index.maxsim import KernelName, kernel
+from vrag.index.maxsim import Kernel, KernelName
+from vrag.index.maxsim import kernel as named_kernel
 from vrag.index.quantize import Quantized, dequantize, pool, quantize
 from vrag.index.state import State, best
 from vrag.index.vectors import (
@@ -56,10 +57,11 @@ _FILE = "vectors.sqlite"
 class EmbeddedIndex:
     """Implements `vrag.index.vectors.VectorIndex`. Safe to use from several threads and processes; close it."""
 
-    def __init__(self, folder: Path, kernel_name: KernelName = "auto", candidates: int = CANDIDATES) -> None:
+    def __init__(self, folder: Path, kernel: KernelName | Kernel = "auto", candidates: int = CANDIDATES) -> None:
         """Prefer `open` and `create`, which check the folder."""
         self.folder = folder
-        self._kernel, self._candidates = kernel(kernel_name), candidates
+        self._kernel = kernel if callable(kernel) else named_kernel(kernel)
+        self._candidates = candidates
         self._reading, self._writing = threading.Lock(), threading.Lock()
         self._reader = database.connect(folder / _FILE, catalog.KIND)
         self._writer = database.connect(folder / _FILE, catalog.KIND)
@@ -72,9 +74,16 @@ class EmbeddedIndex:
 
     @classmethod
     def open(
-        cls, folder: Path, fingerprint: str | None = None, *, kernel: KernelName = "auto", candidates: int = CANDIDATES
+        cls,
+        folder: Path,
+        fingerprint: str | None = None,
+        *,
+        kernel: KernelName | Kernel = "auto",
+        candidates: int = CANDIDATES,
     ) -> EmbeddedIndex:
-        """Open an existing index. Raises `CorpusError` when there is none, and as `check` does."""
+        """Open an existing index; `vrag.kernels` has a kernel for GPUs. Raises `CorpusError` when there is none, and as
+        `check` does.
+        """
         if not (folder / _FILE).is_file():
             raise CorpusError(
                 f"no vector index in {folder}: make one with `vrag index PATH --corpus NAME --encoder MODEL`"
@@ -259,7 +268,8 @@ class EmbeddedIndex:
         with self._reading, self._named():
             version = self._reader.execute("PRAGMA data_version").fetchone()[0]
             if self._state is None or self._state[0] != version:
-                self._state = version, self._retried(partial(State.read, self._reader, self.folder, self.dim))
+                before = self._state[1] if self._state else None
+                self._state = version, self._retried(partial(State.read, self._reader, self.folder, self.dim, before))
             return self._state[1]
 
     def _page(self, page_id: str) -> tuple[np.ndarray, PatchGrid | None]:

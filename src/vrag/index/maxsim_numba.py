@@ -14,14 +14,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from vrag.index.quantize import UNIT
+from vrag.index.quantize import UNIT, Quantized
 
 _BLOCK = 32  # query vectors: what fits the registers of AVX2 and AVX-512
 
 
-def maxsim(
-    codes: np.ndarray, scales: np.ndarray, starts: np.ndarray, ends: np.ndarray, query: np.ndarray
-) -> np.ndarray:
+def maxsim(vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Scores [P]; see `vrag.index.maxsim` for the axes. Pages are read once for each 32 vectors of the query."""
     scores = np.zeros(len(starts), dtype=np.float32)
     spans = np.asarray(starts, dtype=np.int64), np.asarray(ends, dtype=np.int64)
@@ -29,7 +27,7 @@ def maxsim(
         part = query[first : first + _BLOCK]
         block = np.zeros((query.shape[1], _BLOCK), dtype=np.float32)
         block[:, : len(part)] = part.T
-        _add(codes, scales, *spans, block, len(part), np.float32(UNIT), scores)
+        _add(vectors.codes, vectors.scales, *spans, block, len(part), np.float32(UNIT), scores)
     return scores
 
 

@@ -21,6 +21,7 @@ class Part:
     last pooled vector.
     """
 
+    segment: catalog.Segment
     pages: np.ndarray
     spans: np.ndarray
     full: Quantized
@@ -36,21 +37,26 @@ class State:
     parts: list[Part]
 
     @classmethod
-    def read(cls, db: sqlite3.Connection, folder: Path, dim: int) -> State:
-        """Raises `FileNotFoundError` when a compaction deleted files in between: read again."""
+    def read(cls, db: sqlite3.Connection, folder: Path, dim: int, before: State | None = None) -> State:
+        """Segments that are as they were `before` keep their vectors, the very objects: a kernel may have copies of
+        them. Raises `FileNotFoundError` when a compaction deleted files in between: read again.
+        """
         db.execute("BEGIN")
         try:
             ids, places = catalog.places(db)
             segments = catalog.segments(db)
         finally:
             db.execute("ROLLBACK")
+        known = {part.segment: (part.full, part.pool) for part in before.parts} if before else {}
         parts: list[Part] = []
         for segment in segments:
             pages = np.flatnonzero(places[:, 1] == segment.id)
             if len(pages):
-                full = load(folder, segment.id, "full", segment.vectors, dim)
-                pool = load(folder, segment.id, "pool", segment.pooled, dim)
-                parts.append(Part(pages, places[pages, 2:], full, pool))
+                full, pool = known.get(segment) or (
+                    load(folder, segment.id, "full", segment.vectors, dim),
+                    load(folder, segment.id, "pool", segment.pooled, dim),
+                )
+                parts.append(Part(segment, pages, places[pages, 2:], full, pool))
         return cls(ids, places[:, 0], parts)
 
     def scores(
@@ -64,7 +70,7 @@ class State:
             chosen = slice(None) if among is None else among[part.pages]
             spans, pages = part.spans[chosen], part.pages[chosen]
             if len(pages):
-                scores[pages] = kernel(vectors.codes, vectors.scales, spans[:, first], spans[:, last], query)
+                scores[pages] = kernel(vectors, spans[:, first], spans[:, last], query)
         return scores
 
 

@@ -23,6 +23,7 @@ from vrag.servers.generation import Generation, Identity, SerialEncoder, identit
 
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
+    from vrag.kernels import KernelChoice
 
 POLL = 1.0  # s between two looks at the files
 RETRY = 30.0  # s after which what couldn't be opened is tried again
@@ -32,10 +33,11 @@ _log = logging.getLogger(__name__)
 class Engine:
     """The generation that requests are to use. `refresh` or `watch` it for changes on disk."""
 
-    def __init__(self, folder: Path, by: Way = "auto") -> None:
+    def __init__(self, folder: Path, by: Way = "auto", kernel: KernelChoice | None = None) -> None:
         """Opens it, which loads the encoder if there is one; raises as `Corpus.open` and `open_retriever`."""
         self.folder = folder
         self._by: Way = by
+        self._kernel = kernel
         self._boot, self._count = secrets.token_hex(4), itertools.count(1)
         self._encoder: SerialEncoder | None = None
         self._refused: tuple[Identity, float] | None = None
@@ -103,7 +105,7 @@ class Engine:
         try:
             if found is None:
                 raise CorpusError(f"corpus {self.folder} is being made: try again")
-            ways = open_ways(corpus, self._by, self._encoder_of)
+            ways = open_ways(corpus, self._by, self._encoder_of, self._kernel)
         except BaseException:
             corpus.close()
             raise
