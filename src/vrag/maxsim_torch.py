@@ -61,8 +61,12 @@ class TorchMaxSim:
         return sum(held.bytes for held in list(self._held.values()))
 
     @torch.inference_mode()
-    def __call__(self, vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray) -> np.ndarray:
-        """Scores [P]. Raises `InfrastructureError` when not even a chunk fits the device."""
+    def __call__(
+        self, vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
+    ) -> np.ndarray:
+        """Scores [P]; `rough` ones are as exact and no quicker. Raises `InfrastructureError` when not even a chunk fits
+        the device.
+        """
         held = self._resident(vectors, int((ends - starts).sum()))
         try:
             asked = torch.from_numpy(query).to(self.device).T.contiguous()

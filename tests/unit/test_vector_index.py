@@ -11,7 +11,7 @@ import pytest
 
 from tests.vectors import DIM, a_page, a_query, unit
 from vrag.errors import CorpusError
-from vrag.index import embedded, segments
+from vrag.index import embedded, maxsim, maxsim_numba, maxsim_vnni, segments
 from vrag.index.embedded import EmbeddedIndex
 from vrag.index.maxsim import kernel
 from vrag.index.quantize import dequantize, pool, quantize
@@ -116,6 +116,28 @@ def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int):
     order = np.array([5, 0, 3])
     again = kernel(stored, starts[order], ends[order], query)
     np.testing.assert_allclose(again, np.array(truth)[order], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_int8", [True, False], ids=["vnni", "fp32"])
+@pytest.mark.parametrize("dim", [3, 4, 48, 128, 1024, 4096])
+def test_numba_gives_the_same_with_and_without_products_of_int8(
+    dim: int, in_int8: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if in_int8 and not maxsim_vnni.is_supported(48):
+        pytest.skip("this CPU has no AVX-512 VNNI")
+    assert not maxsim_vnni.is_supported(3), "its rows aren't whole groups of four"
+    if not in_int8:
+        monkeypatch.setattr(maxsim_vnni, "is_supported", lambda _: False)
+    rng = np.random.default_rng(dim)
+    rows = rng.standard_normal((37, dim))
+    rows[:4] = [np.ones(dim), -np.ones(dim), np.eye(dim)[0], np.ones(dim)]  # as large as sums of products become
+    query = unit(np.concatenate([rows[[0, 1, 2, 20, 30]], rng.standard_normal((30, dim))]))
+    stored = quantize(unit(rows))
+    stored.codes[3] = 0
+    starts, ends, query[-1] = np.array([0, 4, 36]), np.array([4, 36, 37]), 0
+    truth = maxsim.maxsim(stored, starts, ends, query)
+    np.testing.assert_allclose(maxsim_numba.maxsim(stored, starts, ends, query), truth, rtol=1e-4, atol=3e-4)
+    np.testing.assert_allclose(maxsim_numba.maxsim(stored, starts, ends, query, rough=True), truth, atol=0.05)
 
 
 def test_numpy_scores_in_chunks_as_at_once(monkeypatch: pytest.MonkeyPatch):

@@ -7,21 +7,29 @@ owns the vectors starts[p] to ends[p] (exclusive, at least one).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from vrag.errors import UsageError
 from vrag.index.quantize import Quantized, dequantize
 
-# (vectors [V, D], starts [P], ends [P], query fp32 [N, D]) -> fp32 [P]; the same object holds the same vectors for ever
-Kernel = Callable[[Quantized, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 Rows = slice | np.ndarray
 KernelName = Literal["auto", "numba", "numpy"]
 
 _CHUNK = 16_384  # vectors that numpy turns into floats at once: they stay in the cache
+
+
+class Kernel(Protocol):
+    def __call__(
+        self, vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
+    ) -> np.ndarray:
+        """Scores [P]. One object `vectors` holds the same for ever: a kernel may keep a copy as long as it lives. For
+        `rough` scores, by which candidates are chosen, a kernel may round the query to int8 where that saves time.
+        """
+        ...
 
 
 def kernel(name: KernelName = "auto") -> Kernel:
@@ -37,8 +45,10 @@ def kernel(name: KernelName = "auto") -> Kernel:
     return fused
 
 
-def maxsim(vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Scores [P] by numpy's matrix product, a few pages at a time."""
+def maxsim(
+    vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
+) -> np.ndarray:
+    """Scores [P] by numpy's matrix product, a few pages at a time; `rough` ones are as exact and no quicker."""
     scores = np.empty(len(starts), dtype=np.float32)
     transposed = np.ascontiguousarray(query.T, dtype=np.float32)
     for part in chunks(starts, ends, _CHUNK):

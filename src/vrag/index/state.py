@@ -70,7 +70,7 @@ class State:
             chosen = slice(None) if among is None else among[part.pages]
             spans, pages = part.spans[chosen], part.pages[chosen]
             if len(pages):
-                scores[pages] = kernel(vectors, spans[:, first], spans[:, last], query)
+                scores[pages] = kernel(vectors, spans[:, first], spans[:, last], query, rough=kind == "pool")
         return scores
 
 
