@@ -12,7 +12,7 @@ import pytest
 from tests.vectors import DIM, a_page, a_query
 from vrag import database, staging
 from vrag.errors import CorpusError, UsageError
-from vrag.index import embedded, segments
+from vrag.index import segments, writing
 from vrag.index.embedded import EmbeddedIndex
 from vrag.index.vectors import EncoderName, Filter
 
@@ -22,7 +22,7 @@ QUERIES = [a_query(seed, PAGES[seed]) for seed in range(4)]
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedIndex:
-    monkeypatch.setattr(embedded, "SEGMENT", 300)
+    monkeypatch.setattr(writing, "SEGMENT", 300)
     EmbeddedIndex.create(tmp_path / "vectors", DIM, "an encoder", EncoderName(name="an/encoder"), pool=8).close()
     index = EmbeddedIndex.open(tmp_path / "vectors", kernel="numpy", candidates=10)
     for first in range(0, 30, 5):

@@ -15,7 +15,7 @@ import torch
 from tests.vectors import DIM, a_page, a_query, unit
 from vrag import kernels, maxsim_torch
 from vrag.errors import InfrastructureError, UsageError
-from vrag.index import embedded, maxsim, maxsim_numba
+from vrag.index import maxsim, maxsim_numba, writing
 from vrag.index.embedded import EmbeddedIndex
 from vrag.index.quantize import Quantized, quantize
 from vrag.kernels import KernelChoice
@@ -100,7 +100,7 @@ def test_a_device_that_has_become_full_is_no_error_until_not_even_a_chunk_fits(
 
 
 def test_segments_that_a_commit_leaves_alone_are_not_uploaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(embedded, "SEGMENT", 60)
+    monkeypatch.setattr(writing, "SEGMENT", 60)
     uploads, upload = list[int](), TorchMaxSim._uploaded
 
     def counted(self: TorchMaxSim, vectors: Quantized) -> object:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.vectors import DIM, a_page, a_query, unit
 from vrag.errors import CorpusError
-from vrag.index import embedded, maxsim, maxsim_numba, maxsim_vnni, segments
+from vrag.index import maxsim, maxsim_numba, maxsim_vnni, segments, writing
 from vrag.index.embedded import EmbeddedIndex
 from vrag.index.maxsim import kernel
 from vrag.index.quantize import dequantize, pool, quantize
@@ -50,8 +50,8 @@ def test_vectors_of_pages_that_were_replaced_or_deleted_are_dead_until_compactio
 def test_segments_end_and_compaction_drops_what_is_dead(
     make: Callable[..., EmbeddedIndex], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(embedded, "SEGMENT", 100)
-    monkeypatch.setattr(embedded, "_COMPACTED", 150)
+    monkeypatch.setattr(writing, "SEGMENT", 100)
+    monkeypatch.setattr(writing, "_COMPACTED", 150)
     index, pages = make(candidates=10), [a_page(number) for number in range(30)]
     for page in pages:
         index.upsert([page])

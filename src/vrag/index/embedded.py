@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,10 @@ import numpy as np
 
 from vrag import database
 from vrag.errors import CorpusError, UsageError
-from vrag.index import catalog, segments
+from vrag.index import catalog, segments, writing
 from vrag.index.maxsim import Kernel, KernelName
 from vrag.index.maxsim import kernel as named_kernel
-from vrag.index.quantize import Quantized, dequantize, pool, quantize
+from vrag.index.quantize import dequantize, pool, quantize
 from vrag.index.state import State, best
 from vrag.index.vectors import (
     CANDIDATES,
@@ -48,9 +48,7 @@ from vrag.types import PatchGrid
 T = TypeVar("T")
 
 SHARE = 50  # with more pages one in so many is a candidate: in a large corpus pooled scores lie closer together
-SEGMENT = 1 << 23  # vectors, after which a new segment begins
 _RETRIES = 10
-_COMPACTED = 1 << 18  # vectors that a compaction holds in memory
 _FILE = "vectors.sqlite"
 
 
@@ -136,7 +134,7 @@ class EmbeddedIndex:
         full = [quantize(page.vectors.vectors) for page in batch]
         pooled = [quantize(pool(page.vectors.vectors, self._pool)) for page in batch]
         with self._write() as db:
-            places = self._append(db, full, pooled)
+            places = writing.append(db, self.folder, full, pooled)
             for page, place in zip(batch, places, strict=True):
                 catalog.put_page(db, page.id, page.document, place, page.vectors.grid, page.meta)
             killpoint("index.before-commit")
@@ -156,9 +154,9 @@ class EmbeddedIndex:
             db.execute("DELETE FROM segments")
             db.executemany("INSERT INTO trash VALUES (?)", [(segment,) for segment in old])
             catalog.begin_segment(db)
-            for rows in _portions(places):
-                full, pooled = (self._stored(rows, kind) for kind in ("full", "pool"))
-                for row, place in zip(rows[:, 0], self._append(db, full, pooled), strict=True):
+            for rows in writing.portions(places):
+                full, pooled = (writing.stored(self.folder, self.dim, rows, kind) for kind in ("full", "pool"))
+                for row, place in zip(rows[:, 0], writing.append(db, self.folder, full, pooled), strict=True):
                     catalog.move_page(db, int(row), place)
             killpoint("index.before-compacted")
         killpoint("index.compacted")
@@ -171,29 +169,6 @@ class EmbeddedIndex:
 
     def _named(self) -> AbstractContextManager[None]:
         return database.translated(f"vector index {self.folder}")
-
-    def _append(
-        self, db: sqlite3.Connection, full: Sequence[Quantized], pooled: Sequence[Quantized]
-    ) -> list[catalog.Place]:
-        """Add pages' vectors to the newest segment, or to a new one when that is full."""
-        known = catalog.segments(db)
-        segment = known[-1] if known and known[-1].vectors < SEGMENT else catalog.begin_segment(db)
-        segments.append(self.folder, segment.id, "full", segment.vectors, _joined(full))
-        killpoint("index.half-appended")
-        segments.append(self.folder, segment.id, "pool", segment.pooled, _joined(pooled))
-        firsts, pool_firsts = _ends(segment.vectors, full), _ends(segment.pooled, pooled)
-        catalog.put_segment(db, catalog.Segment(segment.id, firsts[-1], pool_firsts[-1]))
-        spans = zip(firsts, firsts[1:], pool_firsts, pool_firsts[1:], strict=False)
-        return [catalog.Place(segment.id, *span) for span in spans]
-
-    def _stored(self, rows: np.ndarray, kind: str) -> list[Quantized]:
-        """What pages hold now; `rows` as of `catalog.places`."""
-        state, first = {}, 2 if kind == "full" else 4
-        for segment in np.unique(rows[:, 1]):
-            count = int(rows[rows[:, 1] == segment, first + 1].max())
-            state[segment] = segments.load(self.folder, int(segment), kind, count, self.dim)
-        spans = [(state[row[1]], slice(int(row[first]), int(row[first + 1]))) for row in rows]
-        return [Quantized(held.codes[span], held.scales[span]) for held, span in spans]
 
     def _empty_trash(self) -> None:
         with self._write() as db:
@@ -288,20 +263,3 @@ class EmbeddedIndex:
             with suppress(FileNotFoundError):
                 return read()
         raise CorpusError(f"vector index {self.folder}: its files are gone: delete the folder and index again")
-
-
-def _joined(parts: Sequence[Quantized]) -> Quantized:
-    codes = np.concatenate([part.codes for part in parts])
-    return Quantized(codes, np.concatenate([part.scales for part in parts]))
-
-
-def _ends(start: int, parts: Sequence[Quantized]) -> list[int]:
-    """Where each part begins behind `start`, and where the last one ends."""
-    return [start, *(start + int(end) for end in np.cumsum([len(part.codes) for part in parts]))]
-
-
-def _portions(places: np.ndarray) -> Generator[np.ndarray]:
-    """`places`, a few pages at a time."""
-    lengths = np.cumsum(places[:, 3] - places[:, 2])
-    for portion in np.unique(lengths // _COMPACTED):
-        yield places[lengths // _COMPACTED == portion]

@@ -5,11 +5,12 @@ of 8 bits in one plane, which is twice as quick and enough to choose candidates.
 doesn't find the instruction by itself, so it is named here.
 """
 
-# numba's decorators carry no types that a checker could follow
-# pyright: reportUntypedFunctionDecorator=false
+# numba's decorators carry no types that a checker could follow, and fill in an intrinsic's first parameter
+# pyright: reportUntypedFunctionDecorator=false, reportCallIssue=false
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numba
@@ -28,9 +29,11 @@ _SIGN = 0x80808080  # flips four int8 to uint8, each 128 more: the instruction w
 _I8, _I32, _SUMS = ir.IntType(8), ir.IntType(32), ir.VectorType(ir.IntType(32), 16)
 
 
+@cache
 def is_supported(dim: int) -> bool:
     """Whether numba compiles for a CPU with the instruction, and vectors are whole groups of four."""
-    features: str = cpu_target.target_context.codegen().magic_tuple()[2]
+    target: Any = cpu_target.target_context
+    features: str = target.codegen().magic_tuple()[2]
     return dim % 4 == 0 and "+avx512vnni" in features.split(",")
 
 

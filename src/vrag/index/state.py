@@ -76,9 +76,7 @@ class State:
 
 def best(scores: np.ndarray, k: int) -> np.ndarray:
     """The places of the `k` largest scores above -inf, largest first; of equal ones the first."""
-    if k < len(scores):
-        bound = np.partition(scores, -k)[-k]
-        found = np.flatnonzero(scores >= max(bound, np.finfo(np.float32).min))
-    else:
-        found = np.flatnonzero(scores > -np.inf)
+    found = np.flatnonzero(scores > -np.inf)
+    if k < len(found):
+        found = found[scores[found] >= np.partition(scores[found], -k)[-k]]
     return found[np.argsort(-scores[found], kind="stable")][:k]
