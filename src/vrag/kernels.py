@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vrag.errors import UsageError
-from vrag.index import maxsim
+
+if TYPE_CHECKING:
+    from vrag.index.maxsim import Kernel
 
 KernelName = Literal["auto", "numba", "numpy", "torch"]
 
@@ -23,15 +25,17 @@ class KernelChoice:
     device: str | None = None
     memory: int | None = None
 
-    def load(self) -> maxsim.Kernel:
+    def load(self) -> Kernel:
         """Raises `UsageError` for a library or a device that isn't there, and for settings that the kernel hasn't."""
         if self.name != "torch" and (self.device, self.memory) != (None, None):
             raise UsageError(f"a device is chosen for the torch kernel, not for {self.name!r}")
         if self.name == "torch" or (self.name == "auto" and _has_gpu()):
             return self._torch()
+        from vrag.index import maxsim  # numpy, which a search of text needs not
+
         return maxsim.kernel(self.name)
 
-    def _torch(self) -> maxsim.Kernel:
+    def _torch(self) -> Kernel:
         if not find_spec("torch"):
             raise UsageError("torch isn't installed: pip install 'vrag[encoders]', or choose another kernel")
         from vrag.maxsim_torch import TorchMaxSim
