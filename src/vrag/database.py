@@ -82,6 +82,36 @@ def create(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) 
         leftover.unlink(missing_ok=True)
 
 
+@contextmanager
+def copied(db: sqlite3.Connection, file: Path) -> Generator[sqlite3.Connection]:
+    """A copy of what `db` has committed, open to be changed; it is `file` when the block ends without an error."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    with translated(str(file)):
+        copy = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            copy.execute("PRAGMA synchronous = FULL")
+            db.backup(copy)
+            yield copy
+        finally:
+            copy.close()
+    temporary.replace(file)
+
+
+@contextmanager
+def exclusive(file: Path, busy: str) -> Generator[None]:
+    """Hold a lock that goes with the process, however it ends. Raises `CorpusError` of `busy` when another does."""
+    with translated(str(file)):
+        lock = sqlite3.connect(file, isolation_level=None, timeout=0)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise CorpusError(busy if "locked" in str(error) else f"{file}: {error}") from error
+        yield
+    finally:
+        lock.close()
+
+
 def setting(db: sqlite3.Connection, key: str) -> str:
     return db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()[0]
 

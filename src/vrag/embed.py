@@ -13,6 +13,7 @@ from vrag.encoders.load import load_encoder
 from vrag.errors import CorpusError, DocumentError
 from vrag.index.embedded import EmbeddedIndex
 from vrag.index.vectors import EncoderName, Filter, PageRecord, VectorIndex
+from vrag.kernels import KernelChoice
 from vrag.protocols import PageEncoder
 from vrag.types import Frozen, Page, PageVectors
 
@@ -33,9 +34,11 @@ class EmbedReport(Frozen):
     seconds: float
 
 
-def open_index(corpus: Corpus) -> EmbeddedIndex:
-    """The vectors of a corpus. Raises `CorpusError` when it has none."""
-    return EmbeddedIndex.open(corpus.vectors)
+def open_index(corpus: Corpus, kernel: KernelChoice | None = None) -> EmbeddedIndex:
+    """The vectors of a corpus, to search them with the chosen kernel (None: `auto`). Raises `CorpusError` when it has
+    none, and as `KernelChoice.load` does.
+    """
+    return EmbeddedIndex.open(corpus.vectors, kernel=(kernel or KernelChoice()).load())
 
 
 def index_encoder(index: VectorIndex, name: EncoderName | None = None) -> PageEncoder:

@@ -16,6 +16,7 @@ from vrag.types import Hit
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
     from vrag.index.vectors import EncoderName, VectorIndex
+    from vrag.kernels import KernelChoice
 
 Way = Literal["auto", "text", "visual", "fused"]
 
@@ -77,22 +78,28 @@ class VisualRetriever:
         return dict(zip(queries, hits, strict=True))
 
 
-def open_retriever(corpus: Corpus, by: Way = "auto", encoder: EncoderName | None = None) -> Retriever:
+def open_retriever(
+    corpus: Corpus, by: Way = "auto", encoder: EncoderName | None = None, kernel: KernelChoice | None = None
+) -> Retriever:
     """What searches a corpus: its text, its page images by the encoder of its vectors, or both fused; "auto" is both
-    where it has vectors, and the text where it hasn't. `encoder` says where else to find the same encoder. Raises
-    `UsageError` for vectors that aren't there, or an encoder that nothing is asked of, and what loading it raises.
+    where it has vectors, and the text where it hasn't. `encoder` says where else to find the same encoder, `kernel`
+    what compares vectors. Raises `UsageError` for vectors that aren't there, or an encoder that nothing is asked of,
+    and what loading encoder and kernel raises.
     """
     if encoder is None:
-        return open_ways(corpus, by)[by]
+        return open_ways(corpus, by, kernel=kernel)[by]
     if by == "text" or (by == "auto" and not corpus.has_vectors):
         raise UsageError(f"search by text asks no encoder: leave {encoder.name} out")
     from vrag.embed import index_encoder
 
-    return open_ways(corpus, by, lambda index: index_encoder(index, encoder))[by]
+    return open_ways(corpus, by, lambda index: index_encoder(index, encoder), kernel)[by]
 
 
 def open_ways(
-    corpus: Corpus, by: Way = "auto", load: Callable[[EmbeddedIndex], PageEncoder] | None = None
+    corpus: Corpus,
+    by: Way = "auto",
+    load: Callable[[EmbeddedIndex], PageEncoder] | None = None,
+    kernel: KernelChoice | None = None,
 ) -> dict[Way, Retriever]:
     """All ways to search a corpus that need no more than `by` does, over one index and one encoder; raises as
     `open_retriever`. `load` gives the encoder of an index; else it is loaded anew.
@@ -106,7 +113,7 @@ def open_ways(
     from vrag.embed import index_encoder, open_index
 
     with ExitStack() as failed:
-        index = open_index(corpus)
+        index = open_index(corpus, kernel)
         failed.callback(index.close)
         visual = VisualRetriever(corpus, index, (load or index_encoder)(index))
         failed.pop_all()

@@ -162,6 +162,18 @@ def test_the_command_line_encodes_searches_and_remembers_the_encoder(docs: Path,
     assert (report["vectors"]["added"], report["vectors"]["pages"]) == (1, 7)
 
 
+def test_the_kernel_is_chosen_on_the_command_line(corpus: Corpus, capsys: pytest.CaptureFixture[str]):
+    encoded(corpus)
+    found = set[str]()
+    for kernel in ("auto", "numba", "numpy", "torch"):
+        assert vrag("search", "blue", "-c", corpus.folder, "--by", "visual", "-k", 1, "--kernel", kernel, "--json") == 0
+        found.add(json.loads(capsys.readouterr().out)["hits"][0]["ref"]["document"])
+    assert found == {"bl.png"}
+    assert vrag("search", "blue", "-c", corpus.folder, "--kernel", "torch", "--device", "cuda:99") == 2
+    assert vrag("search", "blue", "-c", corpus.folder, "--kernel", "numpy", "--device", "cpu") == 2
+    assert "not for 'numpy'" in capsys.readouterr().err
+
+
 def test_settings_of_an_encoder_come_from_the_command_line(docs: Path, capsys: pytest.CaptureFixture[str]):
     chosen = ("--encoder", NAME, "--encoder-set", "unlucky=blue")
     assert vrag("index", docs, "-c", "mine", "--workers", 1, "--ocr", "off", *chosen) == 0

@@ -1,6 +1,6 @@
 """What every index of page vectors promises, with exact MaxSim in fp32 as the judge.
 
-The embedded index with either kernel; Qdrant through the local mode of qdrant-client, which is the client's own
+The embedded index with each kernel; Qdrant through the local mode of qdrant-client, which is the client's own
 imitation of a server in numpy; and Qdrant through Qdrant Edge, which is the engine of a server.
 """
 
@@ -19,10 +19,10 @@ from tests.edge import EdgeClient
 from tests.vectors import DIM, a_page, a_query, oracle, unit
 from vrag.errors import CorpusError, UsageError
 from vrag.index.embedded import EmbeddedIndex
-from vrag.index.maxsim import KernelName
 from vrag.index.qdrant import QdrantIndex
 from vrag.index.qdrant_server import QdrantServer
 from vrag.index.vectors import EncoderName, Filter, PageRecord
+from vrag.kernels import KernelChoice, KernelName
 from vrag.types import PageVectors, PatchGrid
 
 # local mode has no payload indexes and always scans: it says so once each
@@ -41,7 +41,7 @@ class Backend(Protocol):
 
 class Embedded:
     def __init__(self, folder: Path, kernel: KernelName) -> None:
-        self._folder, self._kernel = folder, kernel
+        self._folder, self._kernel = folder, KernelChoice(kernel).load()
 
     def create(self) -> Index:
         return EmbeddedIndex.create(self._folder, DIM, "an encoder", ENCODER, pool=8)
@@ -68,9 +68,9 @@ class Qdrant:
         return QdrantIndex.open(self._server, "pages", fingerprint, candidates=candidates)
 
 
-@pytest.fixture(params=["numba", "numpy", "qdrant-local", "qdrant-edge"])
+@pytest.fixture(params=["numba", "numpy", "torch", "qdrant-local", "qdrant-edge"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    if request.param in ("numba", "numpy"):
+    if request.param in ("numba", "numpy", "torch"):
         yield Embedded(tmp_path / "vectors", request.param)
         return
     memory = Path("/dev/shm")  # Edge syncs a dozen files to make an index, and no test here is about durability

@@ -11,12 +11,13 @@ import pytest
 
 from tests.vectors import DIM, a_page, a_query, unit
 from vrag.errors import CorpusError
-from vrag.index import embedded, segments
+from vrag.index import maxsim, maxsim_numba, maxsim_vnni, segments, writing
 from vrag.index.embedded import EmbeddedIndex
-from vrag.index.maxsim import KernelName, kernel
+from vrag.index.maxsim import kernel
 from vrag.index.quantize import dequantize, pool, quantize
 from vrag.index.state import best
 from vrag.index.vectors import Filter
+from vrag.kernels import KernelChoice, KernelName
 
 
 @pytest.fixture(params=["numba", "numpy"])
@@ -49,8 +50,8 @@ def test_vectors_of_pages_that_were_replaced_or_deleted_are_dead_until_compactio
 def test_segments_end_and_compaction_drops_what_is_dead(
     make: Callable[..., EmbeddedIndex], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(embedded, "SEGMENT", 100)
-    monkeypatch.setattr(embedded, "_COMPACTED", 150)
+    monkeypatch.setattr(writing, "SEGMENT", 100)
+    monkeypatch.setattr(writing, "_COMPACTED", 150)
     index, pages = make(candidates=10), [a_page(number) for number in range(30)]
     for page in pages:
         index.upsert([page])
@@ -99,9 +100,10 @@ def test_files_shorter_than_the_catalogue_says_are_an_error(make: Callable[..., 
 # ---------------------------------------------------------------------------------------- parts of it
 
 
-@pytest.mark.parametrize("name", ["numba", "numpy"])
+@pytest.mark.parametrize("name", ["numba", "numpy", "torch"])
 @pytest.mark.parametrize("tokens", [1, 26, 32, 33, 70])
 def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int):
+    kernel = KernelChoice(name).load()
     rng = np.random.default_rng(tokens)
     vectors = unit(rng.standard_normal((301, DIM)))
     ends = np.array([1, 4, 9, 100, 101, 301])
@@ -109,20 +111,42 @@ def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int):
     query, stored = unit(rng.standard_normal((tokens, DIM))), quantize(vectors)
     plain = dequantize(stored.codes, stored.scales) @ query.T
     truth = [plain[first:last].max(axis=0).sum() for first, last in zip(starts, ends, strict=True)]
-    scored = kernel(name)(stored.codes, stored.scales, starts, ends, query)
+    scored = kernel(stored, starts, ends, query)
     np.testing.assert_allclose(scored, truth, rtol=1e-4, atol=1e-4)
     order = np.array([5, 0, 3])
-    again = kernel(name)(stored.codes, stored.scales, starts[order], ends[order], query)
+    again = kernel(stored, starts[order], ends[order], query)
     np.testing.assert_allclose(again, np.array(truth)[order], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("in_int8", [True, False], ids=["vnni", "fp32"])
+@pytest.mark.parametrize("dim", [3, 4, 48, 128, 1024, 4096])
+def test_numba_gives_the_same_with_and_without_products_of_int8(
+    dim: int, in_int8: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if in_int8 and not maxsim_vnni.is_supported(48):
+        pytest.skip("this CPU has no AVX-512 VNNI")
+    assert not maxsim_vnni.is_supported(3), "its rows aren't whole groups of four"
+    if not in_int8:
+        monkeypatch.setattr(maxsim_vnni, "is_supported", lambda _: False)
+    rng = np.random.default_rng(dim)
+    rows = rng.standard_normal((37, dim))
+    rows[:4] = [np.ones(dim), -np.ones(dim), np.eye(dim)[0], np.ones(dim)]  # as large as sums of products become
+    query = unit(np.concatenate([rows[[0, 1, 2, 20, 30]], rng.standard_normal((30, dim))]))
+    stored = quantize(unit(rows))
+    stored.codes[3] = 0
+    starts, ends, query[-1] = np.array([0, 4, 36]), np.array([4, 36, 37]), 0
+    truth = maxsim.maxsim(stored, starts, ends, query)
+    np.testing.assert_allclose(maxsim_numba.maxsim(stored, starts, ends, query), truth, rtol=1e-4, atol=3e-4)
+    np.testing.assert_allclose(maxsim_numba.maxsim(stored, starts, ends, query, rough=True), truth, atol=0.05)
 
 
 def test_numpy_scores_in_chunks_as_at_once(monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
     stored, query = quantize(unit(rng.standard_normal((90, DIM)))), unit(rng.standard_normal((4, DIM)))
     starts, ends = np.array([0, 10, 30, 60]), np.array([10, 30, 60, 90])
-    whole = kernel("numpy")(stored.codes, stored.scales, starts, ends, query)
+    whole = kernel("numpy")(stored, starts, ends, query)
     monkeypatch.setattr("vrag.index.maxsim._CHUNK", 31)
-    np.testing.assert_allclose(kernel("numpy")(stored.codes, stored.scales, starts, ends, query), whole, rtol=1e-6)
+    np.testing.assert_allclose(kernel("numpy")(stored, starts, ends, query), whole, rtol=1e-6)
 
 
 def test_int8_keeps_a_vector_to_half_a_step():

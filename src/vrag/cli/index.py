@@ -113,11 +113,12 @@ def encode(store: Corpus, name: EncoderName | None, console: Console) -> EmbedRe
     """
     if name is None and not store.has_vectors:
         return None
-    from vrag.embed import embed, index_encoder, make_index, open_index
+    from vrag.embed import embed, index_encoder, make_index
     from vrag.encoders.load import load_encoder
+    from vrag.index.embedded import EmbeddedIndex
 
     if name is None:
-        index = open_index(store)
+        index = EmbeddedIndex.open(store.vectors)
         encoder = index_encoder(index)
     else:
         encoder = load_encoder(name.name, **name.settings)

@@ -33,6 +33,20 @@ EncoderSet = Annotated[
 ]
 
 
+class KernelOption(str, Enum):
+    auto = "auto"
+    numba = "numba"
+    numpy = "numpy"
+    torch = "torch"
+
+
+Kernel = Annotated[
+    KernelOption,
+    typer.Option(help="What compares page vectors; auto: torch with a CUDA GPU, else numba if installed, else numpy."),
+]
+Device = Annotated[str | None, typer.Option(help="Device of the torch kernel, such as cuda:1.")]
+
+
 def encoder_name(name: str | None, changes: list[str] | None) -> EncoderName | None:
     """What `--encoder` and `--encoder-set` say together. Raises `UsageError` for settings of no encoder."""
     if name is None:

@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from vrag.cli.index import printable
-from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
+from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
 from vrag.corpus.store import Corpus
 from vrag.index.lexical import snippet
+from vrag.kernels import KernelChoice
 from vrag.retriever import open_retriever
 from vrag.types import Hit
 
@@ -26,12 +27,15 @@ def search(
     by: By = Way.auto,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
+    kernel: Kernel = KernelOption.auto,
+    device: Device = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
     """Find pages of a corpus, best first: by BM25 over their words, by their images, or by both."""
     chosen = encoder_name(encoder, encoder_set)
     with Corpus.open(corpus) as store:
-        hits = asyncio.run(open_retriever(store, by.value, chosen).search(query, k))
+        retriever = open_retriever(store, by.value, chosen, KernelChoice(kernel.value, device))
+        hits = asyncio.run(retriever.search(query, k))
         snippets = [snippet(store.page(hit.page_id).text, query) for hit in hits]
     if json_:
         found = [{**hit.model_dump(), "snippet": text} for hit, text in zip(hits, snippets, strict=True)]

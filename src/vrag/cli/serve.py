@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
+from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
 from vrag.corpus.paths import corpus_folder
 from vrag.errors import UsageError
+from vrag.kernels import KernelChoice
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -39,6 +40,8 @@ def search(
     by: By = Way.auto,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
+    kernel: Kernel = KernelOption.auto,
+    device: Device = None,
     max_queue: Annotated[int, typer.Option(min=1, help="Queries admitted at once; more are refused with 429.")] = 256,
     max_batch: Annotated[int, typer.Option(min=1, help="Queries encoded together.")] = 32,
     timeout: Timeout = 30.0,
@@ -53,7 +56,8 @@ def search(
         from vrag.servers.search import create_app
 
     def made(token: str | None) -> FastAPI:
-        engine = Engine(corpus_folder(corpus), by.value, encoder_name(encoder, encoder_set))
+        chosen = KernelChoice(kernel.value, device)
+        engine = Engine(corpus_folder(corpus), by.value, encoder_name(encoder, encoder_set), chosen)
         return create_app(engine, Limits(max_queue, max_batch, timeout), token)
 
     _serve(f"search {corpus}", made, host, port, timeout, token_file, "VRAG_TOKEN")

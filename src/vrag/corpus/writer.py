@@ -11,15 +11,15 @@ import base64
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vrag import database
 from vrag.corpus import catalog, paths
 from vrag.corpus.files import Found, unique_name
-from vrag.errors import CorpusError
 from vrag.index import lexical
 from vrag.killpoints import killpoint
 
@@ -37,21 +37,9 @@ class Source:
     document: int | None
 
 
-@contextmanager
-def sole_writer(folder: Path) -> Generator[None]:
+def sole_writer(folder: Path) -> AbstractContextManager[None]:
     """Keep other indexing runs out; the lock goes with the process, however it ends."""
-    with catalog.translated(folder):
-        lock = sqlite3.connect(folder / "writer.lock", isolation_level=None, timeout=0)
-    try:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise CorpusError(f"corpus {folder}: {error}") from error
-            raise CorpusError(f"another process is indexing into {folder}: wait for it to end") from error
-        yield
-    finally:
-        lock.close()
+    return database.exclusive(folder / "writer.lock", f"another process is indexing into {folder}: wait for it to end")
 
 
 class Writer:

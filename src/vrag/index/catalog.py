@@ -59,10 +59,14 @@ def put_segment(db: sqlite3.Connection, segment: Segment) -> None:
     db.execute("INSERT OR REPLACE INTO segments VALUES (?, ?, ?)", (segment.id, segment.vectors, segment.pooled))
 
 
-def next_segment(db: sqlite3.Connection) -> int:
-    """A number that no segment has, not even one whose files are still to be deleted."""
+def begin_segment(db: sqlite3.Connection) -> Segment:
+    """An empty segment: what comes next is written to it, and to none before it. Its number was never used: it is
+    larger than that of any segment, and the newest segment leaves the table only when a newer one has come.
+    """
     sql = "SELECT max(id) FROM (SELECT id FROM segments UNION ALL SELECT segment FROM trash)"
-    return (db.execute(sql).fetchone()[0] or 0) + 1
+    begun = Segment((db.execute(sql).fetchone()[0] or 0) + 1, 0, 0)
+    put_segment(db, begun)
+    return begun
 
 
 def put_page(db: sqlite3.Connection, id: str, document: str, place: Place, grid: PatchGrid | None, meta: Meta) -> None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,9 +23,10 @@ import numpy as np
 
 from vrag import database
 from vrag.errors import CorpusError, UsageError
-from vrag.index import catalog, segments
-from vrag.index.maxsim import KernelName, kernel
-from vrag.index.quantize import Quantized, dequantize, pool, quantize
+from vrag.index import catalog, segments, writing
+from vrag.index.maxsim import Kernel, KernelName
+from vrag.index.maxsim import kernel as named_kernel
+from vrag.index.quantize import dequantize, pool, quantize
 from vrag.index.state import State, best
 from vrag.index.vectors import (
     CANDIDATES,
@@ -41,24 +42,24 @@ from vrag.index.vectors import (
     nearest,
 )
 from vrag.killpoints import killpoint
+from vrag.staging import whole_folder
 from vrag.types import PatchGrid
 
 T = TypeVar("T")
 
 SHARE = 50  # with more pages one in so many is a candidate: in a large corpus pooled scores lie closer together
-SEGMENT = 1 << 23  # vectors, after which a new segment begins
 _RETRIES = 10
-_COMPACTED = 1 << 18  # vectors that a compaction holds in memory
 _FILE = "vectors.sqlite"
 
 
 class EmbeddedIndex:
     """Implements `vrag.index.vectors.VectorIndex`. Safe to use from several threads and processes; close it."""
 
-    def __init__(self, folder: Path, kernel_name: KernelName = "auto", candidates: int = CANDIDATES) -> None:
+    def __init__(self, folder: Path, kernel: KernelName | Kernel = "auto", candidates: int = CANDIDATES) -> None:
         """Prefer `open` and `create`, which check the folder."""
         self.folder = folder
-        self._kernel, self._candidates = kernel(kernel_name), candidates
+        self._kernel = kernel if callable(kernel) else named_kernel(kernel)
+        self._candidates = candidates
         self._reading, self._writing = threading.Lock(), threading.Lock()
         self._reader = database.connect(folder / _FILE, catalog.KIND)
         self._writer = database.connect(folder / _FILE, catalog.KIND)
@@ -71,9 +72,16 @@ class EmbeddedIndex:
 
     @classmethod
     def open(
-        cls, folder: Path, fingerprint: str | None = None, *, kernel: KernelName = "auto", candidates: int = CANDIDATES
+        cls,
+        folder: Path,
+        fingerprint: str | None = None,
+        *,
+        kernel: KernelName | Kernel = "auto",
+        candidates: int = CANDIDATES,
     ) -> EmbeddedIndex:
-        """Open an existing index. Raises `CorpusError` when there is none, and as `check` does."""
+        """Open an existing index; `vrag.kernels` has a kernel for GPUs. Raises `CorpusError` when there is none, and as
+        `check` does.
+        """
         if not (folder / _FILE).is_file():
             raise CorpusError(
                 f"no vector index in {folder}: make one with `vrag index PATH --corpus NAME --encoder MODEL`"
@@ -126,7 +134,7 @@ class EmbeddedIndex:
         full = [quantize(page.vectors.vectors) for page in batch]
         pooled = [quantize(pool(page.vectors.vectors, self._pool)) for page in batch]
         with self._write() as db:
-            places = self._append(db, full, pooled)
+            places = writing.append(db, self.folder, full, pooled)
             for page, place in zip(batch, places, strict=True):
                 catalog.put_page(db, page.id, page.document, place, page.vectors.grid, page.meta)
             killpoint("index.before-commit")
@@ -145,9 +153,10 @@ class EmbeddedIndex:
             _, places = catalog.places(db)
             db.execute("DELETE FROM segments")
             db.executemany("INSERT INTO trash VALUES (?)", [(segment,) for segment in old])
-            for rows in _portions(places):
-                full, pooled = (self._stored(rows, kind) for kind in ("full", "pool"))
-                for row, place in zip(rows[:, 0], self._append(db, full, pooled), strict=True):
+            catalog.begin_segment(db)
+            for rows in writing.portions(places):
+                full, pooled = (writing.stored(self.folder, self.dim, rows, kind) for kind in ("full", "pool"))
+                for row, place in zip(rows[:, 0], writing.append(db, self.folder, full, pooled), strict=True):
                     catalog.move_page(db, int(row), place)
             killpoint("index.before-compacted")
         killpoint("index.compacted")
@@ -161,32 +170,6 @@ class EmbeddedIndex:
     def _named(self) -> AbstractContextManager[None]:
         return database.translated(f"vector index {self.folder}")
 
-    def _append(
-        self, db: sqlite3.Connection, full: Sequence[Quantized], pooled: Sequence[Quantized]
-    ) -> list[catalog.Place]:
-        """Add pages' vectors to the newest segment, or to a new one when that is full."""
-        known = catalog.segments(db)
-        if known and known[-1].vectors < SEGMENT:
-            segment = known[-1]
-        else:
-            segment = catalog.Segment(catalog.next_segment(db), 0, 0)
-        segments.append(self.folder, segment.id, "full", segment.vectors, _joined(full))
-        killpoint("index.half-appended")
-        segments.append(self.folder, segment.id, "pool", segment.pooled, _joined(pooled))
-        firsts, pool_firsts = _ends(segment.vectors, full), _ends(segment.pooled, pooled)
-        catalog.put_segment(db, catalog.Segment(segment.id, firsts[-1], pool_firsts[-1]))
-        spans = zip(firsts, firsts[1:], pool_firsts, pool_firsts[1:], strict=False)
-        return [catalog.Place(segment.id, *span) for span in spans]
-
-    def _stored(self, rows: np.ndarray, kind: str) -> list[Quantized]:
-        """What pages hold now; `rows` as of `catalog.places`."""
-        state, first = {}, 2 if kind == "full" else 4
-        for segment in np.unique(rows[:, 1]):
-            count = int(rows[rows[:, 1] == segment, first + 1].max())
-            state[segment] = segments.load(self.folder, int(segment), kind, count, self.dim)
-        spans = [(state[row[1]], slice(int(row[first]), int(row[first + 1]))) for row in rows]
-        return [Quantized(held.codes[span], held.scales[span]) for held, span in spans]
-
     def _empty_trash(self) -> None:
         with self._write() as db:
             for (segment,) in db.execute("SELECT segment FROM trash").fetchall():
@@ -194,6 +177,27 @@ class EmbeddedIndex:
                     for file in segments.files(self.folder, segment):
                         file.unlink(missing_ok=True)
                     db.execute("DELETE FROM trash WHERE segment = ?", (segment,))
+
+    def snapshot(self, path: Path) -> None:
+        """Make a folder that opens as an index of what is committed now, whole or not at all. Nobody waits meanwhile.
+        Vectors get a second name where the file system allows it, so a snapshot takes next to no room; elsewhere they
+        are copied. Raises `UsageError` when `path` is there and isn't an empty folder, `CorpusError` when it can't be
+        written.
+        """
+        self._retried(partial(self._snapshot, path))
+
+    def _snapshot(self, path: Path) -> None:
+        with whole_folder(path) as folder, self._named(), ExitStack() as stack:
+            with self._reading:
+                db = stack.enter_context(database.copied(self._reader, folder / _FILE))
+            killpoint("index.snapshot-begun")
+            for segment in catalog.segments(db):
+                for kind, count in (("full", segment.vectors), ("pool", segment.pooled)):
+                    if count:
+                        segments.share(self.folder, segment.id, kind, count, self.dim, folder)
+                        killpoint("index.snapshot-shared")
+            db.execute("DELETE FROM trash")
+            catalog.begin_segment(db)  # the files of the others also are those of this index, which goes on writing
 
     # --------------------------------------------------------------------------------------- searching
 
@@ -239,7 +243,8 @@ class EmbeddedIndex:
         with self._reading, self._named():
             version = self._reader.execute("PRAGMA data_version").fetchone()[0]
             if self._state is None or self._state[0] != version:
-                self._state = version, self._retried(partial(State.read, self._reader, self.folder, self.dim))
+                before = self._state[1] if self._state else None
+                self._state = version, self._retried(partial(State.read, self._reader, self.folder, self.dim, before))
             return self._state[1]
 
     def _page(self, page_id: str) -> tuple[np.ndarray, PatchGrid | None]:
@@ -258,20 +263,3 @@ class EmbeddedIndex:
             with suppress(FileNotFoundError):
                 return read()
         raise CorpusError(f"vector index {self.folder}: its files are gone: delete the folder and index again")
-
-
-def _joined(parts: Sequence[Quantized]) -> Quantized:
-    codes = np.concatenate([part.codes for part in parts])
-    return Quantized(codes, np.concatenate([part.scales for part in parts]))
-
-
-def _ends(start: int, parts: Sequence[Quantized]) -> list[int]:
-    """Where each part begins behind `start`, and where the last one ends."""
-    return [start, *(start + int(end) for end in np.cumsum([len(part.codes) for part in parts]))]
-
-
-def _portions(places: np.ndarray) -> Generator[np.ndarray]:
-    """`places`, a few pages at a time."""
-    lengths = np.cumsum(places[:, 3] - places[:, 2])
-    for portion in np.unique(lengths // _COMPACTED):
-        yield places[lengths // _COMPACTED == portion]

@@ -7,20 +7,29 @@ owns the vectors starts[p] to ends[p] (exclusive, at least one).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from vrag.errors import UsageError
-from vrag.index.quantize import dequantize
+from vrag.index.quantize import Quantized, dequantize
 
-# (codes int8 [V, D], scales uint16 [V], starts [P], ends [P], query fp32 [N, D]) -> fp32 [P]
-Kernel = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Rows = slice | np.ndarray
 KernelName = Literal["auto", "numba", "numpy"]
 
 _CHUNK = 16_384  # vectors that numpy turns into floats at once: they stay in the cache
+
+
+class Kernel(Protocol):
+    def __call__(
+        self, vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
+    ) -> np.ndarray:
+        """Scores [P]. One object `vectors` holds the same for ever: a kernel may keep a copy as long as it lives. For
+        `rough` scores, by which candidates are chosen, a kernel may round the query to int8 where that saves time.
+        """
+        ...
 
 
 def kernel(name: KernelName = "auto") -> Kernel:
@@ -37,31 +46,32 @@ def kernel(name: KernelName = "auto") -> Kernel:
 
 
 def maxsim(
-    codes: np.ndarray, scales: np.ndarray, starts: np.ndarray, ends: np.ndarray, query: np.ndarray
+    vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
 ) -> np.ndarray:
-    """Scores [P] by numpy's matrix product, a few pages at a time."""
+    """Scores [P] by numpy's matrix product, a few pages at a time; `rough` ones are as exact and no quicker."""
     scores = np.empty(len(starts), dtype=np.float32)
     transposed = np.ascontiguousarray(query.T, dtype=np.float32)
-    first = 0
-    while first < len(starts):
-        last = first + 1
-        size = ends[first] - starts[first]
-        while last < len(starts) and size + ends[last] - starts[last] <= _CHUNK:
-            size += ends[last] - starts[last]
-            last += 1
-        scores[first:last] = _chunk(codes, scales, starts[first:last], ends[first:last], transposed)
-        first = last
+    for part in chunks(starts, ends, _CHUNK):
+        rows = rows_of(starts[part], ends[part])
+        similar = dequantize(vectors.codes[rows], vectors.scales[rows]) @ transposed
+        offsets = np.cumsum(ends[part] - starts[part]) - (ends[part] - starts[part])
+        scores[part] = np.maximum.reduceat(similar, offsets, axis=0).sum(axis=1)
     return scores
 
 
-def _chunk(
-    codes: np.ndarray, scales: np.ndarray, starts: np.ndarray, ends: np.ndarray, transposed: np.ndarray
-) -> np.ndarray:
-    lengths = ends - starts
-    if (starts[1:] == ends[:-1]).all():  # neighbours: no copy
-        rows: slice | np.ndarray = slice(int(starts[0]), int(ends[-1]))
-    else:
-        rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
-    similar = dequantize(codes[rows], scales[rows]) @ transposed
-    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    return np.maximum.reduceat(similar, offsets, axis=0).sum(axis=1)
+def chunks(starts: np.ndarray, ends: np.ndarray, size: int) -> Generator[slice]:
+    """Spans of pages that have `size` vectors at most together, or are one page."""
+    totals = np.cumsum(ends - starts)
+    first = 0
+    while first < len(starts):
+        before = totals[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(totals, before + size, side="right")))
+        yield slice(first, last)
+        first = last
+
+
+def rows_of(starts: np.ndarray, ends: np.ndarray) -> Rows:
+    """The vectors of pages, page after page; a slice, which copies nothing, where they are neighbours."""
+    if (starts[1:] == ends[:-1]).all():
+        return slice(int(starts[0]), int(ends[-1]))
+    return np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])

@@ -1,7 +1,8 @@
 """MaxSim over int8 vectors in one pass: four vectors against 32 of the query at a time, and no matrix of scores.
 
-A scan is bound by memory; what costs is to write similarities down and read them again. Imported only where numba is
-installed; compiled at the first call, for a second or two, and cached by numba.
+A scan is bound by memory; what costs is to write similarities down and read them again. Products are of
+int8 on CPUs that have an instruction for them (`vrag.index.maxsim_vnni`), of fp32 on the others. Imported only where
+numba is installed; compiled at the first call, for a second or two, and cached by numba.
 """
 
 # numba's decorators carry no types that a checker could follow
@@ -14,23 +15,32 @@ from typing import Any
 import numba
 import numpy as np
 
-from vrag.index.quantize import UNIT
-
-_BLOCK = 32  # query vectors: what fits the registers of AVX2 and AVX-512
+from vrag.index import maxsim_vnni
+from vrag.index.maxsim_vnni import BLOCK
+from vrag.index.quantize import UNIT, Quantized
 
 
 def maxsim(
-    codes: np.ndarray, scales: np.ndarray, starts: np.ndarray, ends: np.ndarray, query: np.ndarray
+    vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
 ) -> np.ndarray:
     """Scores [P]; see `vrag.index.maxsim` for the axes. Pages are read once for each 32 vectors of the query."""
     scores = np.zeros(len(starts), dtype=np.float32)
     spans = np.asarray(starts, dtype=np.int64), np.asarray(ends, dtype=np.int64)
-    for first in range(0, len(query), _BLOCK):
-        part = query[first : first + _BLOCK]
-        block = np.zeros((query.shape[1], _BLOCK), dtype=np.float32)
-        block[:, : len(part)] = part.T
-        _add(codes, scales, *spans, block, len(part), np.float32(UNIT), scores)
+    in_int8 = maxsim_vnni.is_supported(query.shape[1])
+    for first in range(0, len(query), BLOCK):
+        part = query[first : first + BLOCK]
+        if in_int8:
+            maxsim_vnni.add(vectors, *spans, part, scores, rough)
+        else:
+            add_floats(vectors, *spans, part, scores)
     return scores
+
+
+def add_floats(vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, scores: np.ndarray) -> None:
+    """Add to `scores` [P] those of `query` [N, D], N at most 32, by products in fp32, which every CPU has."""
+    block = np.zeros((query.shape[1], BLOCK), dtype=np.float32)
+    block[:, : len(query)] = query.T
+    _add(vectors.codes, vectors.scales, starts, ends, block, len(query), np.float32(UNIT), scores)
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True)  # pragma: no cover
@@ -39,8 +49,8 @@ def _add(codes: Any, scales: Any, starts: Any, ends: Any, query: Any, count: int
     twice as long: the sums no longer stay in registers.
     """
     for page in numba.prange(len(starts)):
-        best = np.full(_BLOCK, np.float32(-1e30))
-        sums = np.empty((4, _BLOCK), np.float32)
+        best = np.full(BLOCK, np.float32(-1e30))
+        sums = np.empty((4, BLOCK), np.float32)
         row, last = starts[page], ends[page] - 1
         while row <= last:
             row1, row2, row3 = min(row + 1, last), min(row + 2, last), min(row + 3, last)
@@ -48,7 +58,7 @@ def _add(codes: Any, scales: Any, starts: Any, ends: Any, query: Any, count: int
             for d in range(query.shape[0]):
                 x0, x1 = np.float32(codes[row, d]), np.float32(codes[row1, d])
                 x2, x3 = np.float32(codes[row2, d]), np.float32(codes[row3, d])
-                for n in range(_BLOCK):
+                for n in range(BLOCK):
                     q = query[d, n]
                     sums[0, n] += x0 * q
                     sums[1, n] += x1 * q
@@ -56,7 +66,7 @@ def _add(codes: Any, scales: Any, starts: Any, ends: Any, query: Any, count: int
                     sums[3, n] += x3 * q
             s0, s1 = np.float32(scales[row]), np.float32(scales[row1])
             s2, s3 = np.float32(scales[row2]), np.float32(scales[row3])
-            for n in range(_BLOCK):
+            for n in range(BLOCK):
                 pair = max(sums[0, n] * s0, sums[1, n] * s1)
                 best[n] = max(best[n], max(pair, max(sums[2, n] * s2, sums[3, n] * s3)))
             row += 4

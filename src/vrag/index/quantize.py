@@ -15,9 +15,9 @@ STEPS = 65535  # of a scale
 UNIT = 1 / (LARGEST * STEPS)  # what a code of 1 at a scale of 1 stands for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantized:
-    """`codes` int8 [V, D], `scales` uint16 [V]; the vectors are codes * scales * UNIT."""
+    """`codes` int8 [V, D], `scales` uint16 [V], in memory or mapped; the vectors are codes * scales * UNIT."""
 
     codes: np.ndarray
     scales: np.ndarray

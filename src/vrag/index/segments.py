@@ -8,23 +8,13 @@ them.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vrag.errors import CorpusError
 from vrag.index.quantize import Quantized
-
-Span = tuple[int, int]  # first vector of a page in its segment, and the one after the last
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """A segment's vectors as mapped: `codes` int8 [V, D], `scales` uint16 [V]."""
-
-    codes: np.ndarray
-    scales: np.ndarray
+from vrag.staging import link_or_copy, sync_folder
 
 
 def append(folder: Path, segment: int, kind: str, at: int, added: Quantized) -> None:
@@ -42,25 +32,16 @@ def _write(file: Path, offset: int, data: np.ndarray) -> None:
             out.truncate()
             out.flush()
             os.fsync(out.fileno())
-        if new and os.name == "posix":
-            _sync_folder(file.parent)
+        if new:
+            sync_folder(file.parent)
     except OSError as error:
         reason = error.strerror or error
         raise CorpusError(f"{file}: {reason}: free some space there and run the command again") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """A new file's name is durable once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def load(folder: Path, segment: int, kind: str, count: int, dim: int) -> Vectors:
+def load(folder: Path, segment: int, kind: str, count: int, dim: int) -> Quantized:
     """Map the first `count` vectors. Raises `CorpusError` when the files hold fewer."""
-    return Vectors(
+    return Quantized(
         _map(folder / f"{kind}-{segment:06d}.i8", np.dtype(np.int8), (count, dim)),
         _map(folder / f"{kind}-{segment:06d}.u16", np.dtype(np.uint16), (count,)),
     )
@@ -75,3 +56,10 @@ def _map(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
 def files(folder: Path, segment: int) -> list[Path]:
     """All files of a segment."""
     return [folder / f"{kind}-{segment:06d}.{suffix}" for kind in ("full", "pool") for suffix in ("i8", "u16")]
+
+
+def share(folder: Path, segment: int, kind: str, count: int, dim: int, target: Path) -> None:
+    """Give another folder the first `count` vectors, which never change. Raises as `vrag.staging.link_or_copy`."""
+    for suffix, width in (("i8", dim), ("u16", 2)):
+        name = f"{kind}-{segment:06d}.{suffix}"
+        link_or_copy(folder / name, target / name, count * width)

@@ -11,7 +11,8 @@ import numpy as np
 
 from vrag.index import catalog
 from vrag.index.maxsim import Kernel
-from vrag.index.segments import Vectors, load
+from vrag.index.quantize import Quantized
+from vrag.index.segments import load
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,11 @@ class Part:
     last pooled vector.
     """
 
+    segment: catalog.Segment
     pages: np.ndarray
     spans: np.ndarray
-    full: Vectors
-    pool: Vectors
+    full: Quantized
+    pool: Quantized
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,26 @@ class State:
     parts: list[Part]
 
     @classmethod
-    def read(cls, db: sqlite3.Connection, folder: Path, dim: int) -> State:
-        """Raises `FileNotFoundError` when a compaction deleted files in between: read again."""
+    def read(cls, db: sqlite3.Connection, folder: Path, dim: int, before: State | None = None) -> State:
+        """Segments that are as they were `before` keep their vectors, the very objects: a kernel may have copies of
+        them. Raises `FileNotFoundError` when a compaction deleted files in between: read again.
+        """
         db.execute("BEGIN")
         try:
             ids, places = catalog.places(db)
             segments = catalog.segments(db)
         finally:
             db.execute("ROLLBACK")
+        known = {part.segment: (part.full, part.pool) for part in before.parts} if before else {}
         parts: list[Part] = []
         for segment in segments:
             pages = np.flatnonzero(places[:, 1] == segment.id)
             if len(pages):
-                full = load(folder, segment.id, "full", segment.vectors, dim)
-                pool = load(folder, segment.id, "pool", segment.pooled, dim)
-                parts.append(Part(pages, places[pages, 2:], full, pool))
+                full, pool = known.get(segment) or (
+                    load(folder, segment.id, "full", segment.vectors, dim),
+                    load(folder, segment.id, "pool", segment.pooled, dim),
+                )
+                parts.append(Part(segment, pages, places[pages, 2:], full, pool))
         return cls(ids, places[:, 0], parts)
 
     def scores(
@@ -63,15 +70,13 @@ class State:
             chosen = slice(None) if among is None else among[part.pages]
             spans, pages = part.spans[chosen], part.pages[chosen]
             if len(pages):
-                scores[pages] = kernel(vectors.codes, vectors.scales, spans[:, first], spans[:, last], query)
+                scores[pages] = kernel(vectors, spans[:, first], spans[:, last], query, rough=kind == "pool")
         return scores
 
 
 def best(scores: np.ndarray, k: int) -> np.ndarray:
     """The places of the `k` largest scores above -inf, largest first; of equal ones the first."""
-    if k < len(scores):
-        bound = np.partition(scores, -k)[-k]
-        found = np.flatnonzero(scores >= max(bound, np.finfo(np.float32).min))
-    else:
-        found = np.flatnonzero(scores > -np.inf)
+    found = np.flatnonzero(scores > -np.inf)
+    if k < len(found):
+        found = found[scores[found] >= np.partition(scores[found], -k)[-k]]
     return found[np.argsort(-scores[found], kind="stable")][:k]

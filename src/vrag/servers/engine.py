@@ -25,6 +25,7 @@ from vrag.servers.serial import SerialEncoder
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
     from vrag.index.vectors import EncoderName
+    from vrag.kernels import KernelChoice
 
 POLL = 1.0  # s between two looks at the files
 RETRY = 30.0  # s after which what couldn't be opened is tried again
@@ -34,7 +35,13 @@ _log = logging.getLogger(__name__)
 class Engine:
     """The generation that requests are to use. `refresh` or `watch` it for changes on disk."""
 
-    def __init__(self, folder: Path, by: Way = "auto", encoder: EncoderName | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        by: Way = "auto",
+        encoder: EncoderName | None = None,
+        kernel: KernelChoice | None = None,
+    ) -> None:
         """Opens it, which loads the encoder if there is one: the one that made the vectors, or `encoder`, which has to
         be the same. Raises as `Corpus.open` and `open_retriever`.
         """
@@ -42,6 +49,7 @@ class Engine:
             raise UsageError(f"search by text asks no encoder: leave {encoder.name} out")
         self.folder, self._encoder_name = folder, encoder
         self._by: Way = by
+        self._kernel = kernel
         self._boot, self._count = secrets.token_hex(4), itertools.count(1)
         self._encoder: SerialEncoder | None = None
         self._refused: tuple[Identity, float] | None = None
@@ -109,7 +117,7 @@ class Engine:
         try:
             if found is None:
                 raise CorpusError(f"corpus {self.folder} is being made: try again")
-            ways = open_ways(corpus, self._by, self._encoder_of)
+            ways = open_ways(corpus, self._by, self._encoder_of, self._kernel)
         except BaseException:
             corpus.close()
             raise
