@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from vrag.errors import ConfigError, DataError, UsageError
 from vrag.protocols import PageEncoder
 from vrag.retriever import open_retriever
 from vrag.training.contrast import mean_maxsim
-from vrag.training.encoder import EncoderTrainingConfig, LoraConfig, train_encoder
+from vrag.training.encoder import EncoderTrainingConfig, LoraConfig, _drawn, train_encoder
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.run import CheckpointConfig
 from vrag.types import Evidence, PageRef, PageVectors, Task
@@ -204,14 +205,14 @@ TASKS = [
 
 def test_pairs_are_questions_and_what_an_agent_searches_for(corpus: Corpus) -> None:
     pairs, left_out = pairs_of([*TASKS, *TASKS[:1]], corpus)
-    ids = {name: corpus.resolve(PageRef(document=f"{name}.pdf", page=1)) for name in NAMES}
+    page = {name: corpus.resolve(PageRef(document=f"{name}.pdf", page=1)) for name in NAMES}
     assert pairs == [
-        Pair("which colour is red?", (ids["red"],)),
-        Pair("colour green", (ids["green"],)),
-        Pair("which is green?", (ids["green"],)),
-        Pair("colour blue", (ids["blue"],)),
-        Pair("colour black", (ids["black"],)),
-        Pair("what is red or blue?", (ids["red"], ids["blue"])),
+        Pair("which colour is red?", (page["red"],), document="red.pdf"),
+        Pair("colour green", (page["green"],), document="green.pdf"),
+        Pair("which is green?", (page["green"],), document="green.pdf"),
+        Pair("colour blue", (page["blue"],), document="blue.pdf"),
+        Pair("colour black", (page["black"],), document="black.pdf"),
+        Pair("what is red or blue?", (page["red"], page["blue"]), document="red.pdf"),
     ]
     assert left_out == []
 
@@ -246,3 +247,23 @@ def test_the_command_trains_an_encoder_that_index_takes(
     assert Path(said.out.strip()) == tmp_path / "run" / "final"
     assert "left out: stray" in said.err and "encoder 2/2" in said.err
     assert load_encoder(said.out.strip(), device="cpu").dim == DIM
+
+
+def test_queries_come_together_from_their_documents() -> None:
+    pairs = [Pair(f"{name} {i}", (f"{name}-{i}",), document=name) for name in "abcdef" for i in range(6)]
+    config = CONFIG.model_copy(update={"batch": 8, "together": 3})
+    for seed in range(20):
+        drawn = _drawn(pairs, config, np.random.default_rng(seed))
+        counts = Counter(pair.document for pair in drawn)
+        assert sorted(counts.values()) == [2, 3, 3] and len({pair.query for pair in drawn}) == 8
+    scattered = _drawn(pairs, CONFIG.model_copy(update={"batch": 36}), np.random.default_rng(0))
+    assert sorted(pair.query for pair in scattered) == sorted(pair.query for pair in pairs)
+
+
+def test_chunks_change_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """The gradient of a batch in parts, and of the whole at once."""
+    whole = CONFIG.model_copy(update={"steps": 4, "chunk": 8, "negatives": 1})
+    pairs = [Pair(pair.query, pair.gold, (NAMES[place - 1],)) for place, pair in enumerate(PAIRS)]
+    for name, config in (("whole", whole), ("parts", whole.model_copy(update={"chunk": 1}))):
+        train_encoder(str(checkpoints["colqwen2"]), pairs, page, config, tmp_path / name)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-3)

@@ -11,6 +11,7 @@ SHOWN = {
     "pretrain": ("loss", "words", "tokens", "names", "digits", "level"),
     "ground": ("loss", "looked", "box_tokens", "read", "copied"),
     "sft": ("loss", "exact"),
+    "align": ("loss", "tokens"),
     "encoder": ("loss", "first"),
     "rl": ("reward", "reward/answer", "reward/retrieval", "reward/pattern", "entropy", "invalid_actions"),
 }

@@ -47,6 +47,24 @@ def tiny(out: Out = Path("runs/tiny"), recipe: Recipe = None, override: Set = No
         print(write_card(settings, trained, results, command, stage, path))
 
 
+@train.command("tiny-encoder")
+def tiny_encoder(out: Out = Path("runs/tiny"), recipe: Recipe = None, override: Set = None) -> None:
+    """Train the small encoder of page images, over the tower of the run of vrag-tiny at --out, or over a new one."""
+    from vrag.app.tiny.encoder import measure_encoders, train_tiny_encoder
+    from vrag.app.tiny.encoder_card import write_encoder_card
+    from vrag.app.tiny.recipe import TinyRecipe
+    from vrag.runs import RunDir
+    from vrag.training.precision import flushed_denormals
+
+    settings = resolve(TinyRecipe, recipe, override or [])
+    command = " ".join(["vrag train tiny-encoder", *(f"--set {change}" for change in override or [])])
+    RunDir.open(out, settings)
+    with LiveLine() as line, flushed_denormals():
+        trained = train_tiny_encoder(settings, out, line.step)
+        results = measure_encoders(settings, trained, out, line.say)
+    print(write_encoder_card(settings, trained, results, command))
+
+
 @train.command()
 def sft(
     corpus: CorpusName,

@@ -13,11 +13,12 @@ from vrag.types import Task
 
 @dataclass(frozen=True)
 class Pair:
-    """Page ids: `gold` answer `query`; `negatives` look as if they did."""
+    """Page ids: `gold` answer `query`; `negatives` look as if they did. `document` is that of the first gold page."""
 
     query: str
     gold: tuple[str, ...]
     negatives: tuple[str, ...] = ()
+    document: str = ""
 
 
 def pairs_of(tasks: Iterable[Task], corpus: Corpus) -> tuple[list[Pair], list[str]]:
@@ -44,9 +45,10 @@ def _pairs(task: Task, corpus: Corpus) -> list[Pair]:
     if not gold:
         raise DataError("has no gold page")
     queries = [str(query) for query in task.meta.get("queries", [])]
-    found = [Pair(query, (page,)) for query, page in zip(queries, gold, strict=False)]
+    documents = [evidence.ref.document for evidence in task.gold]
+    found = [Pair(query, (page,), (), name) for query, page, name in zip(queries, gold, documents, strict=False)]
     if len(gold) == 1 or not found:
-        found.append(Pair(task.question, tuple(dict.fromkeys(gold))))
+        found.append(Pair(task.question, tuple(dict.fromkeys(gold)), (), documents[0]))
     return found
 
 

@@ -54,11 +54,13 @@ class LoraConfig(Frozen):
 
 class EncoderTrainingConfig(Frozen):
     """A step sets `batch` queries against their pages and `negatives` hard ones each; `chunk` of them are in memory
-    with their activations at once. `temperature` divides the mean of a query's MaxSim terms.
+    with their activations at once. Queries come `together` from each document, whose pages are the harder to tell
+    apart. `temperature` divides the mean of a query's MaxSim terms.
     """
 
     steps: int = Field(default=500, ge=1)
     batch: int = Field(default=32, ge=2)
+    together: int = Field(default=1, ge=1)
     chunk: int = Field(default=4, ge=1)
     negatives: int = Field(default=0, ge=0)
     negatives_by: Literal["text", "visual", "fused"] = "text"  # which search finds them
@@ -157,7 +159,7 @@ def _adapted(model: Any, lora: LoraConfig, seed: int) -> Any:
 def _step(embedder: _Embedder, pairs: Sequence[Pair], config: EncoderTrainingConfig, step: int) -> Contrast:
     """Gradients of one step; a function of (seed, step) alone."""
     rng = np.random.default_rng([config.seed, step])
-    chosen = [pairs[int(i)] for i in rng.permutation(len(pairs))[: config.batch]]
+    chosen = _drawn(pairs, config, rng)
     own = [pair.gold[int(rng.integers(len(pair.gold)))] for pair in chosen]
     hard = [page for pair in chosen for page in pair.negatives[: config.negatives]]
     pages = list(dict.fromkeys([*own, *hard]))
@@ -172,7 +174,23 @@ def _step(embedder: _Embedder, pairs: Sequence[Pair], config: EncoderTrainingCon
 
     queries = [embedder.queries(part) for part in _parts([pair.query for pair in chosen], config.chunk)]
     shown = [embedder.pages(part) for part in _parts(pages, config.chunk)]
-    return cached_backward([*queries, *shown], loss)
+    if max(len(queries), len(shown)) > 1:
+        return cached_backward([*queries, *shown], loss)
+    result = loss([vectors for part in (*queries, *shown) for vectors in part()])  # everything fits at once
+    result.loss.backward()
+    return result
+
+
+def _drawn(pairs: Sequence[Pair], config: EncoderTrainingConfig, rng: np.random.Generator) -> list[Pair]:
+    """A batch, as many at a time from each of some documents as come together."""
+    order = [pairs[int(i)] for i in rng.permutation(len(pairs))]
+    if config.together == 1:
+        return order[: config.batch]
+    by_document: dict[str, list[Pair]] = {}
+    for pair in order:  # documents with many queries come first more often
+        if len(same := by_document.setdefault(pair.document, [])) < config.together:
+            same.append(pair)
+    return [pair for same in by_document.values() for pair in same][: config.batch]
 
 
 def _parts(items: Sequence[str], size: int) -> list[list[str]]:

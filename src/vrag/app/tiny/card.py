@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def write_card(
             f"# vrag-tiny ({'SFT' if stage == 'sft' else 'SFT + RL'})",
             _about(recipe, stage),
             "## Held-out results\n\n" + _table(results) + "\n\n" + _notes(results),
-            "## How it was made\n\n" + _making(recipe, trained, command),
+            "## How it was made\n\n" + making(recipe, trained.seconds, command),
         ]
     )
     atomic_write(path / "README.md", text.encode() + b"\n")
@@ -85,8 +86,9 @@ def _notes(results: dict[str, Summary]) -> str:
     )
 
 
-def _making(recipe: TinyRecipe, trained: Trained, command: str) -> str:
-    stages = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in trained.seconds.items())
+def making(recipe: TinyRecipe, seconds: Mapping[str, float], command: str) -> str:
+    """The command, the machine, the time of each stage and all settings."""
+    stages = ", ".join(f"{name} {spent / 60:.1f} min" for name, spent in seconds.items())
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     machine = f"{platform.machine()}, Python {platform.python_version()}, {versions}, vrag {__version__}"
     settings = json.dumps(recipe.model_dump(mode="json"), indent=2)

@@ -6,6 +6,8 @@ from vrag.environment import EnvironmentConfig
 from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
 from vrag.rewards.combine import RewardWeights
+from vrag.training.align import AlignConfig
+from vrag.training.encoder import EncoderTrainingConfig
 from vrag.training.ground import GroundConfig
 from vrag.training.guidance import GuidanceConfig
 from vrag.training.optimizer import OptimizerConfig
@@ -79,5 +81,18 @@ class TinyRecipe(Frozen):
         checkpoints=CheckpointConfig(every=25),
     )
     rl_seeds: tuple[int, ...] = (0,)
+    encoder_layers: int = 2  # of the language model
+    encoder_dim: int = 128
+    encoder_pairs: int = 20_000  # queries and their pages
+    align: AlignConfig = AlignConfig()
+    encoder: EncoderTrainingConfig = EncoderTrainingConfig(
+        steps=150,
+        batch=32,
+        together=4,
+        chunk=32,
+        optimizer=OptimizerConfig(method="muon", lr=2e-3, rest=0.5, schedule="cosine", warmup=0.05),
+        checkpoints=CheckpointConfig(every=25, keep=1),
+    )
+    encoder_seeds: tuple[int, ...] = (0,)
     rewards: RewardWeights = RewardWeights()
     no_crop: bool = False  # also train the baseline that can't crop, with the same budget

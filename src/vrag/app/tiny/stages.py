@@ -111,15 +111,18 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     """Teach the tower of a fresh model to see; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        spec, labels = train.environment.view, labels_of(train.tasks)
-        reader = PatchReader(codec.tokenizer, labels, spec, recipe.expert)
-        pages, kinds = _varied(recipe, train)
-        sights = PageSights(
-            train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed
-        )
-        pretrain(model, codec, sights, len(labels), recipe.pretrain, folder, partial(log, "pretrain"))
+        sights = page_sights(recipe, train, codec)
+        pretrain(model, codec, sights, len(labels_of(train.tasks)), recipe.pretrain, folder, partial(log, "pretrain"))
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
+
+
+def page_sights(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageSights:
+    """What a tower learns to see from."""
+    spec = train.environment.view
+    reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
+    pages, kinds = _varied(recipe, train)
+    return PageSights(train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed)
 
 
 def _varied(recipe: TinyRecipe, train: SplitData) -> tuple[list[Page], dict[str, str]]:
@@ -257,10 +260,11 @@ def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
         blind = run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log)
         baseline = [start, blind]
     stages = [path.parent for path in (sighted, seen, taught, *tuned.values(), *baseline)]
-    return Trained(out / "fresh", taught, tuned, blind, {stage.name: _seconds(stage) for stage in stages})
+    return Trained(out / "fresh", taught, tuned, blind, {stage.name: seconds_of(stage) for stage in stages})
 
 
-def _seconds(stage: Path) -> float:
+def seconds_of(stage: Path) -> float:
+    """Of the steps of a stage, over all calls."""
     rows = read_lines(stage / "metrics.jsonl")
     return sum(value for row in rows for name, value in row.items() if name.endswith("seconds"))
 
