@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from vrag.cli import main
+from vrag.encoders.load import load_encoder
 from vrag.policies.load import load_codec, load_model
 from vrag.policies.speaker import environment_of
 from vrag.runs import read_lines
+from vrag.types import PageVectors
 
 RECIPE = """
 documents = 6
@@ -53,6 +56,14 @@ groups = 1
 group_size = 2
 limits_tokens = 500
 limits_turn_tokens = 8
+[align]
+steps = 2
+pages = 1
+[encoder]
+steps = 2
+batch = 4
+together = 2
+device = "cpu"
 """
 
 
@@ -79,3 +90,23 @@ def test_every_stage_runs_once_and_ends_in_cards(tmp_path: Path, capsys: pytest.
     train(tmp_path)
     assert read_lines(tmp_path / "run" / "pretrain" / "metrics.jsonl") == steps
     assert (checkpoint / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_the_small_encoder_shares_the_run_and_ends_in_a_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    command = ["train", "tiny-encoder", "--recipe", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    card = Path(capsys.readouterr().out.splitlines()[-1])
+    for search in ("text", "untrained, seed 0", "aligned, seed 0", "trained, seed 0"):
+        assert f"\n| {search} |" in card.read_text()
+    encoder = load_encoder(str(card.parent), device="cpu")
+    page = encoder.encode_pages([Image.new("RGB", (800, 600), "white")])[0]
+    assert isinstance(page, PageVectors) and page.grid is not None
+    assert len(page.vectors) > page.grid.rows * page.grid.columns and encoder.dim == 128
+    found = (tmp_path / "run" / "encoder-eval" / "trained-0" / "found.jsonl").read_bytes()
+    weights = card.with_name("model.safetensors").stat().st_mtime_ns
+    assert main(command) == 0
+    assert card.with_name("model.safetensors").stat().st_mtime_ns == weights
+    assert (tmp_path / "run" / "encoder-eval" / "trained-0" / "found.jsonl").read_bytes() == found

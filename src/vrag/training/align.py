@@ -120,8 +120,13 @@ def block_loss(
     blank = (printed < 0).all(dim=1).nonzero()[:, 0].cpu()
     chosen = blank[torch.from_numpy(rng.permutation(len(blank))[: max(1, int(BLANKS * len(blank)))])]
     nothing = int(codec.tokenizer.pad_token_id)
-    loss = -likely[rows, wanted].mean() - config.blank * likely[chosen.to(retriever.device), nothing].mean()
-    return loss, float((likely[rows].argmax(-1) == wanted).float().mean())
+    loss = _cost(likely[rows, wanted]) + config.blank * _cost(likely[chosen.to(retriever.device), nothing])
+    return loss, float((likely[rows].argmax(-1) == wanted).sum()) / max(1, len(rows))
+
+
+def _cost(likely: Tensor) -> Tensor:
+    """Minus the mean; of none, 0."""
+    return -likely.sum() / max(1, len(likely))
 
 
 def _vector(retriever: Any, hidden: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def _train(
 
     def work(retriever: Any, processor: Any, codec: QwenVLCodec) -> None:
         settings = recipe.align.model_copy(update={"seed": seed})
-        sights = page_sights(recipe, train, codec)
+        sights = page_sights(recipe, train, codec, recipe.align_pages)
         align(retriever, processor, codec, sights, settings, out / "align", partial(log, "align"))
 
     untrained = _retriever(recipe, fresh, out / "untrained", seed, nothing)

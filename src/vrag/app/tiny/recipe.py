@@ -85,6 +85,7 @@ class TinyRecipe(Frozen):
     encoder_dim: int = 128
     encoder_pairs: int = 20_000  # queries and their pages
     align: AlignConfig = AlignConfig()
+    align_pages: int = 50  # of each layout: the tower has seen more of them
     encoder: EncoderTrainingConfig = EncoderTrainingConfig(
         steps=150,
         batch=32,

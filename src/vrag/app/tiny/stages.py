@@ -111,25 +111,25 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     """Teach the tower of a fresh model to see; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        sights = page_sights(recipe, train, codec)
+        sights = page_sights(recipe, train, codec, recipe.layout_pages)
         pretrain(model, codec, sights, len(labels_of(train.tasks)), recipe.pretrain, folder, partial(log, "pretrain"))
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
 
 
-def page_sights(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageSights:
-    """What a tower learns to see from."""
+def page_sights(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, layout_pages: int) -> PageSights:
+    """What a tower learns to see from: so many pages of each layout, at most."""
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    pages, kinds = _varied(recipe, train)
+    pages, kinds = _varied(layout_pages, train)
     return PageSights(train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed)
 
 
-def _varied(recipe: TinyRecipe, train: SplitData) -> tuple[list[Page], dict[str, str]]:
+def _varied(layout_pages: int, train: SplitData) -> tuple[list[Page], dict[str, str]]:
     """The pages to learn to see from, and their layouts by page id."""
     pages = list(train.corpus.pages())
     layouts = _layouts(train.tasks, pages)
-    return at_most(recipe.layout_pages, ((layouts.get(page.id, ""), page) for page in pages)), layouts
+    return at_most(layout_pages, ((layouts.get(page.id, ""), page) for page in pages)), layouts
 
 
 def _layouts(tasks: Sequence[Task], pages: Sequence[Page]) -> dict[str, str]:
@@ -159,7 +159,7 @@ def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLe
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
     prompt = train.environment.prompt
-    pages, kinds = _varied(recipe, train)
+    pages, kinds = _varied(recipe.layout_pages, train)
     return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 
