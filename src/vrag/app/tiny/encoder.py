@@ -1,8 +1,9 @@
 """The small encoder of page images, from a tower that vrag-tiny's pretraining taught to read.
 
 RUN/encoder-SEED/align    blocks near to the tokens printed in them
-RUN/encoder-SEED/train    questions and what agents search for against pages, late interaction
-RUN/encoder-SEED/eval     the held-out split, by page images alone
+RUN/encoder-SEED/train    questions, and what agents search for, against pages: late interaction
+RUN/encoder-SEED/final    the same in bf16
+RUN/encoder-eval          the held-out split, by page images alone, beside text search
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.pairs import Pair, pairs_of
 from vrag.embed import embed
 from vrag.encoders.load import load_encoder
+from vrag.encoders.loading import load
+from vrag.encoders.settings import EncoderSettings
 from vrag.evaluation.retrieval import RetrievalSummary, evaluate_retrieval
 from vrag.geometry import page_view
 from vrag.index.embedded import EmbeddedIndex
@@ -74,8 +77,8 @@ def _train(
         view = page_view(train.corpus.page(page_id), train.environment.view)
         return train.renderer.image(view)  # of the size that the processor would make of the page, and remembered
 
-    final = train_encoder(str(aligned), pairs, image, config, out / "train", partial(log, "encoder"))
-    return TrainedEncoder(untrained, aligned, final)
+    trained = train_encoder(str(aligned), pairs, image, config, out / "train", partial(log, "encoder"))
+    return TrainedEncoder(untrained, aligned, _in_bf16(trained, out / "final"))
 
 
 def _retriever(
@@ -95,6 +98,16 @@ def _retriever(
     retriever.bfloat16().save_pretrained(partial_)
     processor.save_pretrained(partial_)
     partial_.rename(final)
+    return final
+
+
+def _in_bf16(trained: Path, final: Path) -> Path:
+    """A copy at half the size, as it ships: what ships is what is measured."""
+    partial_ = final.with_name("final.partial")
+    if not final.exists():
+        settings = EncoderSettings(model=str(trained), device="cpu", dtype="bfloat16")
+        load("late interaction", settings).model.save_pretrained(str(partial_), create_model_card=False)
+        partial_.rename(final)
     return final
 
 

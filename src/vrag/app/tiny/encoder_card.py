@@ -23,7 +23,8 @@ def write_encoder_card(
 ) -> Path:
     """Write README.md in the Hub's form beside the checkpoint of the first seed."""
     first = trained[recipe.encoder_seeds[0]].final
-    stages = {"pretrain": first.parents[2] / "pretrain", "align": first.parents[1] / "align", "train": first.parent}
+    run, own = first.parents[1], first.parent
+    stages = {"pretrain": run / "pretrain", "align": own / "align", "train": own / "train"}
     text = "\n\n".join(
         [
             _FRONT,
