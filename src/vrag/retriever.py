@@ -21,9 +21,10 @@ Way = Literal["auto", "text", "visual", "fused"]
 
 
 class LexicalRetriever:
-    """BM25 over the page text of one corpus; needs no model and no second index."""
+    """BM25 over the page text of one corpus; needs no model. Raises `UsageError` as `Corpus.check_search`."""
 
     def __init__(self, corpus: Corpus) -> None:
+        corpus.check_search()
         self.corpus = corpus
 
     async def search(self, query: str, k: int) -> list[Hit]:
