@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pypdfium2
@@ -70,9 +71,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200, help="of each kind")
     options = parser.parse_args()
     rng = random.Random(0)
-    texts = list(read(options.folder))
-    rng.shuffle(texts)
-    texts = texts[: options.pages]
+    texts = list(islice(read(options.folder, rng), options.pages))
     print(f"{len(texts)} pages, {statistics.mean(len(text.split()) for text in texts):.0f} words each", file=sys.stderr)
     with tempfile.TemporaryDirectory() as root:
         corpora = build(Path(root), texts)
@@ -86,10 +85,12 @@ def main() -> None:
             corpus.close()
 
 
-def read(folder: Path) -> Iterator[str]:
-    """Texts of pages, each once; what can't be read is left out."""
+def read(folder: Path, rng: random.Random) -> Iterator[str]:
+    """Texts of pages, each once, file by file in a random order; what can't be read is left out."""
     seen: set[int] = set()
-    for file in sorted(folder.rglob("*.pdf")):
+    files = sorted(folder.rglob("*.pdf"))
+    rng.shuffle(files)
+    for file in files:
         try:
             document = pypdfium2.PdfDocument(file)
         except pypdfium2.PdfiumError:
@@ -132,13 +133,8 @@ def build(root: Path, texts: Sequence[str]) -> dict[str, Corpus]:
                 writer.commit_when_due()
             writer.commit()
         if name == "fts5":
-            told(
-                "fts5 (with the catalogue)",
-                len(texts),
-                began,
-                clock,
-                sum(file.stat().st_size for file in root.rglob("catalog*")),
-            )
+            size = sum(file.stat().st_size for file in root.rglob("catalog*"))
+            told("fts5 (with the catalogue)", len(texts), began, clock, size)
     began, clock = time.process_time(), time.perf_counter()
     following.choose(root / "tantivy", "tantivy")
     following.follow(root / "tantivy")

@@ -21,10 +21,9 @@ Way = Literal["auto", "text", "visual", "fused"]
 
 
 class LexicalRetriever:
-    """BM25 over the page text of one corpus; needs no model. Raises `UsageError` as `Corpus.check_search`."""
+    """BM25 over the page text of one corpus; needs no model. Searching raises `UsageError` as `Corpus.search`."""
 
     def __init__(self, corpus: Corpus) -> None:
-        corpus.check_search()
         self.corpus = corpus
 
     async def search(self, query: str, k: int) -> list[Hit]:
@@ -80,8 +79,8 @@ class VisualRetriever:
 
 def open_retriever(corpus: Corpus, by: Way = "auto") -> Retriever:
     """What searches a corpus: its text, its page images by the encoder of its vectors, or both fused; "auto" is both
-    where it has vectors, and the text where it hasn't. Raises `UsageError` for vectors that aren't there, and what
-    loading the encoder raises.
+    where it has vectors, and the text where it hasn't. Raises `UsageError` for vectors that aren't there and for an
+    extra that isn't installed, and what loading the encoder raises.
     """
     return open_ways(corpus, by)[by]
 
@@ -92,6 +91,8 @@ def open_ways(
     """All ways to search a corpus that need no more than `by` does, over one index and one encoder; raises as
     `open_retriever`. `load` gives the encoder of an index; else it is loaded anew.
     """
+    if by != "visual":
+        corpus.check_search()
     text = LexicalRetriever(corpus)
     found = corpus.has_vectors
     if by == "text" or (by == "auto" and not found):

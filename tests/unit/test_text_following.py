@@ -16,7 +16,7 @@ from vrag.corpus.store import Corpus
 from vrag.errors import UsageError
 from vrag.index import tantivy_text
 from vrag.index.tantivy_text import Changes, TantivyText
-from vrag.retriever import LexicalRetriever
+from vrag.retriever import open_retriever
 
 WARNING = "FTS5 answers until `vrag index` has run"
 
@@ -194,16 +194,12 @@ def test_an_uncommitted_change_of_the_index_is_none(texts: Texts):
     assert pages(texts) == 4
 
 
-async def _search(retriever: LexicalRetriever) -> None:
-    await retriever.search("amber", 3)
-
-
 def test_without_tantivy_the_extra_is_named_before_anything_is_searched_or_read(
     texts: Texts, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "tantivy", None)
     for use in (
-        lambda: LexicalRetriever(texts.corpus),
+        lambda: open_retriever(texts.corpus),
         lambda: Corpus.open(texts.folder).search("amber", 1),
         lambda: following.choose(texts.folder, None),
     ):

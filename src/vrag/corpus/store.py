@@ -32,6 +32,11 @@ _PAGE = (
     " FROM pages JOIN documents ON documents.seq = pages.rowid >> 20"
 )
 
+_REF = (
+    "SELECT pages.rowid, pages.id, documents.name FROM pages JOIN documents ON documents.seq = pages.rowid >> 20"
+    " WHERE pages.rowid = ?"
+)
+
 
 class Document(Frozen):
     """One content. `names` are all the files that hold it; `pages` is None until it has been opened."""
@@ -265,13 +270,11 @@ class Corpus:
             db.execute("BEGIN")  # one state of the corpus for both questions
             try:
                 scored = self._text.search(db, query, k)
-                hits = [
-                    (one.score, db.execute(f"{_PAGE} WHERE pages.rowid = ?", (one.rowid,)).fetchone()) for one in scored
-                ]
+                hits = [(one.score, db.execute(_REF, (one.rowid,)).fetchone()) for one in scored]
             finally:
                 db.execute("COMMIT")  # of the connection's temporary tables: nothing else was written
         return [
-            Hit(page_id=row[1], ref=PageRef(document=row[3], page=catalog.split_row(row[0])[1]), score=score)
+            Hit(page_id=row[1], ref=PageRef(document=row[2], page=catalog.split_row(row[0])[1]), score=score)
             for score, row in hits
             if row is not None
         ]
