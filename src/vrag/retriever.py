@@ -22,7 +22,7 @@ Way = Literal["auto", "text", "visual", "fused"]
 
 
 class LexicalRetriever:
-    """BM25 over the page text of one corpus; needs no model and no second index."""
+    """BM25 over the page text of one corpus; needs no model. Searching raises `UsageError` as `Corpus.search`."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
@@ -83,8 +83,8 @@ def open_retriever(
 ) -> Retriever:
     """What searches a corpus: its text, its page images by the encoder of its vectors, or both fused; "auto" is both
     where it has vectors, and the text where it hasn't. `encoder` says where else to find the same encoder, `kernel`
-    what compares vectors. Raises `UsageError` for vectors that aren't there, or an encoder that nothing is asked of,
-    and what loading encoder and kernel raises.
+    what compares vectors. Raises `UsageError` for vectors that aren't there, for an extra that isn't installed, or an
+    encoder that nothing is asked of, and what loading encoder and kernel raises.
     """
     if encoder is None:
         return open_ways(corpus, by, kernel=kernel)[by]
@@ -104,6 +104,8 @@ def open_ways(
     """All ways to search a corpus that need no more than `by` does, over one index and one encoder; raises as
     `open_retriever`. `load` gives the encoder of an index; else it is loaded anew.
     """
+    if by != "visual":
+        corpus.check_search()
     text = LexicalRetriever(corpus)
     found = corpus.has_vectors
     if by == "text" or (by == "auto" and not found):

@@ -124,3 +124,27 @@ def test_importing_the_verbs_of_the_corpus_imports_no_model_library():
     code = f"import sys, vrag.cli.index, vrag.cli.search, vrag.retriever; print({heavy} & sys.modules.keys())"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "set()"
+
+
+def test_tantivy_is_chosen_once_and_remembered(docs: Path, capsys: pytest.CaptureFixture[str]):
+    assert vrag("index", docs, "-c", "mine", "--workers", 1, "--text", "tantivy") == 0
+    assert "text by tantivy" in capsys.readouterr().out
+    write_report(docs / "more.pdf", 7, 1)
+    assert vrag("index", docs, "-c", "mine", "--workers", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["text_index"] == "tantivy"
+    assert vrag("search", "Report 7", "-c", "mine", "-k", 1) == 0
+    out, err = capsys.readouterr()
+    assert "more.pdf" in out and err == ""
+    assert vrag("index", docs, "-c", "mine", "--workers", 1, "--text", "fts5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["text_index"] == "fts5"
+
+
+def test_without_tantivy_a_corpus_that_uses_it_names_the_extra(
+    docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    vrag("index", docs, "-c", "mine", "--workers", 1, "--text", "tantivy")
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "tantivy", None)
+    for command in (["search", "page", "-c", "mine"], ["index", docs, "-c", "mine"]):
+        assert vrag(*command) == 2
+        assert "pip install 'vrag[tantivy]'" in capsys.readouterr().err

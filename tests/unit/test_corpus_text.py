@@ -41,6 +41,13 @@ def test_boxes_are_cut_at_the_page_and_words_off_the_page_are_dropped():
     assert page.words == [Word(text="in", box=Box(x1=0, y1=0, x2=10, y2=10), line=0)]
 
 
+def test_words_at_infinity_or_nowhere_are_dropped():
+    inf, nan = float("inf"), float("nan")
+    sides = [(inf, 0, inf, 9), (-inf, 0, -inf, 9), (0, -inf, 9, -inf), (0, inf, 9, inf)]
+    assert assemble([Glyphs("x", *box) for box in sides], 100, 100).words == []
+    assert assemble([Glyphs("x", nan, nan, nan, nan)], 100, 100).text in ("", "x")
+
+
 def test_a_page_without_words_has_an_empty_text():
     assert assemble([], 10, 10).text == ""
     assert unpack(pack([])) == []

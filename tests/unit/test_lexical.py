@@ -89,7 +89,17 @@ def test_operators_are_words_like_others(db: sqlite3.Connection, query: str):
 
 def test_a_query_of_100_kilobytes_is_answered(db: sqlite3.Connection):
     assert rows(db, "harbour " + "x1 y2 z3 " * 12_000) == [2, 1]
-    assert len(lexical.match_expression(" ".join(f"w{i}" for i in range(50_000))).split(" OR ")) == 64
+    assert lexical.terms(" ".join(f"w{i}" for i in range(50_000))) == [f"w{i}" for i in range(64)]
+
+
+def test_words_of_more_than_half_of_the_pages_change_neither_what_is_found_nor_its_order():
+    texts = {row: ("a.pdf", f"the {'rare ' * (row % 3 == 1)} w{row} {'the ' * (row % 7)}") for row in range(1, 41)}
+    db = make(texts)
+    found = rows(db, "the rare w7", 40)
+    assert len(found) == 40, "pages that hold nothing but the common word are found, behind the others"
+    assert rows(db, "the rare w7", 10) == found[:10] == rows(db, "rare w7", 10)
+    assert len(rows(db, "the", 40)) == 40
+    db.close()
 
 
 def test_no_pages_are_asked_for_and_none_come(db: sqlite3.Connection):

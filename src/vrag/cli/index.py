@@ -33,10 +33,16 @@ _STAGES = {
     "hash": "checking files",
     "read": "reading pages",
     "ocr": "recognising text",
+    "text": "indexing text",
     "encode": "encoding pages",
 }
 _PLAIN_SECONDS = 10.0  # between progress lines when stderr is no terminal
 _SHOWN_FAILURES = 50
+
+
+class Text(str, Enum):
+    fts5 = "fts5"
+    tantivy = "tantivy"
 
 
 class Ocr(str, Enum):
@@ -56,6 +62,10 @@ def index(
         Ocr,
         typer.Option(help="Pages without text: auto reads them if OCR is installed, force reads every page."),
     ] = Ocr.auto,
+    text: Annotated[
+        Text | None,
+        typer.Option(help="What searches the text from now on: fts5, or tantivy, an extra for many pages."),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +79,9 @@ def index(
 ) -> None:
     """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
     console = Console(stderr=True)
-    options = IngestOptions(workers=workers, ocr=ocr.value, retry_failed=retry_failed)
+    options = IngestOptions(
+        workers=workers, ocr=ocr.value, text=text.value if text else None, retry_failed=retry_failed
+    )
     with open_or_create(corpus, paths, dpi) as store:
         with Reporter(console) as reporter:
             report = ingest(paths, store, options, reporter.update)
@@ -136,6 +148,8 @@ def summary(report: IngestReport, corpus: str) -> str:
         parts.append(f"{report.pages_ocr} pages by OCR")
     if report.failures:
         parts.append(f"{len(report.failures)} failures")
+    if report.text_index != "fts5":
+        parts.append(f"text by {report.text_index}")
     return f"{corpus}: {report.pages} pages ({', '.join(parts)}; {report.seconds:.1f} s)"
 
 

@@ -2,7 +2,7 @@
 
 Order: what is gone is forgotten; new and changed files are hashed and noted; documents without a file leave;
 pages that are missing are read by worker processes and committed in batches; texts that the caller has of pages are
-theirs; pages without text go to OCR.
+theirs; pages without text go to OCR; a text index beside the catalogue follows.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vrag.corpus import catalog
+from vrag.corpus import catalog, following
 from vrag.corpus.files import Found, Scan, as_text, content_id, scan
+from vrag.corpus.fulltext import TextIndex
 from vrag.corpus.ocr import HINT, ocr_available
 from vrag.corpus.pool import WorkerPool
 from vrag.corpus.reading import PageReading, TextRecognition
@@ -27,15 +28,19 @@ from vrag.errors import UnreadableDocument, UsageError
 from vrag.killpoints import killpoint
 from vrag.types import Frozen
 
-Stage = Literal["unpack", "hash", "read", "ocr", "encode"]  # the first is `vrag.data.vidore`'s, the last `vrag.embed`'s
+# the first is `vrag.data.vidore`'s, the last `vrag.embed`'s
+Stage = Literal["unpack", "hash", "read", "ocr", "text", "encode"]
 
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """`ocr`: "auto" reads pages without text when the extra is installed, "force" reads every page."""
+    """`ocr`: "auto" reads pages without text when the extra is installed, "force" reads every page. `text`: what is to
+    search the text from now on; None: what the corpus uses, which is FTS5 at first.
+    """
 
     workers: int = 0  # 0: one for each core
     ocr: Literal["auto", "off", "force"] = "auto"
+    text: TextIndex | None = None
     retry_failed: bool = False
     page_seconds: float = 30.0
     ocr_seconds: float = 120.0
@@ -71,6 +76,7 @@ class IngestReport(Frozen):
     pages_without_text: int
     pages_here: int
     pages: int  # in the whole corpus
+    text_index: TextIndex
     skipped: dict[str, int]  # files of other kinds, by suffix
     failures: list[Failure]
     seconds: float
@@ -86,9 +92,9 @@ def ingest(
     """Bring `corpus` in line with the files under `paths`; everything else in it stays. `texts`: page id → the text of
     that page, where a dataset has it; such pages need no OCR.
 
-    Raises `UsageError` for a path that neither exists nor was indexed before, and `CorpusError` when the
-    corpus can't be written (disk full, another run at work). What a single file or page does wrong is data in
-    the report.
+    Raises `UsageError` for a path that neither exists nor was indexed before and for an extra that isn't installed, and
+    `CorpusError` when the corpus can't be written (disk full, another run at work). What a single file or page does
+    wrong is data in the report.
     """
     options = options or IngestOptions()
     if options.ocr == "force" and not ocr_available():
@@ -98,6 +104,7 @@ def ingest(
         catalog.translated(corpus.folder),
         closing(Writer(corpus.folder, options.batch_pages)) as writer,
     ):
+        following.choose(corpus.folder, options.text)
         return _Run(corpus, writer, options, progress or (lambda _: None)).run(paths, texts or {})
 
 
@@ -130,6 +137,7 @@ class _Run:
         self._give(texts)
         recognised = self._recognise()
         self.writer.commit()
+        following.follow(self.corpus.folder, lambda done, total: self.progress(Progress("text", done, total)))
         return IngestReport(
             files=len(listed.found),
             unchanged=unchanged,
@@ -222,6 +230,7 @@ class _Run:
             "pages_here": stored,
             "pages_without_text": without,
             "pages": self.corpus.count(),
+            "text_index": self.corpus.text_index,
             "failures": [failure for failure in self.corpus.failures() if failure.document in names],
         }
 

@@ -5,6 +5,7 @@ HOME/corpora/NAME/
     pages/<aa>/<id>.jpg   page images by id; <aa> are the id's first two characters
     pages/tmp/            files being written
     vectors/              what an encoder makes of the page images, if one was asked to (`vrag.embed`)
+    tantivy/              a second text index, if one was asked for (`vrag.corpus.fulltext`)
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ def is_page_id(text: str) -> bool:
 def vectors_file(folder: Path) -> Path:
     """The catalogue of a corpus's page vectors: when it is there, they are; their folder alone says nothing."""
     return folder / "vectors" / "vectors.sqlite"
+
+
+def tantivy_folder(folder: Path) -> Path:
+    return folder / "tantivy"
 
 
 def page_file(folder: Path, page_id: str) -> Path:

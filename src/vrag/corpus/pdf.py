@@ -7,6 +7,7 @@ where the process can be killed. Tests of healthy files may call it directly.
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,12 @@ _SUBPIXEL = 64  # pdfium maps page to device in whole pixels; a finer device kee
 _PASSWORD_ERRORS = {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}
 _HYPHEN = 0x02  # pdfium's sign for a hyphen at the end of a line, the word going on in the next
 _BREAKS_WORD = {0x00AD, _HYPHEN}
+# Called for each character. As pypdfium2 declares them, converting their arguments takes longer than what they do.
+_UNICODE: Any = ctypes.PYFUNCTYPE(ctypes.c_uint, ctypes.c_void_p, ctypes.c_int)
+_BOX: Any = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 4)
+_get_unicode: Any = _UNICODE(ctypes.cast(pdfium.FPDFText_GetUnicode, ctypes.c_void_p).value)
+_get_box: Any = _BOX(ctypes.cast(pdfium.FPDFText_GetCharBox, ctypes.c_void_p).value)
+_SIDES = struct.Struct("4d")
 _ENDS_WORD = frozenset("、。，；：！？")  # scripts without spaces: a box for each clause, not for each line
 
 
@@ -81,12 +88,20 @@ def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[G
         width, height = page.get_size()
         check_shape(width, height, "the page")
         scale = stored_scale(width, height, dpi / POINTS_PER_INCH)
-        bitmap = page.render(scale=scale, rev_byteorder=True)
-        image = bitmap.to_pil().convert("RGB")
-        bitmap.close()
+        image = _render(page, scale)
         return image, _glyphs(page, image.width, image.height)
     finally:
         page.close()
+
+
+def _render(page: Any, scale: float) -> Image.Image:
+    """RGB. pdfium is quicker at four bytes a pixel, which is how Pillow keeps three: so there is one, plain copy."""
+    bitmap: Any = page.render(scale=scale, rev_byteorder=True, prefer_bgrx=True)
+    try:
+        size, pixels = (bitmap.width, bitmap.height), memoryview(bitmap.buffer)
+        return Image.frombytes("RGB", size, pixels, "raw", bitmap.mode, bitmap.stride, 1)  # pyright: ignore[reportArgumentType]
+    finally:
+        bitmap.close()
 
 
 def _glyphs(page: Any, width: int, height: int) -> list[Glyphs]:
@@ -122,9 +137,9 @@ def _read_words(layer: Any, to_pixels: tuple[float, ...]) -> tuple[list[Glyphs],
 
     Boxes grow in page points and are mapped once a word: the map turns by right angles only.
     """
-    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    box = tuple(ctypes.byref(side) for side in (left, right, bottom, top))
-    get_box = pdfium.FPDFText_GetCharBox
+    handle = ctypes.cast(layer.raw, ctypes.c_void_p).value
+    sides = (ctypes.c_double * 4)()  # left, right, bottom, top
+    places = [ctypes.addressof(sides) + 8 * side for side in range(4)]
     words: list[Glyphs] = []
     current: Glyphs | None = None  # y1 is the bottom and y2 the top, in points
     known = unknown = 0
@@ -137,10 +152,10 @@ def _read_words(layer: Any, to_pixels: tuple[float, ...]) -> tuple[list[Glyphs],
             unknown += 1
             continue
         known += 1
-        if not get_box(layer, index, *box):
+        if not _get_box(handle, index, *places):
             continue
         breaks = code in _BREAKS_WORD
-        x1, y1, x2, y2 = left.value, bottom.value, right.value, top.value
+        x1, x2, y1, y2 = _SIDES.unpack_from(sides)
         if current is None:
             current = Glyphs("-" if breaks else char, x1, y1, x2, y2)
             words.append(current)
@@ -173,10 +188,10 @@ def _map(word: Glyphs, to_pixels: tuple[float, ...]) -> None:
 
 def _characters(layer: Any) -> Iterator[tuple[int, str]]:
     """Index and character; the halves of a surrogate pair become one, and no Unicode value is U+FFFD."""
-    get_unicode = pdfium.FPDFText_GetUnicode
+    handle = ctypes.cast(layer.raw, ctypes.c_void_p).value
     high = 0
     for index in range(layer.count_chars()):
-        code: int = get_unicode(layer, index)
+        code: int = _get_unicode(handle, index)
         if 0xD800 <= code < 0xE000:
             if code < 0xDC00:
                 high = code

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from vrag import database
 from vrag.corpus import catalog, paths
+from vrag.corpus.fulltext import TextIndex, TextSearch, chosen
 from vrag.corpus.text import unpack
 from vrag.errors import CorpusError
-from vrag.index import lexical
+from vrag.index import lexical, tantivy_text
 from vrag.types import Frozen, Hit, Page, PageRef, Word
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ DPI = 150  # of rendered pages, unless the corpus was made with another
 _PAGE = (
     "SELECT pages.rowid, pages.id, documents.id, documents.name, width, height, text, text_source"
     " FROM pages JOIN documents ON documents.seq = pages.rowid >> 20"
+)
+
+_REF = (
+    "SELECT pages.rowid, pages.id, documents.name FROM pages JOIN documents ON documents.seq = pages.rowid >> 20"
+    " WHERE pages.rowid = ?"
 )
 
 
@@ -62,6 +68,7 @@ class Corpus:
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._text = TextSearch(folder)
         with self._reader() as db:
             self.dpi = int(database.setting(db, "dpi"))
             if int(database.setting(db, "tokens")) != lexical.VERSION:
@@ -246,19 +253,28 @@ class Corpus:
 
     # ----------------------------------------------------------------------------------------- search
 
+    @property
+    def text_index(self) -> TextIndex:
+        """What searches its text."""
+        with self._reader() as db:
+            return chosen(db)
+
+    def check_search(self) -> None:
+        """Raises `UsageError` when its text is searched by tantivy, and that isn't installed."""
+        if self.text_index == "tantivy":
+            tantivy_text.require()
+
     def search(self, query: str, k: int) -> list[Hit]:
-        """The `k` best pages by BM25 over their text; see `vrag.index.lexical`."""
+        """The `k` best pages by BM25 over their text; see `vrag.corpus.fulltext`. Raises as `check_search`."""
         with self._reader() as db:
             db.execute("BEGIN")  # one state of the corpus for both questions
             try:
-                scored = lexical.search(db, query, k)
-                hits = [
-                    (one.score, db.execute(f"{_PAGE} WHERE pages.rowid = ?", (one.rowid,)).fetchone()) for one in scored
-                ]
+                scored = self._text.search(db, query, k)
+                hits = [(one.score, db.execute(_REF, (one.rowid,)).fetchone()) for one in scored]
             finally:
-                db.execute("ROLLBACK")
+                db.execute("COMMIT")  # of the connection's temporary tables: nothing else was written
         return [
-            Hit(page_id=row[1], ref=PageRef(document=row[3], page=catalog.split_row(row[0])[1]), score=score)
+            Hit(page_id=row[1], ref=PageRef(document=row[2], page=catalog.split_row(row[0])[1]), score=score)
             for score, row in hits
             if row is not None
         ]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from vrag.types import Box, Word
 
 _TENTHS = 10  # boxes are kept in tenths of a raw pixel
+_LEVEL = 3  # of compression: 6 takes ten times as long and is not smaller
 
 
 @dataclass
@@ -83,9 +84,13 @@ def assemble(glyphs: Iterable[Glyphs], width: int, height: int) -> PageText:
 
 
 def _clip(one: float, other: float, size: int) -> tuple[float, float]:
-    """The two ends in order, within the page, to a tenth of a pixel."""
+    """The two ends in order, within the page, to a tenth of a pixel; equal for what lies outside, were it infinite."""
     low, high = (one, other) if one <= other else (other, one)
-    return round(low, 1) if low > 0 else 0.0, round(high, 1) if high < size else float(size)
+    return _within(low, size) if low > 0 else 0.0, _within(high, size) if high > 0 else 0.0
+
+
+def _within(end: float, size: int) -> float:
+    return round(end * _TENTHS) / _TENTHS if end < size else float(size)
 
 
 def pack(words: Sequence[Placed]) -> bytes:
@@ -94,7 +99,7 @@ def pack(words: Sequence[Placed]) -> bytes:
     for _, x1, y1, x2, y2, line in words:
         numbers.extend((round(x1 * _TENTHS), round(y1 * _TENTHS), round(x2 * _TENTHS), round(y2 * _TENTHS), line))
     texts = "\n".join(word.text for word in words).encode()
-    return zlib.compress(len(texts).to_bytes(4, "little") + texts + numbers.tobytes(), 6)
+    return zlib.compress(len(texts).to_bytes(4, "little") + texts + numbers.tobytes(), _LEVEL)
 
 
 def unpack(data: bytes) -> list[Word]:

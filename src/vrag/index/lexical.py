@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +18,7 @@ from vrag.index.tokens import page_tokens, query_tokens
 SCHEMA = "CREATE VIRTUAL TABLE page_words USING fts5(name, body, tokenize = 'ascii')"
 VERSION = 1  # of the tokens: other tokens need another index
 QUERY_TOKENS = 64  # of one query: bounds the time of any search
+_QUERY_CHARACTERS = 100_000  # of a query that are read
 _NAME_WEIGHT, _BODY_WEIGHT = 0.5, 1.0
 
 
@@ -52,22 +54,46 @@ def remove(db: sqlite3.Connection, first: int, last: int) -> None:
 
 
 def search(db: sqlite3.Connection, query: str, k: int) -> list[Scored]:
-    """The `k` best pages that hold any word of `query`; no words, no pages. Safe for any text."""
-    expression = match_expression(query)
-    if not expression or k <= 0:
+    """The `k` best pages that hold any word of `query`; no words, no pages. Safe for any text.
+
+    Words of more than half of the pages are left out at first: BM25 as FTS5 has it weighs them a millionth, and most of
+    the time is spent on them. Where the others don't find `k` pages, all words are searched.
+    """
+    wanted = terms(query)
+    if not wanted or k <= 0:
+        return []
+    telling = _telling(db, wanted)
+    found = _best(db, telling, k)
+    return found if len(found) == k or telling == wanted else _best(db, wanted, k)
+
+
+def terms(query: str) -> list[str]:
+    """The first different tokens of a query, as `query_tokens` has them: what any text index is asked for."""
+    return list(islice(dict.fromkeys(query_tokens(query[:_QUERY_CHARACTERS])), QUERY_TOKENS))
+
+
+def match_expression(tokens: Sequence[str]) -> str:
+    """An FTS5 expression: each token quoted, joined by OR."""
+    return " OR ".join(f'"{token[:-1]}"*' if token.endswith("*") else f'"{token}"' for token in tokens)
+
+
+def _telling(db: sqlite3.Connection, tokens: Sequence[str]) -> list[str]:
+    """Those of at most half of the pages, and beginnings, of which that isn't known."""
+    db.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.page_terms USING fts5vocab(main, page_words, row)")
+    half = db.execute("SELECT count(*) FROM page_words_docsize").fetchone()[0] / 2
+    counts = [db.execute("SELECT doc FROM temp.page_terms WHERE term = ?", (token,)).fetchone() for token in tokens]
+    return [token for token, count in zip(tokens, counts, strict=True) if count is None or count[0] <= half]
+
+
+def _best(db: sqlite3.Connection, tokens: Sequence[str], k: int) -> list[Scored]:
+    if not tokens:
         return []
     rows = db.execute(
         "SELECT rowid, -bm25(page_words, ?, ?) AS score FROM page_words WHERE page_words MATCH ?"
         " ORDER BY score DESC, rowid LIMIT ?",
-        (_NAME_WEIGHT, _BODY_WEIGHT, expression, k),
+        (_NAME_WEIGHT, _BODY_WEIGHT, match_expression(tokens), k),
     )
     return [Scored(rowid, score) for rowid, score in rows]
-
-
-def match_expression(query: str) -> str:
-    """An FTS5 expression: the first different tokens of the query, each quoted, joined by OR."""
-    tokens = islice(dict.fromkeys(query_tokens(query[:100_000])), QUERY_TOKENS)
-    return " OR ".join(f'"{token[:-1]}"*' if token.endswith("*") else f'"{token}"' for token in tokens)
 
 
 def snippet(text: str, query: str, width: int = 160) -> str:
