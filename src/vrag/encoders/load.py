@@ -16,7 +16,6 @@ from vrag.encoders.settings import EncoderSettings
 from vrag.errors import ConfigError, UsageError
 from vrag.protocols import PageEncoder
 
-SHIPPED = {"tiny": "vrag-tiny-encoder"}  # trained on the synthetic benchmark, and good for its like
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -26,8 +25,6 @@ def load_encoder(name: str, **settings: Any) -> PageEncoder:
     "module:attribute" makes of `settings`. Raises as `loading.load` and `remote.RemoteEncoder`, and `UsageError` for a
     bad factory.
     """
-    if name in SHIPPED and not Path(name).exists():
-        return load_encoder(str(Path(__file__).parent.parent / "models" / SHIPPED[name]), **settings)
     if re.match(r"https?://", name):
         return _from_server(name, settings)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) and not Path(name).exists():

@@ -172,8 +172,8 @@ def _step(embedder: _Embedder, pairs: Sequence[Pair], config: EncoderTrainingCon
         queries, shown = vectors[: len(chosen)], vectors[len(chosen) :]
         return contrast(queries, shown, places, also_gold.to(queries[0].device), config.temperature)
 
-    queries = [embedder.queries(part) for part in _parts([pair.query for pair in chosen], config.chunk)]
-    shown = [embedder.pages(part) for part in _parts(pages, config.chunk)]
+    queries = [embedder.queries(part, rng) for part in _parts([pair.query for pair in chosen], config.chunk)]
+    shown = [embedder.pages(part, rng) for part in _parts(pages, config.chunk)]
     if max(len(queries), len(shown)) > 1:
         return cached_backward([*queries, *shown], loss)
     result = loss([vectors for part in (*queries, *shown) for vectors in part()])  # everything fits at once
@@ -206,22 +206,22 @@ class _Embedder:
         self._model, self._image, self._config = model, image, config
         self._inputs = Inputs(model)
 
-    def queries(self, texts: Sequence[str]) -> Callable[[], list[Tensor]]:
-        return self._prepared([self._inputs.query(text) for text in texts], "query")
+    def queries(self, texts: Sequence[str], rng: np.random.Generator) -> Callable[[], list[Tensor]]:
+        return self._prepared([self._inputs.query(text) for text in texts], "query", rng)
 
-    def pages(self, pages: Sequence[str]) -> Callable[[], list[Tensor]]:
+    def pages(self, pages: Sequence[str], rng: np.random.Generator) -> Callable[[], list[Tensor]]:
         with ThreadPoolExecutor(min(len(pages), os.cpu_count() or 1)) as readers:  # or decoding keeps a GPU waiting
             images = list(readers.map(self._image, pages))
-        return self._prepared([self._inputs.page(image) for image in images], "document")
+        return self._prepared([self._inputs.page(image) for image in images], "document", rng)
 
-    def _prepared(self, inputs: list[Any], task: str) -> Callable[[], list[Tensor]]:
+    def _prepared(self, inputs: list[Any], task: str, rng: np.random.Generator) -> Callable[[], list[Tensor]]:
         features = self._model.preprocess(inputs, prompt=self._model.prompts.get(task), task=task)
-        return partial(self._embed, features, task)
+        return partial(self._embed, features, task, int(rng.integers(1 << 31)))
 
-    def _embed(self, features: dict[str, Any], task: str) -> list[Tensor]:
+    def _embed(self, features: dict[str, Any], task: str, seed: int) -> list[Tensor]:
         device = self._model.device
         moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in features.items()}
-        torch.manual_seed(self._config.seed)  # the second pass over a part must drop out what the first did
+        torch.manual_seed(seed)  # the second pass over a part must drop out what the first did
         with autocast(self._model, self._config.precision):
             out = self._model(moved, task=task)
         if "token_embeddings" in out:
