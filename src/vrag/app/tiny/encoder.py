@@ -21,7 +21,7 @@ from typing import Any
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import Log, SplitData, fresh_checkpoint, page_sights, prepare, run_pretraining
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.pairs import Pair, pairs_of
+from vrag.data.pairs import Pair, pairs_of, with_negatives
 from vrag.embed import embed
 from vrag.encoders.load import load_encoder
 from vrag.encoders.loading import load
@@ -51,12 +51,19 @@ def train_tiny_encoder(recipe: TinyRecipe, out: Path, log: Log) -> dict[int, Tra
     train = prepare(recipe, "train", out)
     fresh = fresh_checkpoint(recipe, train, out)
     tower = run_pretraining(recipe, train, out, log)
-    pairs, _ = pairs_of(train.tasks, train.corpus)
-    random.Random(recipe.seed).shuffle(pairs)
+    pairs = _pairs(recipe, train)
     return {
-        seed: _train(recipe, train, fresh, tower, pairs[: recipe.encoder_pairs], out / f"encoder-{seed}", seed, log)
+        seed: _train(recipe, train, fresh, tower, pairs, out / f"encoder-{seed}", seed, log)
         for seed in recipe.encoder_seeds
     }
+
+
+def _pairs(recipe: TinyRecipe, train: SplitData) -> list[Pair]:
+    """Queries with their pages, and with others that share their words: covers have a name too, and answer nothing."""
+    tasks = list(train.tasks)
+    random.Random(recipe.seed).shuffle(tasks)
+    pairs, _ = pairs_of(tasks[: recipe.encoder_tasks], train.corpus)
+    return asyncio.run(with_negatives(pairs, LexicalRetriever(train.corpus), recipe.encoder.negatives))
 
 
 def _train(

@@ -83,14 +83,15 @@ class TinyRecipe(Frozen):
     rl_seeds: tuple[int, ...] = (0,)
     encoder_layers: int = 2  # of the language model
     encoder_dim: int = 128
-    encoder_pairs: int = 20_000  # queries and their pages
+    encoder_tasks: int = 3000  # whose questions and queries it learns from
     align: AlignConfig = AlignConfig()
     align_pages: int = 50  # of each layout: the tower has seen more of them
     encoder: EncoderTrainingConfig = EncoderTrainingConfig(
-        steps=150,
-        batch=32,
-        together=4,
-        chunk=32,
+        steps=80,
+        batch=24,
+        together=2,
+        negatives=1,
+        chunk=64,
         optimizer=OptimizerConfig(method="muon", lr=2e-3, rest=0.5, schedule="cosine", warmup=0.05),
         checkpoints=CheckpointConfig(every=25, keep=1),
     )
