@@ -267,3 +267,17 @@ def test_chunks_change_nothing(checkpoints: dict[str, Path], tmp_path: Path) -> 
     for name, config in (("whole", whole), ("parts", whole.model_copy(update={"chunk": 1}))):
         train_encoder(str(checkpoints["colqwen2"]), pairs, page, config, tmp_path / name)
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-3)
+
+
+def test_hard_negatives_join_when_they_are_to(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    pairs = [Pair(pair.query, pair.gold, (f"hard {pair.gold[0]}",)) for pair in PAIRS]
+    steps: list[set[str]] = [set()]
+
+    def image(name: str) -> Image.Image:
+        steps[-1].add(name)
+        return page(name.removeprefix("hard "))
+
+    config = CONFIG.model_copy(update={"steps": 4, "batch": 2, "negatives": 1, "negatives_after": 0.5})
+    train_encoder(str(checkpoints["clip"]), pairs, image, config, tmp_path / "run", lambda _: steps.append(set()))
+    hard = [sum(name.startswith("hard") for name in shown) for shown in steps[:4]]
+    assert hard == [0, 0, 2, 2] and all(len(shown) - count == 2 for shown, count in zip(steps, hard, strict=False))

@@ -19,7 +19,6 @@ from vrag.errors import CheckpointError, ConfigError, UsageError
 Kind = Literal["late interaction", "dense"]
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")  # weights, settings, tokenizers; nothing that runs
 PICKLES = ("pytorch_model*.bin", "adapter_model.bin")
-SHIPPED = {"tiny": "vrag-tiny-encoder"}  # trained on the synthetic benchmark, and good for its like
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,6 @@ def require_library() -> Any:
 def find_checkpoint(settings: EncoderSettings) -> Checkpoint:
     """Raises `CheckpointError` when there is none or its weights are pickles, `ConfigError` for a useless revision."""
     folder = Path(settings.model)
-    if settings.model in SHIPPED and not folder.exists():
-        folder = Path(__file__).parent.parent / "models" / SHIPPED[settings.model]
     if folder.is_dir():
         if settings.revision is not None:
             raise ConfigError(f"revision {settings.revision!r}: {folder} is a folder, which has none; leave it out")

@@ -53,9 +53,10 @@ class LoraConfig(Frozen):
 
 
 class EncoderTrainingConfig(Frozen):
-    """A step sets `batch` queries against their pages and `negatives` hard ones each; `chunk` of them are in memory
-    with their activations at once. Queries come `together` from each document, whose pages are the harder to tell
-    apart. `temperature` divides the mean of a query's MaxSim terms.
+    """A step sets `batch` queries against their pages and `negatives` hard ones each, these after a share
+    `negatives_after` of the steps; `chunk` of them are in memory with their activations at once. Queries come
+    `together` from each document, whose pages are the harder to tell apart. `temperature` divides the mean of a query's
+    MaxSim terms.
     """
 
     steps: int = Field(default=500, ge=1)
@@ -63,6 +64,7 @@ class EncoderTrainingConfig(Frozen):
     together: int = Field(default=1, ge=1)
     chunk: int = Field(default=4, ge=1)
     negatives: int = Field(default=0, ge=0)
+    negatives_after: float = Field(default=0.0, ge=0, lt=1)
     negatives_by: Literal["text", "visual", "fused"] = "text"  # which search finds them
     temperature: float = Field(default=0.02, gt=0)
     dim: int | None = None  # train this prefix of each vector; None: all of it
@@ -161,7 +163,8 @@ def _step(embedder: _Embedder, pairs: Sequence[Pair], config: EncoderTrainingCon
     rng = np.random.default_rng([config.seed, step])
     chosen = _drawn(pairs, config, rng)
     own = [pair.gold[int(rng.integers(len(pair.gold)))] for pair in chosen]
-    hard = [page for pair in chosen for page in pair.negatives[: config.negatives]]
+    count = config.negatives if step >= config.negatives_after * config.steps else 0
+    hard = [page for pair in chosen for page in pair.negatives[:count]]
     pages = list(dict.fromkeys([*own, *hard]))
     also_gold = torch.tensor(
         [[page in pair.gold and page != mine for page in pages] for pair, mine in zip(chosen, own, strict=True)]

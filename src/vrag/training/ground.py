@@ -28,7 +28,7 @@ class GroundConfig(Frozen):
     tokens weigh `read_weight`.
     """
 
-    steps: int = 400
+    steps: int = 640
     pages: int = 16
     queries: int = 6
     crops: int = 24

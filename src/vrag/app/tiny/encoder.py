@@ -109,7 +109,7 @@ def _retriever(
 
 
 def _in_bf16(trained: Path, final: Path) -> Path:
-    """A copy at half the size, as it ships: what ships is what is measured."""
+    """A copy at half the size; it is what is measured."""
     partial_ = final.with_name("final.partial")
     if not final.exists():
         settings = EncoderSettings(model=str(trained), device="cpu", dtype="bfloat16")

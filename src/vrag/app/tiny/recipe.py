@@ -87,10 +87,11 @@ class TinyRecipe(Frozen):
     align: AlignConfig = AlignConfig()
     align_pages: int = 50  # of each layout: the tower has seen more of them
     encoder: EncoderTrainingConfig = EncoderTrainingConfig(
-        steps=80,
+        steps=240,
         batch=24,
-        together=2,
+        together=4,
         negatives=1,
+        negatives_after=0.6,
         chunk=64,
         optimizer=OptimizerConfig(method="muon", lr=2e-3, rest=0.5, schedule="cosine", warmup=0.05),
         checkpoints=CheckpointConfig(every=25, keep=1),
