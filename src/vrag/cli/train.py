@@ -1,4 +1,4 @@
-"""`vrag train …`: supervised fine-tuning, GRPO, and vrag-tiny from nothing."""
+"""`vrag train …`: supervised fine-tuning, GRPO, vrag-tiny from nothing, and encoders of pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from vrag.cli.live import LiveLine
 from vrag.config import resolve
 
-train = typer.Typer(no_args_is_help=True, help="Train a policy. Rerunning a killed command continues it.")
+train = typer.Typer(no_args_is_help=True, help="Train a policy or an encoder. Rerunning a killed command continues it.")
 
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, the result.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file with settings.")]
@@ -23,7 +23,7 @@ Tasks = Annotated[Path, typer.Option("--tasks", help="A JSONL file of tasks with
 
 @train.callback()
 def _group() -> None:
-    """Train a policy. Rerunning a killed command continues it."""
+    """Train a policy or an encoder. Rerunning a killed command continues it."""
 
 
 @train.command()
