@@ -155,11 +155,21 @@ def test_reading_a_first_hop_asks_for_the_search_of_the_second(
 ) -> None:
     one = seek(store, page, "Staff", VALUES["Staff"])
     meta = {"queries": ["acme staff", "staff costs"], "bridge": "310", "site": "Staff", "metric": "Costs"}
-    task = one.model_copy(update={"gold": [*one.gold, *one.gold], "hops": 2, "meta": meta})
+    asked = {"question": "What are the costs of the staff that it is 310 of?"}
+    task = one.model_copy(update={"gold": [*one.gold, *one.gold], "hops": 2, "meta": meta, **asked})
     reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
     drawn = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store))
-    turns = {said(tiny, drawn.read(np.random.default_rng(seed)))[0] for seed in range(8)}
-    assert "<think>it is 310; find staff costs</think><search>staff costs</search>" in turns
+    lessons = [drawn.read(np.random.default_rng(seed)) for seed in range(8)]
+    bridge = "<think>it is 310; find staff costs</think><search>staff costs</search>"
+    lesson = next(one for one in lessons if said(tiny, one)[0] == bridge)
+    ids, read = lesson.tokens.ids, tiny.codec.token_text
+    echoed = [glance for glance in lesson.glances if glance.moves]
+    for glance in echoed:
+        spoken = [read(token).strip().casefold() for token in ids[glance.start + 1 : glance.end + 1]]
+        heard = [read(token).strip().casefold() for token in ids[glance.target : glance.target + len(spoken)]]
+        assert glance.target < len(lesson.tokens.prompt_ids) and spoken == heard, "each from the question"
+    words = [tiny.codec.decode(ids[glance.start + 1 : glance.end + 1]).strip() for glance in echoed]
+    assert " ".join(words).split() == ["staff", "costs"] * 2, "in the thought and in the search, and nothing else"
 
 
 def test_the_same_draws_give_the_same_lesson(lessons: PageLessons) -> None:

@@ -95,11 +95,21 @@ class PageLessons:
         crop = self._reader.value_crop(page, one.box)
         self._shown(tokens, crop)
         planned = hops(task)
-        last = hop + 1 == len(planned)
-        said = answered(task) if last else bridged(task, *searched(planned[hop + 1].query))
-        turn = say(tokens, self._codec, *said)
-        value = task.answers[0] if last else str(task.meta.get("bridge") or "")
-        return Lesson(tokens, tuple(self._read(tokens, turn, value, crop, one.box)))
+        if hop + 1 == len(planned):
+            turn = say(tokens, self._codec, *answered(task))
+            return Lesson(tokens, tuple(self._read(tokens, turn, task.answers[0], crop, one.box)))
+        query = planned[hop + 1].query
+        turn = say(tokens, self._codec, *bridged(task, *searched(query)))
+        read = self._read(tokens, turn, str(task.meta.get("bridge") or ""), crop, one.box)
+        return Lesson(tokens, (*read, *self._asked_for(tokens, turn, query)))
+
+    def _asked_for(self, tokens: Tokens, turn: tuple[int, int], query: str) -> Iterator[Glance]:
+        """What the next search takes from the question: without being told, no lesson learned which metric that is."""
+        wanted = set(query.casefold().split())
+        for glance in echoes(tokens.ids, (0, len(tokens.prompt_ids)), turn, self._codec.token_text):
+            said = self._codec.decode(tokens.ids[glance.start + 1 : glance.end + 1])
+            if wanted & set(said.casefold().split()):
+                yield glance
 
     def _read(self, tokens: Tokens, turn: tuple[int, int], value: str, crop: View, box: Box) -> Iterator[Glance]:
         """Each piece of a value is read where it is printed: a value of two digits is wider than a block."""
