@@ -162,6 +162,7 @@ def test_reading_a_first_hop_asks_for_the_search_of_the_second(
     lessons = [drawn.read(np.random.default_rng(seed)) for seed in range(8)]
     bridge = "<think>it is 310; find staff costs</think><search>staff costs</search>"
     lesson = next(one for one in lessons if said(tiny, one)[0] == bridge)
+    assert [one.bridge for one in lessons] == [said(tiny, one)[0] == bridge for one in lessons]
     ids, read = lesson.tokens.ids, tiny.codec.token_text
     echoed = [glance for glance in lesson.glances if glance.moves]
     for glance in echoed:

@@ -9,7 +9,7 @@ from typing import Any
 
 SHOWN = {
     "pretrain": ("loss", "words", "tokens", "names", "digits", "level"),
-    "ground": ("loss", "looked", "box_tokens", "read", "copied"),
+    "ground": ("loss", "looked", "box_tokens", "read", "bridged", "copied"),
     "sft": ("loss", "exact"),
     "align": ("loss", "tokens"),
     "encoder": ("loss", "first"),

@@ -30,10 +30,13 @@ from vrag.views import ViewRenderer
 
 @dataclass(frozen=True)
 class Lesson:
-    """What to say, and where to look for it: at a word of the question, or at the image token that shows the value."""
+    """What to say, and where to look for it: at a word of the question, or at the image token that shows the value.
+    `bridge`: what is read is what the next search asks for, not the answer.
+    """
 
     tokens: Tokens
     glances: tuple[Glance, ...] = ()
+    bridge: bool = False
 
 
 class PageLessons:
@@ -101,7 +104,7 @@ class PageLessons:
         query = planned[hop + 1].query
         turn = say(tokens, self._codec, *bridged(task, *searched(query)))
         read = self._read(tokens, turn, str(task.meta.get("bridge") or ""), crop, one.box)
-        return Lesson(tokens, (*read, *self._asked_for(tokens, turn, query)))
+        return Lesson(tokens, (*read, *self._asked_for(tokens, turn, query)), bridge=True)
 
     def _asked_for(self, tokens: Tokens, turn: tuple[int, int], query: str) -> Iterator[Glance]:
         """What the next search takes from the question: without being told, no lesson learned which metric that is."""
