@@ -8,6 +8,7 @@ continue exactly where it was killed.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -239,6 +240,7 @@ def _save(model: Any, out: Path) -> Path:
     """The encoder as a whole, or nothing."""
     final, partial_ = out / "final", out / "final.partial"
     if not final.exists():
+        shutil.rmtree(partial_, ignore_errors=True)
         model.save_pretrained(str(partial_), create_model_card=False, safe_serialization=True)
         partial_.rename(final)
     return final

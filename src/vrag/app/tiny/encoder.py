@@ -112,6 +112,7 @@ def _in_bf16(trained: Path, final: Path) -> Path:
     """A copy at half the size; it is what is measured."""
     partial_ = final.with_name("final.partial")
     if not final.exists():
+        shutil.rmtree(partial_, ignore_errors=True)
         settings = EncoderSettings(model=str(trained), device="cpu", dtype="bfloat16")
         load("late interaction", settings).model.save_pretrained(str(partial_), create_model_card=False)
         partial_.rename(final)
