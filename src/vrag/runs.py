@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vrag.errors import DataError, UsageError, VragError
+from vrag.staging import sync_folder
 
 Json = dict[str, Any]
 
@@ -42,7 +43,7 @@ def atomic_write(path: Path, data: bytes) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
         temporary = None
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as failure:
         raise _write_failed(path, failure) from failure
     finally:
@@ -206,17 +207,6 @@ def _say(config: Mapping[str, Any], key: str) -> str:
 def _dump(value: object, *, sort_keys: bool = False) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
     return text.encode(errors="backslashreplace")  # a lone surrogate becomes its own JSON escape
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename outlast a crash of the machine; Windows can't open folders and needs no such thing."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_failed(path: Path, failure: OSError) -> VragError:

@@ -8,7 +8,6 @@ continue exactly where it was killed.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from vrag.encoders.loading import load
 from vrag.encoders.settings import EncoderSettings
 from vrag.errors import ConfigError, DataError, UsageError
 from vrag.runs import content_key
+from vrag.staging import whole_folder
 from vrag.training.contrast import Contrast, cached_backward, contrast
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision, autocast
@@ -238,9 +238,8 @@ class _Embedder:
 
 def _save(model: Any, out: Path) -> Path:
     """The encoder as a whole, or nothing."""
-    final, partial_ = out / "final", out / "final.partial"
+    final = out / "final"
     if not final.exists():
-        shutil.rmtree(partial_, ignore_errors=True)
-        model.save_pretrained(str(partial_), create_model_card=False, safe_serialization=True)
-        partial_.rename(final)
+        with whole_folder(final) as folder:
+            model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
     return final

@@ -58,11 +58,11 @@ def _table(results: dict[str, Summary]) -> str:
     rows = ["| run | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name, summary in results.items():
         cells = [
-            _share(summary.accuracy),
-            _share(summary.by_hop.get("1")),
-            _share(summary.by_hop.get("2")),
-            _share(summary.finished),
-            _share(summary.invalid),
+            share(summary.accuracy),
+            share(summary.by_hop.get("1")),
+            share(summary.by_hop.get("2")),
+            share(summary.finished),
+            share(summary.invalid),
             f"{summary.searches:.2f}",
             f"{summary.crops:.2f}",
         ]
@@ -70,7 +70,8 @@ def _table(results: dict[str, Summary]) -> str:
     return "\n".join(rows)
 
 
-def _share(interval: Interval | None) -> str:
+def share(interval: Interval | None) -> str:
+    """In per cent, with its interval."""
     if interval is None:
         return "–"
     return f"{100 * interval.value:.1f} % ({100 * interval.low:.0f}–{100 * interval.high:.0f})"

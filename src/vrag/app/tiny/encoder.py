@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from vrag.index.embedded import EmbeddedIndex
 from vrag.policies.load import load_codec, load_trainable
 from vrag.retriever import LexicalRetriever, VisualRetriever
 from vrag.runs import RunDir, content_key
+from vrag.staging import whole_folder
 from vrag.training.align import align, make_retriever
 from vrag.training.encoder import train_encoder
 from vrag.types import Evidence, Task
@@ -92,7 +92,7 @@ def _retriever(
     recipe: TinyRecipe, start: Path, out: Path, seed: int, work: Callable[[Any, Any, QwenVLCodec], None]
 ) -> Path:
     """A retriever over the tower of `start` after `work`, at `out/final`, whole or not at all."""
-    final, partial_ = out / "final", out / "final.partial"
+    final = out / "final"
     if final.exists():
         return final
     from transformers.models.colqwen2.processing_colqwen2 import ColQwen2Processor
@@ -101,21 +101,18 @@ def _retriever(
     retriever = make_retriever(load_trainable(start), recipe.encoder_layers, recipe.encoder_dim, seed)
     processor = ColQwen2Processor(codec.image_processor, codec.tokenizer)
     work(retriever, processor, codec)
-    shutil.rmtree(partial_, ignore_errors=True)
-    retriever.bfloat16().save_pretrained(partial_)
-    processor.save_pretrained(partial_)
-    partial_.rename(final)
+    with whole_folder(final) as folder:
+        retriever.bfloat16().save_pretrained(folder)
+        processor.save_pretrained(folder)
     return final
 
 
 def _in_bf16(trained: Path, final: Path) -> Path:
     """A copy at half the size; it is what is measured."""
-    partial_ = final.with_name("final.partial")
     if not final.exists():
-        shutil.rmtree(partial_, ignore_errors=True)
         settings = EncoderSettings(model=str(trained), device="cpu", dtype="bfloat16")
-        load("late interaction", settings).model.save_pretrained(str(partial_), create_model_card=False)
-        partial_.rename(final)
+        with whole_folder(final) as folder:
+            load("late interaction", settings).model.save_pretrained(str(folder), create_model_card=False)
     return final
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vrag.app.tiny.card import making
+from vrag.app.tiny.card import making, share
 from vrag.app.tiny.encoder import TrainedEncoder
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import seconds_of
-from vrag.evaluation.intervals import Interval
 from vrag.evaluation.retrieval import RetrievalSummary
 from vrag.runs import atomic_write
 
@@ -52,7 +51,7 @@ def _about(recipe: TinyRecipe) -> str:
 def _table(results: dict[str, RetrievalSummary]) -> str:
     rows = ["| search | recall@1 | recall@5 | recall@10 | nDCG@10 |", "|---|---|---|---|---|"]
     for name, one in results.items():
-        cells = [*(_share(one.recall[depth]) for depth in (1, 5, 10)), _share(one.ndcg[10])]
+        cells = [*(share(one.recall[depth]) for depth in (1, 5, 10)), share(one.ndcg[10])]
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
     questions = next(iter(results.values())).questions
     return "\n".join(rows) + (
@@ -60,7 +59,3 @@ def _table(results: dict[str, RetrievalSummary]) -> str:
         " layouts were not in training. `text` reads the pages' text layer, the others see images alone. 95 %"
         " bootstrap intervals over queries."
     )
-
-
-def _share(interval: Interval) -> str:
-    return f"{100 * interval.value:.1f} % ({100 * interval.low:.0f}–{100 * interval.high:.0f})"

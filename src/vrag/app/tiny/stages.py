@@ -7,7 +7,6 @@ seed, names and layouts.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,6 +34,7 @@ from vrag.policies.vision import remember
 from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import score_episode
 from vrag.runs import read_lines
+from vrag.staging import whole_folder
 from vrag.training.ground import ground
 from vrag.training.pretrain import pretrain
 from vrag.training.rl import GRPO
@@ -228,10 +228,8 @@ def _stage(
     if not final.exists():
         model, codec = load_trainable(start), load_codec(start)
         work(model, codec, out)
-        partial_ = out / "final.partial"
-        shutil.rmtree(partial_, ignore_errors=True)
-        save_policy(partial_, model.bfloat16(), codec, environment)
-        partial_.rename(final)
+        with whole_folder(final) as folder:
+            save_policy(folder, model.bfloat16(), codec, environment)
     return final
 
 
