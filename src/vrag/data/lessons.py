@@ -64,6 +64,12 @@ class PageLessons:
         self._pages = ByKind((kinds.get(page.id, ""), page) for page in pages if self._sought[page.id])
         if not self._pages:
             raise DataError("no task seeks anything on these pages; lessons need gold pages with boxes")
+        self._bridges = ByKind(
+            (kinds.get(page.id, ""), (page, one))
+            for page in pages
+            for one in self._sought[page.id]
+            if self._leads(page, one)
+        )
 
     def point(self, queries: int, rng: np.random.Generator) -> Lesson:
         """A page, and the boxes of up to `queries` of its values."""
@@ -89,9 +95,18 @@ class PageLessons:
         return Lesson(tokens, tuple(glances))
 
     def read(self, rng: np.random.Generator) -> Lesson:
-        """A value as an agent crops it, and what the expert says then."""
-        page, view, sought = self._draw(rng)
-        one = _some(sought, 1, rng)[0]
+        """Any value as an agent crops it, and what the expert says then."""
+        page, _, sought = self._draw(rng)
+        return self._reading(page, _some(sought, 1, rng)[0], rng)
+
+    def bridge(self, rng: np.random.Generator) -> Lesson:
+        """The same of a value that the next search asks for, since these are few and one wrong letter finds nothing;
+        of any value where no task has two hops.
+        """
+        return self._reading(*self._bridges.draw(1, rng)[0], rng) if self._bridges else self.read(rng)
+
+    def _reading(self, page: Page, one: Sought, rng: np.random.Generator) -> Lesson:
+        view = page_view(page, self._spec)
         task, hop = self._ask(page, one, rng)
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
         self._given(tokens, *zoomed(one.name, self._reader.agent_box(view, one.box)))
@@ -130,6 +145,10 @@ class PageLessons:
         """A task that seeks this value, and the number of the hop that does."""
         asked = self._asked[page.ref, one.name]
         return asked[int(rng.integers(len(asked)))]
+
+    def _leads(self, page: Page, one: Sought) -> bool:
+        """Whether a task reads this value for its next search."""
+        return any(hop + 1 < len(task.gold) for task, hop in self._asked[page.ref, one.name])
 
     def _question(self, task: Task) -> Message:
         return Message("user", [PROMPTS[self._prompt].text(task.question)])

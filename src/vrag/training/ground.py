@@ -24,14 +24,15 @@ from vrag.types import Frozen
 
 
 class GroundConfig(Frozen):
-    """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each, and `crops` to read, whose few
-    tokens weigh `read_weight`.
+    """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each; to read, `crops` of any values and
+    `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`.
     """
 
     steps: int = 640
     pages: int = 16
     queries: int = 6
-    crops: int = 24
+    crops: int = 20
+    bridges: int = 10
     read_weight: float = 3.0
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
@@ -61,6 +62,7 @@ def ground(
         rng = np.random.default_rng([config.seed, step])
         pages = [lessons.point(config.queries, rng) for _ in range(config.pages)]
         crops = [lessons.read(rng) for _ in range(config.crops)]
+        crops += [lessons.bridge(rng) for _ in range(config.bridges)]
         examples = [
             *map(Example.of, pages),
             *(Example.of(crop, config.read_weight) for crop in crops),

@@ -59,7 +59,7 @@ class TinyRecipe(Frozen):
     trajectories: int = 4000  # tasks that the expert plays
     expert_samples: int = 1
     copies: int = 32  # text-only copying examples beside each batch of lessons and of SFT
-    replays: int = 8  # lessons of each kind beside each batch of SFT
+    replays: int = 8  # pages, crops, and half as many bridges beside each batch of SFT
     sft: SFTConfig = SFTConfig(
         epochs=0.8,
         batch=32,
