@@ -163,6 +163,9 @@ def test_reading_a_first_hop_asks_for_the_search_of_the_second(
     bridge = "<think>it is 310; find staff costs</think><search>staff costs</search>"
     lesson = next(one for one in lessons if said(tiny, one)[0] == bridge)
     assert [one.bridge for one in lessons] == [said(tiny, one)[0] == bridge for one in lessons]
+    assert not all(one.bridge for one in lessons)
+    asked_for = [drawn.bridge(np.random.default_rng(seed)) for seed in range(8)]
+    assert all(one.bridge and said(tiny, one)[0] == bridge for one in asked_for), "nothing else when asked for"
     ids, read = lesson.tokens.ids, tiny.codec.token_text
     echoed = [glance for glance in lesson.glances if glance.moves]
     for glance in echoed:
@@ -171,6 +174,11 @@ def test_reading_a_first_hop_asks_for_the_search_of_the_second(
         assert glance.target < len(lesson.tokens.prompt_ids) and spoken == heard, "each from the question"
     words = [tiny.codec.decode(ids[glance.start + 1 : glance.end + 1]).strip() for glance in echoed]
     assert " ".join(words).split() == ["staff", "costs"] * 2, "in the thought and in the search, and nothing else"
+
+
+def test_where_no_task_has_two_hops_a_bridge_is_any_value(lessons: PageLessons) -> None:
+    one, other = (draw(np.random.default_rng(3)) for draw in (lessons.bridge, lessons.read))
+    assert one == other and not one.bridge
 
 
 def test_the_same_draws_give_the_same_lesson(lessons: PageLessons) -> None:
