@@ -5,9 +5,10 @@ one writer and any number of readers, and its errors named.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,20 +67,37 @@ def connect(file: Path, kind: Kind) -> sqlite3.Connection:
 
 def create(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) -> None:
     """Make an empty file with `schema` and a table of `settings`, whole or not at all."""
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    with translated(f"{kind.name} {file.parent}"):
-        db = sqlite3.connect(temporary, isolation_level=None)
-        try:
-            db.executescript(_SETTINGS + schema)
-            db.execute(f"PRAGMA application_id = {kind.application}")
-            db.execute(f"PRAGMA user_version = {kind.format}")
-            db.executemany("INSERT INTO settings VALUES (?, ?)", [(key, str(value)) for key, value in settings.items()])
-            db.execute("PRAGMA journal_mode = WAL")
-        finally:
-            db.close()
-    temporary.replace(file)
-    for leftover in file.parent.glob(f"{temporary.name}-*"):
-        leftover.unlink(missing_ok=True)
+    with _made(file, kind, schema, settings) as temporary:
+        temporary.replace(file)
+
+
+def ensure(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) -> None:
+    """`create`, unless the file is there. Of several processes that do it at once, one makes it for all."""
+    if not file.exists():
+        with _made(file, kind, schema, settings) as temporary, suppress(FileExistsError):
+            file.hardlink_to(temporary)  # unlike a rename, never in the place of a file that another process uses
+
+
+@contextmanager
+def _made(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) -> Generator[Path]:
+    """The empty file under a name of its own, which is gone afterwards."""
+    temporary = file.with_name(f"{file.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with translated(f"{kind.name} {file.parent}"):
+            db = sqlite3.connect(temporary, isolation_level=None)
+            try:
+                db.executescript(_SETTINGS + schema)
+                db.execute(f"PRAGMA application_id = {kind.application}")
+                db.execute(f"PRAGMA user_version = {kind.format}")
+                rows = [(key, str(value)) for key, value in settings.items()]
+                db.executemany("INSERT INTO settings VALUES (?, ?)", rows)
+                db.execute("PRAGMA journal_mode = WAL")
+            finally:
+                db.close()
+        yield temporary
+    finally:
+        for leftover in file.parent.glob(f"{temporary.name}*"):
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Literal
 
 from vrag.errors import InvariantError
 from vrag.protocols import Codec
@@ -104,6 +105,16 @@ class Reward(Frozen):
     parts: dict[str, float]
 
 
+class Judgement(Frozen):
+    """What a judge said of an answer, and what it cost. `right` is None where it couldn't say."""
+
+    right: bool | None
+    by: Literal["rules", "cache", "model"]  # who said so: only a model was asked
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
 class EpisodeRecord(Frozen):
     """An episode on disk: everything a reader or a metric needs, no tensors."""
 
@@ -115,14 +126,30 @@ class EpisodeRecord(Frozen):
     answer: str | None = None
     reward: Reward | None = None  # None: not scored (infrastructure failed); never counted as wrong
     error: str | None = None
+    judgement: Judgement | None = None  # None: no judge was there
     sampled_tokens: int = 0
     total_tokens: int = 0
     seconds: float = 0.0
 
+    def episode(self) -> Episode:
+        """To be scored again: without tokens, reward and error."""
+        return Episode(
+            task=self.task,
+            turns=self.turns,
+            stop=self.stop,
+            answer=self.answer,
+            tokens=None,
+            sample=self.sample,
+            seed=self.seed,
+            seconds=self.seconds,
+        )
+
 
 @dataclass
 class Episode:
-    """One finished rollout. `reward` is None until scored, and stays None when infrastructure failed."""
+    """One finished rollout. `reward` is None until scored, and stays None when infrastructure failed; `error` says
+    what failed.
+    """
 
     task: Task
     turns: list[Turn]
@@ -133,6 +160,7 @@ class Episode:
     seed: int = 0
     reward: Reward | None = None
     error: str | None = None
+    judgement: Judgement | None = None
     seconds: float = 0.0
 
     def record(self) -> EpisodeRecord:
@@ -146,6 +174,7 @@ class Episode:
             answer=self.answer,
             reward=self.reward,
             error=self.error,
+            judgement=self.judgement,
             sampled_tokens=sum(tokens.loss_mask) if tokens else 0,
             total_tokens=len(tokens.ids) if tokens else 0,
             seconds=self.seconds,

@@ -1,7 +1,8 @@
-"""Requests to servers of vrag: which failures are waited out, and what the others are called.
+"""Requests to servers: which failures are waited out, and what the others are called.
 
 What may pass (no connection, no answer in time, 429, 502, 503, 504) is tried again, at growing and random intervals, or
-as the server's Retry-After says: what these servers are asked changes nothing, so asking twice does no harm.
+as the server's Retry-After says: what these servers are asked changes nothing, so asking twice does no harm. The token
+stays in the client: no message has it, also where a server repeats it.
 """
 
 from __future__ import annotations
@@ -9,29 +10,34 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import stamina
 
 from vrag.errors import InfrastructureError, UsageError
 
+T = TypeVar("T")
+
+PASSING = frozenset({429, 502, 503, 504})  # statuses of what may have passed when asked again
 _CONNECT = 5.0  # s
 _JITTER = 0.5  # s
-_PASSING = frozenset({429, 502, 503, 504})  # statuses of what may have passed when asked again
+_SHOWN = 200  # characters of what a server says
 
 
 @dataclass(frozen=True)
 class Patience:
     """One attempt takes at most `timeout` seconds, all of them and the pauses at most `total`; a pause that the server
-    doesn't ask for at most `pause`.
+    doesn't ask for at most `pause`. Answers of the statuses `passing` are asked for again.
     """
 
     timeout: float
     total: float
     attempts: int
     pause: float = 5.0
+    passing: frozenset[int] = PASSING
 
 
 class Refused(InfrastructureError):
@@ -40,36 +46,53 @@ class Refused(InfrastructureError):
     def __init__(self, server: Server, response: httpx.Response) -> None:
         self.response, self.status = response, response.status_code
         self.after = _seconds(response.headers.get("Retry-After"))
-        hint = {
-            401: "; give the server's token",
-            404: f"; is this the URL of {_an(server.what)} of vrag?",
-        }.get(self.status, "")
-        super().__init__(f"{server}: answered {self.status}: {response.text[:200]}{hint}")
+        hint = server.hints.get(self.status)
+        said = server.shown(response.text)
+        super().__init__(f"{server}: answered {self.status}: {said}" + (f"; {hint}" if hint else ""))
+
+
+class Unusable(InfrastructureError):
+    """An answer of status 200 that is none, and may be one when it is asked for again."""
 
 
 class Server:
-    """A server of vrag as its clients see it; `what` it is begins the errors, "search server". Usable from any number
-    of event loops.
+    """A server as its clients see it; `what` it is begins the errors, "search server". Usable from any number of event
+    loops.
     """
 
     def __init__(
-        self, what: str, url: str, token: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        what: str,
+        url: str,
+        token: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        hints: Mapping[int, str] | None = None,
     ) -> None:
-        """`transport` replaces the network in tests. Raises `UsageError` for what can't be a URL or a token."""
+        """`hints`: what to do about a status (without them, those of a server of vrag); `transport` replaces the
+        network in tests. Raises `UsageError` for what can't be a URL or a token.
+        """
         try:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, TypeError):
             parsed = httpx.URL("")
-        if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-            raise UsageError(f"the URL of {_an(what)} is like http://127.0.0.1:8002, without user and password")
+        if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
+            raise UsageError(f"the URL of {_an(what)} is like http://127.0.0.1:8002, without user, password and query")
         if token is not None and not is_token(token):
             raise UsageError(f"the token for {what} {url} is none: one line of printable ASCII without spaces")
-        self.what, self.url = what, url.rstrip("/")
+        self.what, self.url, self._token = what, url.rstrip("/"), token
+        self.hints = hints or {
+            401: "give the server's token",
+            404: f"is this the URL of {_an(what)} of vrag?",
+        }
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._transport, self._tls = transport, httpx.create_ssl_context()  # 20 ms, which no request should pay
 
     def __str__(self) -> str:
         return f"{self.what} {self.url}"
+
+    def shown(self, text: str) -> str:
+        """The beginning of what the server said, for a message; without the token."""
+        return (text.replace(self._token, "***") if self._token else text)[:_SHOWN]
 
     def connect(self) -> httpx.AsyncClient:
         """Connections for `ask`, to be used as a context manager in one event loop."""
@@ -81,39 +104,47 @@ class Server:
         """The answer, of status 200; `content` is as httpx takes it. Raises `Refused` for another status that won't
         pass or didn't, and `InfrastructureError` when there is no answer; both name the server.
         """
+        return await self.patiently(patience, lambda: self.once(client, method, path, patience, **content))
+
+    async def once(
+        self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
+    ) -> httpx.Response:
+        """One attempt of `ask`, for `patiently`."""
+        timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, _CONNECT))
+        response = await client.request(method, f"{self.url}{path}", timeout=timeout, **content)
+        if response.status_code != 200:
+            raise Refused(self, response)
+        return response
+
+    async def patiently(self, patience: Patience, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` returns; called again after what may pass, as `Unusable` may. Raises as `ask` does."""
         try:
-            return await asyncio.wait_for(self._ask(client, method, path, patience, content), patience.total)
+            return await asyncio.wait_for(self._again(patience, attempt), patience.total)
         except asyncio.TimeoutError:
             raise InfrastructureError(f"{self}: no answer within {patience.total:g} s") from None
         except httpx.HTTPError as error:
             raise InfrastructureError(f"{self}: {type(error).__name__}: {error}") from error
 
-    async def _ask(
-        self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, content: dict[str, Any]
-    ) -> httpx.Response:
+    async def _again(self, patience: Patience, attempt: Callable[[], Awaitable[T]]) -> T:
         ends = asyncio.get_running_loop().time() + patience.total
-        timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, _CONNECT))
 
         def retry(error: Exception) -> bool | float:
             if not isinstance(error, Refused):
-                return isinstance(error, httpx.TransportError)
-            if error.status not in _PASSING or error.after is None:
-                return error.status in _PASSING
+                return isinstance(error, (httpx.TransportError, Unusable))
+            if error.status not in patience.passing or error.after is None:
+                return error.status in patience.passing
             pause = error.after + random.uniform(0, _JITTER)
             return pause if asyncio.get_running_loop().time() + pause < ends else False
 
-        async for attempt in stamina.retry_context(
+        async for trial in stamina.retry_context(
             retry,
             attempts=patience.attempts,
             timeout=patience.total,
             wait_max=patience.pause,
             wait_jitter=_JITTER,
         ):
-            with attempt:
-                response = await client.request(method, f"{self.url}{path}", timeout=timeout, **content)
-                if response.status_code != 200:
-                    raise Refused(self, response)
-                return response
+            with trial:
+                return await attempt()
         raise AssertionError("stamina raises what the last attempt raised")
 
 

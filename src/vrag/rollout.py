@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vrag.episode import Episode, Tokens
@@ -167,11 +167,12 @@ async def rollout_many(
     sampling: Sampling,
     *,
     concurrency: int = 64,
-    on_episode: Callable[[Episode], None] | None = None,
+    on_episode: Callable[[Episode], Awaitable[None]] | None = None,
 ) -> list[Episode]:
     """Run `jobs`, at most `concurrency` at a time; the result is in the order of `jobs`.
 
-    `policy` may be a factory, for policies that belong to one task (the scripted expert).
+    `policy` may be a factory, for policies that belong to one task (the scripted expert). `on_episode` is called as
+    each ends, and holds up no other.
     """
     gate = asyncio.Semaphore(concurrency)
 
@@ -189,7 +190,7 @@ async def rollout_many(
             )
         episode.seed = job.seed
         if on_episode is not None:
-            on_episode(episode)
+            await on_episode(episode)
         return episode
 
     return list(await asyncio.gather(*(one(job) for job in jobs)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chats import FALSE, TRUE, ChatServer, chat_server, repeats_the_key, says
 from tests.papers import write_pdf
 from vrag.cli import main
 from vrag.data.tasks import write_tasks
@@ -94,9 +95,63 @@ def test_without_crops_no_crop_is_made(tasks: Path, capsys: pytest.CaptureFixtur
     assert summary(capsys)["crops"] == 0.0
 
 
+def judge(server: ChatServer) -> list[str]:
+    return ["--judge", server.url, "--judge-model", "Qwen/judge", "--judge-set", "attempts=1"]
+
+
+def test_a_judge_scores_what_the_rules_call_wrong_and_the_summary_says_what_it_cost(
+    tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with chat_server(says(TRUE, 100, 5)) as server:
+        assert evaluate(tasks, *judge(server), "--json") == 0
+        first = summary(capsys)
+        assert evaluate(tasks, *judge(server), "--json") == 0
+        assert summary(capsys) == first and len(server.asked) == 1
+    assert server.asked[0].body["model"] == "Qwen/judge"
+    assert isinstance(first["accuracy"], dict) and first["accuracy"]["value"] == 1.0
+    judged = first["judge"]
+    assert isinstance(judged, dict) and judged["agreement"]["value"] == pytest.approx(2 / 3)
+    counts = {name: judged[name] for name in ("judged", "unscored", "by_rules", "asked", "calls", "only_judge")}
+    assert counts == {"judged": 3, "unscored": 0, "by_rules": 2, "asked": 1, "calls": 1, "only_judge": 1}
+    assert (judged["prompt_tokens"], judged["completion_tokens"]) == (100, 5)
+    config = json.loads((tasks.parent / "run" / "run.json").read_text())
+    assert config["judge"]["model"] == "Qwen/judge" and "url" not in config["judge"]
+
+
+def test_the_table_names_what_the_judge_did(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with chat_server(says(FALSE, 100, 5)) as server:
+        assert evaluate(tasks, *judge(server)) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "judged by a model, cache, rules 1, 0, 2" in lines
+    assert "judge's requests, tokens in + out 1, 100 + 5" in lines
+    assert any(line.startswith("judge and rules agree 100.0 %") for line in lines)
+
+
+def test_what_a_judge_could_not_say_is_not_wrong_and_is_asked_again(
+    tasks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VRAG_JUDGE_KEY", "canary-4a8a08f09d37b737")
+    with chat_server(repeats_the_key) as server:
+        assert evaluate(tasks, *judge(server), "--json") == 0
+        printed = capsys.readouterr()
+    failed = json.loads(printed.out)
+    assert (failed["scored"], failed["errored"]) == (2, 1) and failed["accuracy"]["value"] == 1.0
+    assert "1 of 3 episodes have no score (first: c: answer: judge http" in printed.err
+    files = b"".join(file.read_bytes() for file in (tasks.parent / "run").iterdir())
+    assert "canary" not in printed.out + printed.err and b"canary" not in files
+    with chat_server(says(FALSE)) as server:  # at another place
+        assert evaluate(tasks, *judge(server), "--json") == 0
+    judged = summary(capsys)
+    assert (judged["scored"], judged["errored"]) == (3, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--judge", "http://127.0.0.1:1/v1"], "--judge-model"),
+        (["--judge-set", "timeout=1"], "--judge URL"),
+        (["--judge", "127.0.0.1:1", "--judge-model", "m"], "like http"),
+        (["--judge", "http://a/v1", "--judge-model", "m", "--judge-set", "tiemout=1"], "timeout"),
         (["--seeds", "one"], "--seeds 'one'"),
         (["--seeds", "1,1"], "twice"),
         (["--policy", "nothing-here"], "nothing-here"),

@@ -158,6 +158,25 @@ def test_a_failed_judge_is_recorded_unscored(tmp_path: Path, tasks: list[Task], 
     assert records[2].answer == "42", "what the agent did is kept"
 
 
+def test_what_could_not_be_scored_is_scored_again_and_not_run_again(
+    tmp_path: Path, tasks: list[Task], store: MemoryStore
+) -> None:
+    def judge(episode: Episode) -> Reward | None:
+        if episode.task.id in ("q2", "q4"):
+            raise InfrastructureError("the judge timed out")
+        return score_episode(episode)
+
+    failed = run_all(tmp_path / "run", tasks, store, Counting(), score=judge)
+    assert [r.stop for r in failed] == [StopReason.ANSWER] * 6
+    assert finish(RunDir(tmp_path / "run"), failed).errored == 2
+    again, seen = Counting(), list[EpisodeRecord]()
+    records = run_all(tmp_path / "run", tasks, store, again, seen=seen)
+    assert again.started == [] and sorted(record.task.id for record in seen) == ["q2", "q4"]
+    assert all(record.reward is not None and record.error is None for record in records)
+    assert [(r.turns, r.seconds) for r in records] == [(r.turns, r.seconds) for r in failed], "what it did is kept"
+    assert run_all(tmp_path / "run", tasks, store, again) == records
+
+
 def test_the_summary_stands_beside_the_episodes(tmp_path: Path, tasks: list[Task], store: MemoryStore) -> None:
     summary = finish(RunDir(tmp_path / "run"), run_all(tmp_path / "run", tasks, store, Counting()))
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == json.loads(summary.model_dump_json())

@@ -14,6 +14,7 @@ from tests.fabricated import (
     make_task,
     search_turn,
 )
+from vrag.episode import Judgement
 from vrag.evaluation.report import Chart, Run, choose, write_report
 from vrag.evaluation.report.charts import line_chart
 from vrag.evaluation.report.html import el, foreign
@@ -127,6 +128,14 @@ def test_failed_episodes_are_reported_as_failed_not_as_wrong(tmp_path: Path) -> 
     verdicts = [names["data-verdict"] for tag, names in page.tags if tag == "article"]
     assert sorted(v for v in verdicts if v) == ["failed", "right"]
     assert "1 of 2 episodes failed in infrastructure" in text
+
+
+def test_the_judges_verdict_stands_at_its_trajectory_and_its_cost_in_the_table(tmp_path: Path) -> None:
+    said = Judgement(right=True, by="model", calls=2, prompt_tokens=90, completion_tokens=7)
+    record = episode(make_task("a"), right=False).model_copy(update={"judgement": said})
+    text, _ = write(tmp_path, [Run("only", [record])])
+    assert "judge <b>right</b> (model)" in text and "2, 90 + 7" in text
+    assert "Judge and rules agree" in text and "judge" not in write(tmp_path, runs())[0].split("</style>")[1].lower()
 
 
 def test_one_run_alone_is_shown_without_a_comparison(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -14,7 +15,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
-from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
+from vrag.cli.options import (
+    By,
+    Encoder,
+    EncoderSet,
+    Judge,
+    JudgeModel,
+    JudgeSet,
+    Way,
+    encoder_name,
+    judge_settings,
+)
 from vrag.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +64,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     seeds: Annotated[str, typer.Option(help="Comma-separated; each runs every question.")] = "0",
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    judge: Judge = None,
+    judge_model: JudgeModel = None,
+    judge_set: JudgeSet = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Episodes that run at once.")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -66,14 +80,16 @@ def evaluate(
     from vrag.evaluation.table import summary_table
     from vrag.policies.speaker import speaker
     from vrag.retriever import open_retriever
-    from vrag.rewards.combine import score_episode
+    from vrag.rewards.combine import paper_rubric
+    from vrag.rewards.judge import opened
     from vrag.rollout import Limits
     from vrag.runs import RunDir, content_key
     from vrag.views import ViewRenderer
 
     settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
     chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
-    with Corpus.open(corpus) as store:
+    judged = judge_settings(judge, judge_model, judge_set)
+    with Corpus.open(corpus) as store, opened(judged) as by_model:
         agent = speaker(policy, store)
         environment = _environment(agent.config, recipe)
         config = {
@@ -84,6 +100,8 @@ def evaluate(
             "environment": environment.model_dump(mode="json"),
             "settings": settings.model_dump(mode="json"),
         }
+        if judged is not None:
+            config["judge"] = judged.model_dump(mode="json")
         run = RunDir.open(out, config, overwrite=overwrite)
         retriever, renderer = open_retriever(store, by.value, named), ViewRenderer(store)
         with _Bar(chosen, settings.seeds) as bar:
@@ -94,13 +112,14 @@ def evaluate(
                     make_environment=lambda: DocumentEnvironment(store, retriever, environment, renderer),
                     policy=agent.policy,
                     codec=agent.codec,
-                    score=score_episode,
+                    score=paper_rubric(judge=by_model),
                     settings=settings,
                     limits=Limits(),
                     on_record=bar.add,
                 )
             )
     summary = finish(run, records)
+    _say_failures(records)
     if as_json:
         print(summary.model_dump_json())
     else:
@@ -143,6 +162,17 @@ def retrieval(
         print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))
     else:
         Console(width=160).print(retrieval_table(summaries, f"retrieval on {corpus}"))
+
+
+def _say_failures(records: Sequence[EpisodeRecord]) -> None:
+    failed = [record for record in records if record.reward is None]
+    if failed:
+        first = f"first: {failed[0].task.id}: {failed[0].error}"
+        print(
+            f"vrag: {len(failed)} of {len(records)} episodes have no score ({first}); "
+            "they count as neither right nor wrong, and the same command tries them again",
+            file=sys.stderr,
+        )
 
 
 def _seeds(text: str) -> tuple[int, ...]:

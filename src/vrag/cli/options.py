@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from vrag.errors import UsageError
 
 if TYPE_CHECKING:
     from vrag.index.vectors import EncoderName
+    from vrag.rewards.judge import JudgeSettings
 
 
 class Way(str, Enum):
@@ -30,6 +32,16 @@ Encoder = Annotated[
 EncoderSet = Annotated[
     list[str] | None,
     typer.Option("--encoder-set", help="One setting of the encoder: key=value; repeat for more."),
+]
+
+Judge = Annotated[
+    str | None,
+    typer.Option("--judge", help="Score answers by a model at this OpenAI-compatible URL, http://HOST:PORT/v1."),
+]
+JudgeModel = Annotated[str | None, typer.Option("--judge-model", help="The judge's name on its server.")]
+JudgeSet = Annotated[
+    list[str] | None,
+    typer.Option("--judge-set", help="One setting of the judge: key=value; repeat for more."),
 ]
 
 
@@ -57,3 +69,23 @@ def encoder_name(name: str | None, changes: list[str] | None) -> EncoderName | N
     from vrag.index.vectors import EncoderName
 
     return EncoderName(name=name, settings=parsed(changes or []))
+
+
+def judge_overrides(url: str | None, model: str | None, changes: list[str] | None) -> list[str]:
+    """What `--judge`, `--judge-model` and `--judge-set` say together, as overrides of a recipe that has a `judge`.
+    Raises `UsageError` for one without the others.
+    """
+    if url is None and model is None and not changes:
+        return []
+    if url is None or model is None:
+        raise UsageError("a judge is --judge URL and --judge-model NAME together; --judge-set changes its settings")
+    named = [f"judge.url={json.dumps(url)}", f"judge.model={json.dumps(model)}"]
+    return named + [f"judge.{change}" for change in changes or []]
+
+
+def judge_settings(url: str | None, model: str | None, changes: list[str] | None) -> JudgeSettings | None:
+    """The same as settings; None when there is no judge."""
+    from vrag.config import resolve
+    from vrag.rewards.judge import Judged
+
+    return resolve(Judged, None, judge_overrides(url, model, changes)).judge

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vrag.cli.live import LiveLine
+from vrag.cli.options import Judge, JudgeModel, JudgeSet, judge_overrides
 from vrag.config import resolve
 
 train = typer.Typer(no_args_is_help=True, help="Train a policy or an encoder. Rerunning a killed command continues it.")
@@ -99,17 +100,28 @@ def rl(
     model: Model,
     recipe: Recipe = None,
     override: Set = None,
+    judge: Judge = None,
+    judge_model: JudgeModel = None,
+    judge_set: JudgeSet = None,
 ) -> None:
-    """Train by GRPO: search, crop and answer, rewarded as the paper does, answers scored by rules."""
-    from vrag.rewards.combine import score_episode
-    from vrag.training.precision import flushed_denormals
-    from vrag.training.rl import GRPO, RLConfig
+    """Train by GRPO: search, crop and answer, rewarded as the paper does, answers scored by rules or by a judge."""
+    import asyncio
 
-    settings = resolve(RLConfig, recipe, override or [])
-    with flushed_denormals(), _Opened(corpus, tasks, model) as opened, LiveLine() as line:
-        trainer = GRPO(opened.model, opened.codec, opened.make, score_episode, settings)
-        trainer.train(opened.tasks, out, partial(line.step, "rl"))
-        print(opened.save(out))
+    from vrag.rewards.combine import paper_rubric
+    from vrag.rewards.judge import opened as opened_judge
+    from vrag.training.precision import flushed_denormals
+    from vrag.training.recipe import RLRecipe
+    from vrag.training.rl import GRPO
+
+    settings = resolve(RLRecipe, recipe, [*(override or []), *judge_overrides(judge, judge_model, judge_set)])
+    with opened_judge(settings.judge) as by_model:
+        if by_model is not None:
+            asyncio.run(by_model.check())
+        rubric = paper_rubric(settings.rewards, by_model)
+        with flushed_denormals(), _Opened(corpus, tasks, model) as opened, LiveLine() as line:
+            trainer = GRPO(opened.model, opened.codec, opened.make, rubric, settings)
+            trainer.train(opened.tasks, out, partial(line.step, "rl"))
+            print(opened.save(out))
 
 
 @train.command()

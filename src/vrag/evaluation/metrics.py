@@ -14,6 +14,7 @@ import numpy as np
 from vrag.episode import EpisodeRecord
 from vrag.evaluation.evidence import box_scores, first_hits, gold_pages
 from vrag.evaluation.intervals import Difference, Interval, compare, mean_by_question, wilson
+from vrag.evaluation.judging import Judging, judging
 from vrag.rewards.answer import normalise
 from vrag.rewards.retrieval import mrr, ndcg, recall, shown_pages
 from vrag.types import Crop, Frozen, PageRef, Search, StopReason, Task
@@ -62,6 +63,7 @@ class Summary(Frozen):
     sampled_tokens: float
     seconds: float
     stops: dict[str, int]
+    judge: Judging | None = None  # None: answers were scored by rules
 
 
 def is_correct(record: EpisodeRecord) -> bool:
@@ -109,6 +111,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         sampled_tokens=_mean(record.sampled_tokens for record in scored),
         seconds=_mean(record.seconds for record in scored),
         stops=dict(sorted(Counter(record.stop.value for record in records).items())),
+        judge=judging(records),
     )
 
 

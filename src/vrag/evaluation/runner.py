@@ -4,28 +4,30 @@
     RUN/episodes.jsonl   one `EpisodeRecord` per line, in order of completion
     RUN/summary.json     the `Summary` of the finished run
 
-An episode is owed until it is on disk without an error of infrastructure. Each samples from its own seed, so
-which ones ran before an interruption, and beside which others, changes nothing.
+An episode is owed until it is on disk without an error of infrastructure; one that ended and couldn't be scored owes
+only its score. Each samples from its own seed, so which ones ran before an interruption, and beside which others,
+changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from vrag.episode import Episode, EpisodeRecord, Reward
-from vrag.errors import DataError, InfrastructureError
+from vrag.episode import Episode, EpisodeRecord
+from vrag.errors import DataError
 from vrag.evaluation.metrics import Summary, summarize
 from vrag.killpoints import killpoint
 from vrag.protocols import Codec, Environment, Policy
+from vrag.rewards.rubric import Score, reward_all
 from vrag.rollout import Job, Limits, rollout_many
 from vrag.runs import Json, RunDir, atomic_write, read_lines
 from vrag.types import Frozen, Sampling, StopReason, Task
 
 Key = tuple[str, int, int]  # task id, sample, seed
-Score = Callable[[Episode], Reward | None]
 
 
 class EvalSettings(Frozen):
@@ -52,21 +54,32 @@ async def evaluate(
 ) -> list[EpisodeRecord]:
     """Every episode of the run, in the order of seeds, tasks and samples; those on disk aren't run again.
 
-    A failure of infrastructure, while running or while scoring, becomes an errored record without reward, and
-    is tried again by the next call. Raises `DataError` for a damaged log.
+    A failure of infrastructure, while running or while scoring, becomes a record with an error and without reward, and
+    what failed is tried again by the next call. Raises `DataError` for a damaged log.
     """
     log = run.log("episodes")
     jobs = [Job(t, sample, seed) for seed in settings.seeds for t in tasks for sample in range(settings.samples)]
     records = _by_key(read_records(run.path))
     owed = [job for job in jobs if not _is_done(records.get(_key(job)))]
 
-    def keep(episode: Episode) -> None:
-        record = _scored(episode, score)
+    def keep(record: EpisodeRecord) -> None:
         log.append(record)
         killpoint("evaluation.recorded")
         records[_key(record)] = record
         if on_record is not None:
             on_record(record)
+
+    async def score_and_keep(episode: Episode) -> None:
+        await reward_all(score, [[episode]])
+        keep(episode.record())
+
+    async def score_again(record: EpisodeRecord) -> None:
+        episode = record.episode()
+        await reward_all(score, [[episode]])
+        scored = {"reward": episode.reward, "error": episode.error, "judgement": episode.judgement}
+        keep(record.model_copy(update=scored))
+
+    await asyncio.gather(*(score_again(record) for record in _unscored(jobs, records)))
 
     # Whole batches rather than a sliding window: the embedded policy carries one cache for episodes that
     # start together, and a newcomer would be a batch of its own.
@@ -79,7 +92,7 @@ async def evaluate(
             limits,
             Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens),
             concurrency=settings.concurrency,
-            on_episode=keep,
+            on_episode=score_and_keep,
         )
     return [records[_key(job)] for job in jobs]
 
@@ -125,10 +138,7 @@ def _is_done(record: EpisodeRecord | None) -> bool:
     return record is not None and record.stop is not StopReason.ERROR
 
 
-def _scored(episode: Episode, score: Score) -> EpisodeRecord:
-    if episode.stop is not StopReason.ERROR:
-        try:
-            episode.reward = score(episode)
-        except InfrastructureError as failure:
-            episode.reward, episode.stop, episode.error = None, StopReason.ERROR, str(failure)
-    return episode.record()
+def _unscored(jobs: Sequence[Job], records: Mapping[Key, EpisodeRecord]) -> list[EpisodeRecord]:
+    """Those that ended, and whose scoring failed."""
+    found = [records.get(_key(job)) for job in jobs]
+    return [record for record in found if record is not None and _is_done(record) and record.reward is None]

@@ -17,7 +17,7 @@ from vrag.rewards.numeric import quantity
 from vrag.types import Frozen
 
 ANLS_THRESHOLD = 0.5
-_LONGEST = 10_000  # characters of an answer that are compared; a longer one is right by no rule
+LONGEST = 10_000  # characters of an answer that are compared; a longer one is right by no rule
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])\S)+")
@@ -51,7 +51,7 @@ def rule_reward(prediction: str | None, references: Iterable[str], tolerance: fl
     that holds a digit it is 0, because a number that is nearly right is wrong. No answer and no (or blank)
     references: 0.
     """
-    if prediction is None or not prediction.strip() or len(prediction) > _LONGEST:
+    if prediction is None or not prediction.strip() or len(prediction) > LONGEST:
         return WRONG
     scores = [_compare(prediction, reference, tolerance) for reference in references if reference.strip()]
     if not scores:

@@ -1,8 +1,9 @@
-"""The reward of an episode: the weighted sum of its parts, each logged apart (paper, section 3.3)."""
+"""The paper's reward (section 3.3) as a rubric: answer, pattern and retrieval, each logged apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import Field
 
@@ -10,14 +11,11 @@ from vrag.episode import Episode, Reward
 from vrag.rewards.answer import rule_reward
 from vrag.rewards.pattern import pattern_reward, searched_and_answered
 from vrag.rewards.retrieval import retrieval_reward
+from vrag.rewards.rubric import GroupScore, Rubric, Term, per_episode
+from vrag.rewards.weights import BySource, Linear
 from vrag.types import Frozen, StopReason, Task, Turn
 
-AnswerScorer = Callable[[str | None, Task], float]
-
-
-def by_rules(answer: str | None, task: Task) -> float:
-    """The answer part without a judge model."""
-    return rule_reward(answer, task.answers).score
+ConfiguredWeight = Annotated[float, Field(ge=0)] | Linear | BySource
 
 
 class RewardWeights(Frozen):
@@ -29,9 +27,9 @@ class RewardWeights(Frozen):
     earns nothing.
     """
 
-    answer: float = Field(default=0.7, ge=0)
-    pattern: float = Field(default=0.1, ge=0)
-    retrieval: float = Field(default=0.2, ge=0)
+    answer: ConfiguredWeight = 0.7
+    pattern: ConfiguredWeight = 0.1
+    retrieval: ConfiguredWeight = 0.2
     gated: bool = True
     require_think: bool = False
 
@@ -39,37 +37,52 @@ class RewardWeights(Frozen):
 AFTER_SFT = RewardWeights(answer=0.8, pattern=0.0, retrieval=0.2)
 
 
-def score(
-    turns: Sequence[Turn],
-    answer: str | None,
-    stop: StopReason,
-    task: Task,
-    weights: RewardWeights | None = None,
-    scorer: AnswerScorer = by_rules,
-) -> Reward | None:
-    """Score one episode; None when infrastructure failed, which is never a wrong answer: the sample is
-    masked.
+def by_rules(episode: Episode) -> float:
+    """The answer part without a judge model."""
+    return rule_reward(episode.answer, episode.task.answers).score
 
-    `parts` are the unweighted terms in 0..1: "answer", "pattern", and "retrieval" for a task that has gold
-    pages; they tell what happened also where the gate makes the total 0.
+
+def searched(episode: Episode) -> bool:
+    """The gate of the reference code."""
+    return searched_and_answered(episode.turns)
+
+
+def paper_terms(weights: RewardWeights | None = None, judge: GroupScore | None = None) -> list[Term]:
+    """The unweighted values lie in 0..1, and tell what happened also where the gate makes the total 0. "answer" is by
+    the `judge` (see `vrag.rewards.judge`) or by rules; "retrieval" applies to tasks that have gold pages.
     """
-    if stop is StopReason.ERROR:
-        return None
     weights = weights or RewardWeights()
-    parts = {
-        "answer": scorer(answer, task),
-        "pattern": pattern_reward(turns, require_think=weights.require_think),
-    }
-    if task.gold:
-        parts["retrieval"] = retrieval_reward(turns, (evidence.ref for evidence in task.gold))
-    total = sum(getattr(weights, name) * value for name, value in parts.items())
-    if weights.gated and not searched_and_answered(turns):
-        total = 0.0
-    return Reward(total=total, parts=parts)
+    by = per_episode("answer", by_rules, weights.answer) if judge is None else Term("answer", judge, weights.answer)
+    return [
+        by,
+        per_episode(
+            "pattern",
+            lambda episode: pattern_reward(episode.turns, require_think=weights.require_think),
+            weights.pattern,
+        ),
+        per_episode("retrieval", _retrieval, weights.retrieval, applies=lambda task: bool(task.gold)),
+    ]
 
 
-def score_episode(
-    episode: Episode, weights: RewardWeights | None = None, scorer: AnswerScorer = by_rules
+def _retrieval(episode: Episode) -> float:
+    return retrieval_reward(episode.turns, (evidence.ref for evidence in episode.task.gold))
+
+
+def paper_rubric(weights: RewardWeights | None = None, judge: GroupScore | None = None) -> Rubric:
+    """`paper_terms` behind the gate, if there is one."""
+    weights = weights or RewardWeights()
+    return Rubric(paper_terms(weights, judge), searched if weights.gated else None)
+
+
+def score_episode(episode: Episode, weights: RewardWeights | None = None) -> Reward | None:
+    """The reward of one episode by `paper_rubric` without a judge, weighed as at the end of training; None when
+    infrastructure failed, which is never a wrong answer: the sample is masked.
+    """
+    return paper_rubric(weights).now(episode)
+
+
+def score(
+    turns: Sequence[Turn], answer: str | None, stop: StopReason, task: Task, weights: RewardWeights | None = None
 ) -> Reward | None:
-    """`score` of a finished rollout."""
-    return score(episode.turns, episode.answer, episode.stop, episode.task, weights, scorer)
+    """`score_episode` of what an episode is made of."""
+    return score_episode(Episode(task=task, turns=list(turns), stop=stop, answer=answer, tokens=None), weights)

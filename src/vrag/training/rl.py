@@ -24,10 +24,12 @@ import numpy as np
 import torch
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.episode import Episode, Reward
+from vrag.episode import Episode
 from vrag.errors import DataError, InfrastructureError
 from vrag.policies.transformers import TransformersPolicy
 from vrag.protocols import Environment
+from vrag.rewards.costs import judge_metrics
+from vrag.rewards.rubric import Score, reward_all
 from vrag.rollout import Job, Limits, rollout_many
 from vrag.training.advantages import group_advantages
 from vrag.training.batch import collate, micro_batches
@@ -62,11 +64,8 @@ class RLConfig(Frozen):
     checkpoints: CheckpointConfig = CheckpointConfig()
 
 
-Score = Callable[[Episode], Reward | None]
-
-
 class GRPO:
-    """One training run. `make_environment` gives a fresh environment per episode; `score` rewards an episode."""
+    """One training run. `make_environment` gives a fresh environment per episode; `score` rewards episodes."""
 
     def __init__(
         self,
@@ -130,8 +129,8 @@ class GRPO:
                 concurrency=len(jobs),
             )
         )
-        for episode in episodes:
-            episode.reward = None if episode.stop is StopReason.ERROR else self.score(episode)
+        groups = [episodes[i : i + config.group_size] for i in range(0, len(episodes), config.group_size)]
+        asyncio.run(reward_all(self.score, groups, step / max(1, config.steps - 1)))
         unscored = [e for e in episodes if e.reward is None]
         if len(unscored) > config.max_unscored * len(episodes):
             raise InfrastructureError(
@@ -248,8 +247,10 @@ def describe(episodes: Sequence[Episode], group_size: int) -> dict[str, float]:
     if scored:
         totals = [e.reward.total for e in scored if e.reward]
         metrics |= {"reward": float(np.mean(totals)), "reward_std": float(np.std(totals))}
-        for part in scored[0].reward.parts if scored[0].reward else {}:
-            metrics[f"reward/{part}"] = float(np.mean([e.reward.parts[part] for e in scored if e.reward]))
+        parts = [e.reward.parts for e in scored if e.reward]  # a term may not apply to every task
+        for name in {name: None for part in parts for name in part}:
+            metrics[f"reward/{name}"] = float(np.mean([part[name] for part in parts if name in part]))
+    metrics |= judge_metrics(episodes)
     stops = Counter(e.stop for e in episodes)
     metrics |= {f"stop/{reason.value}": stops[reason] / len(episodes) for reason in StopReason}
     turns = [t for e in episodes for t in e.turns]

@@ -32,7 +32,7 @@ from vrag.policies.expert import hops
 from vrag.policies.load import load_codec, load_trainable, save_policy
 from vrag.policies.vision import remember
 from vrag.retriever import LexicalRetriever
-from vrag.rewards.combine import score_episode
+from vrag.rewards.combine import paper_rubric
 from vrag.runs import read_lines
 from vrag.staging import whole_folder
 from vrag.training.ground import ground
@@ -210,8 +210,8 @@ def run_rl(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, seed: i
     config = recipe.rl.model_copy(update={"seed": seed})
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        score = partial(score_episode, weights=recipe.rewards)
-        GRPO(model, codec, train.make_environment, score, config).train(train.tasks, folder, partial(log, "rl"))
+        trainer = GRPO(model, codec, train.make_environment, paper_rubric(recipe.rewards), config)
+        trainer.train(train.tasks, folder, partial(log, "rl"))
 
     return _stage(start, out, train.environment, work)
 

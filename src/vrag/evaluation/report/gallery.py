@@ -177,6 +177,9 @@ def _outcome(record: EpisodeRecord) -> Html:
         said.append(el("span", f"stopped: {record.stop.value}"))
     if record.error:
         said.append(el("span", foreign(record.error)))
+    if record.judgement is not None:
+        verdict = {True: "right", False: "wrong", None: "no verdict"}[record.judgement.right]
+        said.append(el("span", "judge ", el("b", verdict), f" ({record.judgement.by})"))
     if record.reward is not None:
         said += [el("span", f"{name} ", el("b", f"{value:.2f}")) for name, value in record.reward.parts.items()]
         said.append(el("span", "reward ", el("b", f"{record.reward.total:.2f}"), class_="total"))
