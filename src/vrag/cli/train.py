@@ -100,10 +100,13 @@ def rl(
     recipe: Recipe = None,
     override: Set = None,
 ) -> None:
-    """Train by GRPO: search, crop and answer, rewarded as the paper does, answers scored by rules."""
+    """Train by GRPO, or by DAPO, Dr. GRPO, GSPO or CISPO (--set algorithm.name=dapo): search, crop and answer, rewarded
+    as the paper does, answers scored by rules.
+    """
     from vrag.rewards.combine import score_episode
     from vrag.training.precision import flushed_denormals
-    from vrag.training.rl import GRPO, RLConfig
+    from vrag.training.rl import GRPO
+    from vrag.training.rl_config import RLConfig
 
     settings = resolve(RLConfig, recipe, override or [])
     with flushed_denormals(), _Opened(corpus, tasks, model) as opened, LiveLine() as line:
