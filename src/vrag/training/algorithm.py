@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from vrag.types import Frozen
 
@@ -23,7 +23,8 @@ Aggregate = Literal["sequence", "token", "constant"]
 class Algorithm(Frozen):
     """Every setting of an algorithm; the defaults are GRPO with the paper's values.
 
-    - `surrogate`: "clip" is the clipped surrogate of PPO; "cispo" weighs log-probabilities by the clipped ratio, detached.
+    - `surrogate`: "clip" is the clipped surrogate of PPO; "cispo" weighs log-probabilities by the clipped ratio,
+      which takes no gradient.
     - `ratio`: of each token, or of the whole episode (the geometric mean over its sampled tokens).
     - `clip_low`, `clip_high`: the ratio is held within 1 - `clip_low` and 1 + `clip_high`; a `clip_low` of 1 sets no
       lower bound.
@@ -67,13 +68,13 @@ class AlgorithmConfig(Frozen):
     surrogate: Surrogate | None = None
     ratio: Level | None = None
     clip_low: float | None = Field(default=None, gt=0, le=1)
-    clip_high: float | None = Field(default=None, gt=0)
+    clip_high: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     aggregate: Aggregate | None = None
     normalize: bool | None = None
-    kl: float | None = Field(default=None, ge=0)
+    kl: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     extra_rounds: int | None = Field(default=None, ge=0)
     overlong_zone: float | None = Field(default=None, ge=0, lt=1)
-    overlong_penalty: float | None = Field(default=None, gt=0)
+    overlong_penalty: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @property
     def title(self) -> str:
@@ -95,13 +96,6 @@ class AlgorithmConfig(Frozen):
             raise ValueError(f"is a group of settings: write algorithm.name={value}")
         return value
 
-    @field_validator("clip_low", "clip_high", "kl", "overlong_zone", "overlong_penalty")
-    @classmethod
-    def _finite(cls, value: float | None) -> float | None:
-        if value == float("inf"):
-            raise ValueError("must be finite")
-        return value
-
     @model_validator(mode="after")
     def _sensible(self) -> AlgorithmConfig:
         preset, settled = PRESETS[self.name], self.settle()
@@ -113,7 +107,5 @@ class AlgorithmConfig(Frozen):
                     "(as a rule 0.2 and 0.2 for ratios of tokens, 3e-4 and 4e-4 of sequences, 1 and 4 for cispo)"
                 )
         if not settled.overlong_zone and settled.overlong_penalty != preset.overlong_penalty:
-            raise ValueError(
-                "overlong_penalty does nothing while overlong_zone is 0: set overlong_zone, for example 0.2"
-            )
+            raise ValueError("overlong_penalty does nothing while overlong_zone is 0: set that too, for example to 0.2")
         return self

@@ -24,7 +24,7 @@ from vrag.training.rl_config import RLConfig
 
 @dataclass(frozen=True)
 class Experience:
-    """An episode to learn from. `old` [m]: the log-probabilities of its sampled tokens that ratios are taken against."""
+    """An episode to learn from. `old` [m]: the log-probabilities that ratios are taken against."""
 
     tokens: Tokens
     advantage: float
@@ -67,15 +67,13 @@ class Learner:
         if self.recomputes:
             experiences, metrics["logprob_drift"] = self._recompute(experiences)
         order = np.random.default_rng([config.seed, step]).permutation(len(experiences))
+        parts = np.array_split(order, min(config.updates, len(experiences)))
         totals: Counter[str] = Counter()
-        for part in np.array_split(order, config.updates):
-            if part.size:
-                scale = self._scale(valid, part.size / len(experiences))
-                totals.update(self._optimise([experiences[i] for i in part], scale, lr))
-        metrics |= {key: value / config.updates for key, value in totals.items()}
-        if (
-            not self.recomputes
-        ):  # what the model moved by is then told together with what rollout and training differ by
+        for part in parts:
+            scale = self._scale(valid, part.size / len(experiences))
+            totals.update(self._optimise([experiences[i] for i in part], scale, lr))
+        metrics |= {key: value / len(parts) for key, value in totals.items()}
+        if not self.recomputes:  # old is the rollout's: the distance to it is the drift, and what earlier updates moved
             metrics["logprob_drift"] = metrics.pop("logprob_change")
         return {"lr": lr, **metrics}
 
