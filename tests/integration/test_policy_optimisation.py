@@ -174,3 +174,15 @@ def test_a_long_episode_loses_reward_and_the_metrics_say_how_much(tmp_path: Path
     cut = replace(seen[0], stop=StopReason.LENGTH)
     reward = trainer.reward(cut)
     assert reward is not None and reward.parts["overlong"] == -1.0
+
+
+def test_a_step_without_any_useful_group_leaves_the_model_as_it_is(tmp_path: Path) -> None:
+    algorithm = AlgorithmConfig(name="dapo", extra_rounds=1, overlong_zone=0.0)
+    config = BASE.model_copy(update={"algorithm": algorithm, "steps": 1})
+    tiny, trainer = trainer_of(config, lambda _: Reward(total=0.5, parts={}))
+    before = weights(tiny)
+    trainer.train(TASKS, tmp_path / "run")
+    row = rows(tmp_path / "run")[0]
+    assert (row["groups_drawn"], row["groups_kept"], row["groups_zero_variance"]) == (4, 0, 1.0)
+    assert "loss" not in row
+    assert all(torch.equal(before[key], value) for key, value in weights(tiny).items())
