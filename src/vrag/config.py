@@ -89,6 +89,8 @@ def _value(text: str) -> Any:
 
 def _explain(model: type[BaseModel], error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "value_error":  # a model's own check, which says all and whose input is the whole group
+        return f"{path}: {error['ctx']['error']}" if path else str(error["ctx"]["error"])
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg']} (got {json.dumps(error['input'], default=str)})"
     near = difflib.get_close_matches(path, keys(model), n=1, cutoff=0.4)

@@ -13,9 +13,11 @@ from vrag.data.sights import PageSights, labels_of
 from vrag.episode import Episode, Reward
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
+from vrag.training.algorithm import AlgorithmConfig
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.pretrain import PretrainConfig, pretrain
-from vrag.training.rl import GRPO, RLConfig
+from vrag.training.rl import GRPO
+from vrag.training.rl_config import RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.sft import SFTConfig, sft
 from vrag.types import Answer, Task
@@ -53,8 +55,8 @@ def main(stage: str, out: Path) -> None:
     tiny = make_tiny("qwen2_5_vl")
     if stage == "rl":
         config = RLConfig(
-            steps=8, groups=2, group_size=3, updates=2, kl=0.05, limits_tokens=400, limits_turn_tokens=10,
-            optimizer=OPTIMIZER, checkpoints=SAVE,
+            steps=8, groups=2, group_size=3, updates=2, limits_tokens=400, limits_turn_tokens=10,
+            algorithm=AlgorithmConfig(kl=0.05), optimizer=OPTIMIZER, checkpoints=SAVE,
         )  # fmt: skip
         tasks = [Task(id=str(i), question="?") for i in range(5)]
         GRPO(tiny.model, tiny.codec, lambda: NoisyWorld(tiny.factor), score, config).train(tasks, out)

@@ -20,7 +20,11 @@ from vrag.policies.load import save_policy
 from vrag.rewards.rubric import GroupScore, Rubric, Term, Value, per_episode
 from vrag.rewards.weights import Linear
 from vrag.runs import read_lines
-from vrag.training.rl import GRPO, RLConfig, advantages_of, describe
+from vrag.training.advantages import advantages_of
+from vrag.training.algorithm import AlgorithmConfig
+from vrag.training.rl import GRPO
+from vrag.training.rl_config import RLConfig
+from vrag.training.rollout_metrics import describe
 from vrag.types import Task
 
 TASKS = [Task(id="1", question="?"), Task(id="2", question="?", source="other")]
@@ -32,7 +36,7 @@ def tiny() -> Tiny:
 
 
 def roll_out(tiny: Tiny, rubric: Rubric, step: int = 0) -> list[Episode]:
-    config = RLConfig(steps=3, group_size=5, kl=0.0, limits_tokens=300, limits_turn_tokens=4)
+    config = RLConfig(steps=3, group_size=5, algorithm=AlgorithmConfig(kl=0.0), limits_tokens=300, limits_turn_tokens=4)
     return GRPO(tiny.model, tiny.codec, lambda: NoisyWorld(tiny.factor), rubric, config).roll_out(TASKS, step)
 
 
@@ -61,7 +65,7 @@ def test_what_was_not_said_is_masked_and_never_zero(tiny: Tiny) -> None:
     assert [e.reward is None for e in episodes] == [False] * 5 + [True] + [False] * 4
     advantages, _ = advantages_of(episodes, 5)
     assert advantages[5] is None and None not in advantages[6:]
-    metrics = describe(episodes, 5)
+    metrics = describe(episodes)
     assert (metrics["unscored"], metrics["reward/answer"], metrics["reward/first"]) == (1.0, 1.0, 0.5)
     assert (metrics["judge/asked"], metrics["judge/calls"], metrics["judge/prompt_tokens"]) == (10, 20, 100)
 
@@ -81,7 +85,7 @@ def command(tiny: Tiny, tmp_path: Path) -> list[str]:
     assert main(["index", str(tmp_path / "docs"), "-c", "mine", "--workers", "1", "--ocr", "off"]) == 0
     write_tasks(tmp_path / "tasks.jsonl", [Task(id="a", question="When did the harbour open?", answers=["1984"])])
     save_policy(tmp_path / "model", tiny.model, tiny.codec, EnvironmentConfig(view=spec_of(tiny)))
-    small = ["steps=1", "groups=1", "group_size=2", "limits_tokens=600", "limits_turn_tokens=6", "kl=0"]
+    small = ["steps=1", "groups=1", "group_size=2", "limits_tokens=600", "limits_turn_tokens=6", "algorithm.kl=0"]
     sets = [part for setting in small for part in ("--set", setting)]
     paths = ["--tasks", str(tmp_path / "tasks.jsonl"), "--model", str(tmp_path / "model")]
     return ["train", "rl", "--corpus", "mine", *paths, "--out", str(tmp_path / "run"), *sets]

@@ -37,7 +37,8 @@ from vrag.protocols import Policy
 from vrag.rewards.combine import score_episode
 from vrag.rollout import Limits
 from vrag.runs import Json, RunDir, content_key, read_lines
-from vrag.training.rl import GRPO, RLConfig
+from vrag.training.rl import GRPO
+from vrag.training.rl_config import RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.types import Frozen, Task
 
@@ -90,7 +91,7 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
     say(f"2/5  {config.model} answers {len(questions)} questions on documents it has never seen")
     before = measure(config, questions, heldout, policy, codec, out / "before", say)
 
-    say(f"3/5  learning by reward on other documents: {config.rl.steps} steps of GRPO")
+    say(f"3/5  learning by reward on other documents: {config.rl.steps} steps of {config.rl.algorithm.title}")
     trainer = GRPO(model, codec, train.make_environment, score_episode, config.rl)
     trainer.train(train.tasks, out / "rl", on_step)
     say("4/5  the same questions again")
@@ -225,7 +226,7 @@ def facts(config: DemoConfig, train: SplitData, heldout: SplitData, run: RunDir)
         "Model at the start": config.model,
         "Training documents": f"{_pages(train)} with {len(train.tasks)} questions",
         "Held-out documents": f"{_pages(heldout)}; other names, themes and layouts",
-        "Training": f"GRPO: {rl.steps} steps of {rl.groups} questions × {rl.group_size} episodes",
+        "Training": f"{rl.algorithm.title}: {rl.steps} steps of {rl.groups} questions × {rl.group_size} episodes",
         "Answers": "greedy decoding; right means equal to the gold answer after normalisation",
         "Time": f"{seconds / 60:.1f} minutes on {os.cpu_count()} cores ({platform.machine()})",
         "Versions": f"vrag {__version__}, torch {version('torch')}, transformers {version('transformers')}",

@@ -104,7 +104,9 @@ def rl(
     judge_model: JudgeModel = None,
     judge_set: JudgeSet = None,
 ) -> None:
-    """Train by GRPO: search, crop and answer, rewarded as the paper does, answers scored by rules or by a judge."""
+    """Train by GRPO, or by DAPO, Dr. GRPO, GSPO or CISPO (--set algorithm.name=dapo): search, crop and answer, rewarded
+    as the paper does, answers scored by rules or by a judge.
+    """
     import asyncio
 
     from vrag.rewards.combine import paper_rubric

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vrag.rewards.combine import RewardWeights
 from vrag.rewards.judge import JudgeSettings
-from vrag.training.rl import RLConfig
+from vrag.training.rl_config import RLConfig
 
 
 class RLRecipe(RLConfig):

@@ -49,7 +49,7 @@ def _about(recipe: TinyRecipe, stage: str) -> str:
         + (
             "This checkpoint imitates the scripted expert; its faults are left for RL to mend."
             if stage == "sft"
-            else "This checkpoint is the SFT one after GRPO."
+            else f"This checkpoint is the SFT one after {recipe.rl.algorithm.title}."
         )
     )
 

@@ -6,13 +6,14 @@ from vrag.environment import EnvironmentConfig
 from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
 from vrag.rewards.combine import RewardWeights
+from vrag.training.algorithm import AlgorithmConfig
 from vrag.training.align import AlignConfig
 from vrag.training.encoder import EncoderTrainingConfig
 from vrag.training.ground import GroundConfig
 from vrag.training.guidance import GuidanceConfig
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.pretrain import PretrainConfig
-from vrag.training.rl import RLConfig
+from vrag.training.rl_config import RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.sft import SFTConfig
 from vrag.training.tiny import TinyShape
@@ -71,7 +72,7 @@ class TinyRecipe(Frozen):
         steps=36,
         groups=8,
         group_size=8,
-        kl=0.0,
+        algorithm=AlgorithmConfig(kl=0.0),
         temperature=0.6,  # at 1 a box of eight sampled digits is seldom the one that the model means
         freeze_vision=True,
         max_tokens=8192,

@@ -1,0 +1,155 @@
+"""Scored episodes to optimiser steps: advantages, old log-probabilities, losses, gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.episode import Episode, Tokens
+from vrag.training.advantages import advantages_of
+from vrag.training.batch import Batch, collate, micro_batches
+from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_rows, sampled_targets
+from vrag.training.losses import Scale, policy_loss, token_weights
+from vrag.training.optimizer import apply, make_optimizer, rate
+from vrag.training.rl_config import RLConfig
+
+
+@dataclass(frozen=True)
+class Experience:
+    """An episode to learn from. `old` [m]: the log-probabilities that ratios are taken against."""
+
+    tokens: Tokens
+    advantage: float
+    old: Tensor
+
+    @staticmethod
+    def of(tokens: Tokens, advantage: float) -> Experience:
+        """With the log-probabilities that the rollout gave."""
+        sampled = [lp for lp, m in zip(tokens.logprobs, tokens.loss_mask, strict=True) if m]
+        return Experience(tokens, advantage, torch.tensor(sampled))
+
+
+class Learner:
+    """The model, its optimiser, and the frozen copy that a KL penalty is taken to."""
+
+    def __init__(self, model: Any, codec: QwenVLCodec, config: RLConfig) -> None:
+        self.model, self.codec, self.config = model, codec, config
+        self.algorithm = config.algorithm.settle()
+        self.reserved = sorted(codec.forbidden_ids)
+        self.reference = copy.deepcopy(model).eval().requires_grad_(False) if self.algorithm.kl else None
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
+        self.optimizer = make_optimizer(model, config.optimizer)
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether old log-probabilities are made anew by the training forward."""
+        if self.config.old_logprobs == "auto":
+            return self.config.updates > 1 or self.model.dtype != torch.float32
+        return self.config.old_logprobs == "recompute"
+
+    def update(self, episodes: Sequence[Episode], step: int) -> dict[str, float]:
+        """`updates` optimiser steps on the scored episodes of one batch of rollouts."""
+        config = self.config
+        lr = rate(config.optimizer, step, config.steps)
+        experiences, valid = self._experiences(episodes)
+        if not experiences:
+            return {"lr": lr}
+        metrics: dict[str, float] = {}
+        if self.recomputes:
+            experiences, metrics["logprob_drift"] = self._recompute(experiences)
+        order = np.random.default_rng([config.seed, step]).permutation(len(experiences))
+        parts = np.array_split(order, min(config.updates, len(experiences)))
+        totals: Counter[str] = Counter()
+        for part in parts:
+            scale = self._scale(valid, part.size / len(experiences))
+            totals.update(self._optimise([experiences[i] for i in part], scale, lr))
+        metrics |= {key: value / len(parts) for key, value in totals.items()}
+        if not self.recomputes:  # old is the rollout's: the distance to it is the drift, and what earlier updates moved
+            metrics["logprob_drift"] = metrics.pop("logprob_change")
+        return {"lr": lr, **metrics}
+
+    def _experiences(self, episodes: Sequence[Episode]) -> tuple[list[Experience], list[Tokens]]:
+        """What has a gradient; and all that counts in means: an episode without advantage is a zero in the mean."""
+        advantages, _ = advantages_of(episodes, self.config.group_size, normalize=self.algorithm.normalize)
+        valid = [
+            (episode.tokens, advantage)
+            for episode, advantage in zip(episodes, advantages, strict=True)
+            if advantage is not None and episode.tokens is not None
+        ]
+        useful = [Experience.of(tokens, a) for tokens, a in valid if a != 0 or self.algorithm.kl > 0]
+        return useful, [tokens for tokens, _ in valid]
+
+    def _scale(self, valid: Sequence[Tokens], share: float) -> Scale:
+        """Means over this share of the batch."""
+        sampled = sum(sum(tokens.loss_mask) for tokens in valid)
+        return Scale(len(valid) * share, sampled * share, self.config.limits_tokens)
+
+    @torch.no_grad()
+    def _recompute(self, experiences: Sequence[Experience]) -> tuple[list[Experience], float]:
+        """The same with `old` by the training forward, and the mean distance of the two, in nats per token."""
+        result, drift = list(experiences), 0.0
+        self.model.train()
+        for group in self._micro_batches(experiences):
+            chosen = [experiences[i] for i in group]
+            batch = self._collate(chosen)
+            logprobs, _ = self._logprobs(self.model, batch)
+            found = logprobs.cpu().split([len(e.old) for e in chosen])
+            for i, old in zip(group, found, strict=True):
+                drift += float((old - experiences[i].old).abs().sum())
+                result[i] = replace(experiences[i], old=old)
+        return result, drift / sum(len(e.old) for e in experiences)
+
+    def _optimise(self, chosen: Sequence[Experience], scale: Scale, lr: float) -> dict[str, float]:
+        """One optimiser step, accumulated over micro-batches; means are per sampled token."""
+        sums: Counter[str] = Counter()
+        self.model.train()
+        for group in self._micro_batches(chosen):
+            sums.update(self._backward([chosen[i] for i in group], scale))
+        norm = apply(self.optimizer, self.model, self.config.optimizer, lr)
+        sampled = sum(len(e.old) for e in chosen)
+        means = {key: value / sampled for key, value in sums.items() if key != "loss"}
+        return {"loss": sums["loss"], **means, "gradient_norm": norm}
+
+    def _backward(self, chosen: Sequence[Experience], scale: Scale) -> dict[str, float]:
+        batch = self._collate(chosen)
+        rows = sampled_rows(batch)
+        logprobs, entropy = self._logprobs(self.model, batch)
+        old = torch.cat([e.old for e in chosen]).to(logprobs.device)
+        reference = None
+        if self.reference is not None:
+            with torch.no_grad():
+                reference, _ = self._logprobs(self.reference, batch)
+        advantages = torch.tensor([e.advantage for e in chosen], device=logprobs.device)[rows]
+        weights = token_weights(rows, self.algorithm.aggregate, scale)
+        found = policy_loss(logprobs, old, advantages, rows, weights, self.algorithm, reference)
+        found.loss.backward()
+        n = len(old)
+        return {
+            "loss": float(found.loss.detach()),
+            "clip_fraction": (found.clipped_low + found.clipped_high) * n,
+            "clip_fraction_low": found.clipped_low * n,
+            "clip_fraction_high": found.clipped_high * n,
+            "kl": (found.kl or 0.0) * n,
+            "entropy": float(entropy.sum()),
+            "logprob_change": float((logprobs.detach() - old).abs().sum()),
+        }
+
+    def _micro_batches(self, chosen: Sequence[Experience]) -> list[list[int]]:
+        return list(micro_batches([len(e.tokens.ids) for e in chosen], self.config.max_tokens))
+
+    def _collate(self, chosen: Sequence[Experience]) -> Batch:
+        pad, image = self.codec.tokenizer.pad_token_id, self.codec.image_pad_id
+        return collate([e.tokens for e in chosen], pad_id=pad, image_pad_id=image, model=self.model)
+
+    def _logprobs(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = sampled_logits(model, batch, self.reserved, self.config.temperature)
+        return logprobs_and_entropy(logits, sampled_targets(batch))
