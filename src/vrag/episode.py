@@ -11,7 +11,7 @@ from itertools import groupby
 
 from vrag.errors import InvariantError
 from vrag.protocols import Codec
-from vrag.types import EncodedImage, Frozen, StopReason, Task, Turn
+from vrag.types import EncodedImage, Frozen, Message, StopReason, Task, Turn
 
 
 @dataclass
@@ -122,7 +122,9 @@ class EpisodeRecord(Frozen):
 
 @dataclass
 class Episode:
-    """One finished rollout. `reward` is None until scored, and stays None when infrastructure failed."""
+    """One finished rollout. `reward` is None until scored, and stays None when infrastructure failed. `messages` is
+    the conversation as the policy saw it, with what the policy said.
+    """
 
     task: Task
     turns: list[Turn]
@@ -134,6 +136,7 @@ class Episode:
     reward: Reward | None = None
     error: str | None = None
     seconds: float = 0.0
+    messages: list[Message] = field(default_factory=lambda: [])
 
     def record(self) -> EpisodeRecord:
         tokens = self.tokens
