@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.tiny import Tiny
 from vrag.data.dataset import Manifest, TrajectoryWriter
 from vrag.data.trajectories import write_expert_trajectories
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
@@ -15,6 +15,9 @@ from vrag.policies.expert import ExpertStyle
 from vrag.runs import RunDir
 from vrag.testing import MemoryStore, WordRetriever
 from vrag.types import Evidence, Task
+
+if TYPE_CHECKING:
+    from tests.tiny import Tiny  # imports torch
 
 
 def make_store() -> MemoryStore:
@@ -58,10 +61,8 @@ def one_hop(store: MemoryStore) -> Task:
 def environment_of(tiny: Tiny) -> EnvironmentConfig:
     """As its family is shown pages."""
     frame: Frame = "absolute" if tiny.shape.family == "qwen2_5_vl" else "relative1000"
-    spec = ViewSpec(
-        frame=frame, factor=tiny.factor, min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels
-    )
-    return EnvironmentConfig(view=spec, max_turns=8)
+    spec = ViewSpec(frame=frame, factor=tiny.factor, min_pixels=tiny.shape.min_pixels, max_pixels=tiny.shape.max_pixels)
+    return EnvironmentConfig(view=spec, prompt="brief-v1", max_turns=8)
 
 
 def make_dataset(

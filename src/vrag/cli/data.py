@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
 from vrag.errors import UsageError
@@ -157,9 +158,10 @@ def trajectories(
         "samples": samples,
         "seed": seed,
     }
-    with Corpus.open(corpus) as store:
+    with Corpus.open(corpus) as store, Progress(console=Console(stderr=True), transient=True) as progress:
         retriever, renderer = open_retriever(store, by.value, named), ViewRenderer(store)
         run = RunDir.open(out, config, overwrite=overwrite)
+        row = progress.add_task("episodes", total=len(chosen) * samples)
         manifest = asyncio.run(
             write_expert_trajectories(
                 chosen,
@@ -170,6 +172,7 @@ def trajectories(
                 style,
                 seed,
                 samples=samples,
+                on_episode=lambda: progress.advance(row),
             )
         )
     print(manifest.model_dump_json() if as_json else _made(manifest, out))

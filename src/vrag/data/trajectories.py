@@ -72,8 +72,7 @@ async def write_expert_trajectories(
     """`samples` episodes per task into the dataset of `writer`, those that are there already not again. A task that the
     expert can't play is dropped with the reason; so is an episode in which it gave up.
     """
-    jobs = [Job(task, sample, seed) for task in tasks for sample in range(samples)]
-    for job in writer.owed(jobs):
+    for job in writer.owed([Job(task, sample, seed) for task in tasks for sample in range(samples)]):
         try:
             policy = ExpertPolicy(job.task, store, spec, style, random.Random(job.session_seed()))
             sampling = Sampling(seed=job.session_seed())

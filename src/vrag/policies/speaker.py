@@ -69,7 +69,10 @@ def environment_for(target: str) -> EnvironmentConfig:
         area = factor**2
         view = ViewSpec(frame=frame, factor=factor, min_pixels=256 * area, max_pixels=512 * area)  # type: ignore[arg-type]
         return EnvironmentConfig(view=view)
-    path = checkpoint_path(target)
+    try:
+        path = checkpoint_path(target)
+    except UsageError as error:
+        raise UsageError(f"{error}; or the family alone: {', '.join(FAMILIES)}") from error
     if settings := _settings(path):
         return settings
     try:
