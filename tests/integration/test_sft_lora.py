@@ -13,7 +13,7 @@ from tests.tiny import Tiny, make_tiny
 from tests.trajectories import environment_of, make_dataset, make_store, one_hop, two_hops
 from vrag.data.replay import load_episodes
 from vrag.episode import Episode
-from vrag.errors import CheckpointError
+from vrag.errors import CheckpointError, UsageError
 from vrag.policies.load import load_codec, load_model, save_policy
 from vrag.runs import read_lines
 from vrag.training.batch import collate
@@ -147,3 +147,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(base: Path, tmp_path: Path) ->
     cut = run("cut")
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     assert whole.keys() == cut.keys() and all(torch.equal(cut[name], value) for name, value in whole.items())
+
+
+def test_a_run_on_other_episodes_is_not_continued(base: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 1})
+    model, codec, episodes = loaded(base)
+    sft(model, codec, episodes, config, tmp_path / "run")
+    with pytest.raises(UsageError, match="episodes"):
+        sft(load_model(base), codec, episodes[:1], config, tmp_path / "run")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vrag.data.glances import Glance, where
 from vrag.episode import Episode, Tokens
 from vrag.errors import DataError, InvariantError
 from vrag.geometry import block_at
+from vrag.runs import content_key
 from vrag.training.guidance import GuidanceConfig
 from vrag.training.lora import VISION_TARGETS, PolicyLora, with_adapters
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
@@ -43,6 +45,13 @@ class SFTConfig(Frozen):
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine", warmup=0.1, floor=0.0)
     checkpoints: CheckpointConfig = CheckpointConfig()
+
+
+class _Run(Frozen):
+    """What a run must agree in to be continued."""
+
+    episodes: str
+    config: SFTConfig
 
 
 def example(episode: Episode, turn_weights: dict[str, float], codec: QwenVLCodec | None = None) -> Example:
@@ -91,7 +100,8 @@ def sft(
     extra: Extra = no_extra,
 ) -> Any:
     """Train `model` in place; rerunning the same call continues from the newest checkpoint. Returns what is to be
-    saved: `model`, adapters merged, or with `lora.merge` off the peft model around it.
+    saved: `model`, adapters merged, or with `lora.merge` off the peft model around it. Raises `DataError` without
+    episodes, `UsageError` when the run at `out` has others or another `config`.
 
     `extra` draws further examples for each step (`vrag.data.copying`), from a generator that is a function of
     the step.
@@ -101,7 +111,8 @@ def sft(
     trained = trainable(model, config)
     examples = [example(e, config.turn_weights, codec if config.guidance else None) for e in episodes]
     optimizer = make_optimizer(trained, config.optimizer)
-    run = TrainingRun(out, config, trained, codec, optimizer, config.checkpoints)
+    key = _Run(episodes=_digest(examples), config=config)
+    run = TrainingRun(out, key, trained, codec, optimizer, config.checkpoints)
     steps = max(1, round(config.epochs * len(examples) / config.batch))
     model.train()
     for step in range(run.start, steps):
@@ -139,6 +150,10 @@ def trainable(model: Any, config: SFTConfig) -> Any:
         return with_adapters(model, config.lora, config.seed, exclude=r".*visual\..*")
     everywhere = config.lora.model_copy(update={"targets": config.lora.targets + VISION_TARGETS})
     return with_adapters(model, everywhere, config.seed)
+
+
+def _digest(examples: Sequence[Example]) -> str:
+    return content_key(*(sha256(np.asarray(e.tokens.ids, np.int32).tobytes()).hexdigest() for e in examples))
 
 
 def indices(step: int, batch: int, size: int, seed: int) -> list[int]:
