@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from vrag.environment import EnvironmentConfig
 from vrag.episode import Episode, Reward
-from vrag.errors import DataError
+from vrag.errors import DataError, InvariantError
 from vrag.killpoints import killpoint
 from vrag.rollout import Job
 from vrag.runs import Json, RunDir, atomic_write, read_lines
@@ -138,7 +138,8 @@ class TrajectoryWriter:
 
     def add(self, episode: Episode, *, sampled: bool = False) -> None:
         """Keep a finished episode, drop one that ended otherwise. One that infrastructure failed stays owed. `sampled`
-        keeps the token ids that a model sampled. Raises `VragError` when the disk refuses.
+        keeps the token ids that a model sampled. Raises `InvariantError` where `sampled` ids aren't there, `VragError` when
+        the disk refuses.
         """
         if episode.stop is StopReason.ERROR:
             self._failed += 1
@@ -167,9 +168,8 @@ class TrajectoryWriter:
         return manifest
 
     def _stored(self, episode: Episode, sampled: bool) -> Trajectory:
-        tokens = episode.tokens
-        runs = iter([tokens.ids[a:b] for a, b in tokens.sampled_runs()] if sampled and tokens else [])
-        messages = [self._message(m, next(runs, None) if m.role == "assistant" else None) for m in episode.messages]
+        runs = iter(_sampled(episode) if sampled else [None] * len(episode.turns))
+        messages = [self._message(m, next(runs) if m.role == "assistant" else None) for m in episode.messages]
         return Trajectory(
             task=episode.task,
             sample=episode.sample,
@@ -223,6 +223,15 @@ def _trajectory(row: Json, where: str) -> Trajectory:
         first = failure.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{where}: isn't a trajectory ({field}: {first['msg']}); mend or delete it") from failure
+
+
+def _sampled(episode: Episode) -> list[list[int]]:
+    """The ids of each turn. Raises `InvariantError` for an episode that doesn't carry those of all its turns."""
+    tokens = episode.tokens
+    runs = [tokens.ids[start:end] for start, end in tokens.sampled_runs()] if tokens else []
+    if len(runs) != len(episode.turns):
+        raise InvariantError(f"episode {episode.task.id}: {len(runs)} sampled runs for {len(episode.turns)} turns")
+    return runs
 
 
 def _texts(message: StoredMessage) -> list[TextContent]:
