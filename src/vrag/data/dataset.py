@@ -138,8 +138,8 @@ class TrajectoryWriter:
 
     def add(self, episode: Episode, *, sampled: bool = False) -> None:
         """Keep a finished episode, drop one that ended otherwise. One that infrastructure failed stays owed. `sampled`
-        keeps the token ids that a model sampled. Raises `InvariantError` where `sampled` ids aren't there, `VragError` when
-        the disk refuses.
+        keeps the token ids that a model sampled. Raises `InvariantError` where these aren't there, `VragError` when the
+        disk refuses.
         """
         if episode.stop is StopReason.ERROR:
             self._failed += 1
