@@ -12,7 +12,7 @@ from typing import Literal
 
 from vrag.errors import InvariantError
 from vrag.protocols import Codec
-from vrag.types import EncodedImage, Frozen, StopReason, Task, Turn
+from vrag.types import EncodedImage, Frozen, Message, StopReason, Task, Turn
 
 
 @dataclass
@@ -148,7 +148,7 @@ class EpisodeRecord(Frozen):
 @dataclass
 class Episode:
     """One finished rollout. `reward` is None until scored, and stays None when infrastructure failed; `error` says
-    what failed.
+    what failed. `messages` is the conversation as the policy saw it, with what the policy said.
     """
 
     task: Task
@@ -162,6 +162,7 @@ class Episode:
     error: str | None = None
     judgement: Judgement | None = None
     seconds: float = 0.0
+    messages: list[Message] = field(default_factory=lambda: [])
 
     def record(self) -> EpisodeRecord:
         tokens = self.tokens

@@ -74,6 +74,7 @@ async def rollout(
         seed=sampling.seed,
         error=error,
         seconds=time.perf_counter() - started,
+        messages=loop.messages,
     )
 
 

@@ -30,8 +30,10 @@ def train(stage: str, out: Path, kill_at: str = "") -> int:
     return subprocess.run([sys.executable, str(SCRIPT), stage, str(out)], env=environment, check=False).returncode
 
 
-@pytest.fixture(scope="module", params=["pretrain", "sft", "rl"])
+@pytest.fixture(scope="module", params=["pretrain", "sft", "sft-lora", "rl"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict]]:
+    if request.param == "sft-lora":
+        pytest.importorskip("peft")
     out = tmp_path_factory.mktemp("whole") / "run"
     assert train(request.param, out) == 0
     return request.param, read_lines(out / "metrics.jsonl")

@@ -1,4 +1,4 @@
-"""`python train_steps.py pretrain|sft|rl OUT`: a few steps of training on a random tiny model, to be killed."""
+"""`python train_steps.py pretrain|sft|sft-lora|rl OUT`: a few steps of training on a random tiny model."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vrag.episode import Episode, Reward
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
 from vrag.training.algorithm import AlgorithmConfig
+from vrag.training.lora import PolicyLora
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.pretrain import PretrainConfig, pretrain
 from vrag.training.rl import GRPO
@@ -64,7 +65,10 @@ def main(stage: str, out: Path) -> None:
     episodes = roll_out(tiny, [str(i) for i in range(10)])
     for episode in episodes:
         episode.turns = [t.model_copy(update={"action": Answer(text="a")}) for t in episode.turns]
-    config = SFTConfig(epochs=4, batch=4, precision="fp32", freeze_vision=False, optimizer=OPTIMIZER, checkpoints=SAVE)
+    config = SFTConfig(
+        epochs=4, batch=4, precision="fp32", freeze_vision=False, optimizer=OPTIMIZER, checkpoints=SAVE,
+        lora=PolicyLora(rank=4) if stage == "sft-lora" else None,
+    )  # fmt: skip
     sft(tiny.model, tiny.codec, episodes, config, out)
 
 

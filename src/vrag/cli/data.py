@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
+from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
 from vrag.errors import UsageError
 
 if TYPE_CHECKING:
+    from vrag.data.dataset import Manifest
     from vrag.data.vidore.build import BuildReport
 
 data = typer.Typer(no_args_is_help=True, help="Make data to train and to measure with.")
+
+
+class TargetName(str, Enum):
+    LLAMAFACTORY = "llamafactory"
+    TRL = "trl"
 
 
 class SplitName(str, Enum):
@@ -102,3 +110,98 @@ def _built(report: BuildReport, corpus: str) -> str:
         f"{corpus}: {report.pages} pages of {report.rows} rows, {report.pages_with_text} with the dataset's text;"
         f" {report.questions} questions, gold pages: {grades}; {len(report.failures)} failures\n{report.tasks}"
     )
+
+
+@data.command()
+def trajectories(
+    out: Annotated[Path, typer.Argument(help="A directory for the dataset; an earlier run of the same is continued.")],
+    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold answers, pages and boxes.")],
+    target: Annotated[
+        str, typer.Option("--for", help="The model that learns: qwen2_5_vl, qwen3_vl, or a checkpoint's folder.")
+    ],
+    samples: Annotated[int, typer.Option(min=1, help="Episodes of each task.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same episodes.")] = 0,
+    by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="A TOML file on how the expert plays.")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="One of its settings: key=value.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier dataset at OUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Let the scripted expert play tasks, and write its episodes with their images as a dataset for SFT."""
+    import asyncio
+
+    from vrag.config import resolve
+    from vrag.corpus.store import Corpus
+    from vrag.data.dataset import TrajectoryWriter
+    from vrag.data.tasks import read_tasks
+    from vrag.data.trajectories import write_expert_trajectories
+    from vrag.environment import DocumentEnvironment
+    from vrag.policies.expert import ExpertStyle
+    from vrag.policies.speaker import environment_for
+    from vrag.retriever import open_retriever
+    from vrag.runs import RunDir, content_key
+    from vrag.views import ViewRenderer
+
+    style, environment = resolve(ExpertStyle, recipe, override or []), environment_for(target)
+    chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
+    config = {
+        "policy": "expert",
+        "style": style.model_dump(mode="json"),
+        "environment": environment.model_dump(mode="json"),
+        "corpus": corpus,
+        "by": by.value,
+        "tasks": {"count": len(chosen), "key": content_key(*chosen)},
+        "samples": samples,
+        "seed": seed,
+    }
+    with Corpus.open(corpus) as store, Progress(console=Console(stderr=True), transient=True) as progress:
+        retriever, renderer = open_retriever(store, by.value, named), ViewRenderer(store)
+        run = RunDir.open(out, config, overwrite=overwrite)
+        row = progress.add_task("episodes", total=len(chosen) * samples)
+        manifest = asyncio.run(
+            write_expert_trajectories(
+                chosen,
+                store,
+                lambda: DocumentEnvironment(store, retriever, environment, renderer),
+                TrajectoryWriter(run, environment),
+                environment.view,
+                style,
+                seed,
+                samples=samples,
+                on_episode=lambda: progress.advance(row),
+            )
+        )
+    print(manifest.model_dump_json() if as_json else _made(manifest, out))
+    if manifest.kept == 0 or manifest.failed:
+        raise typer.Exit(1)
+
+
+def _made(manifest: Manifest, out: Path) -> str:
+    dropped = ", ".join(f"{count} {reason}" for reason, count in manifest.dropped.items())
+    failed = f"; {manifest.failed} failed, a rerun tries them again" if manifest.failed else ""
+    actions = ", ".join(f"{count} {name}" for name, count in manifest.actions.items())
+    return (
+        f"{manifest.kept} episodes ({actions}), {manifest.images} images;"
+        f" dropped: {dropped or 'none'}{failed}\n{out / 'manifest.json'}"
+    )
+
+
+@data.command("export")
+def export_dataset(
+    dataset: Annotated[Path, typer.Argument(help="A dataset of trajectories.")],
+    out: Annotated[Path, typer.Argument(help="A new directory.")],
+    to: Annotated[TargetName, typer.Option("--to", help="The trainer that is to read it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Write a dataset of trajectories as LLaMA-Factory or TRL reads it."""
+    from vrag.data.export import export
+
+    report = export(dataset, out, to.value)
+    for reason in report.left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    text = f"{report.episodes} episodes, {report.images} images, {len(report.left_out)} left out\n{out}"
+    print(report.model_dump_json() if as_json else text)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vrag.cli.live import LiveLine
 from vrag.cli.options import Judge, JudgeModel, JudgeSet, judge_overrides
 from vrag.config import resolve
+from vrag.errors import UsageError
+
+if TYPE_CHECKING:
+    from vrag.episode import Episode
 
 train = typer.Typer(no_args_is_help=True, help="Train a policy or an encoder. Rerunning a killed command continues it.")
 
@@ -68,28 +72,58 @@ def tiny_encoder(out: Out = Path("runs/tiny"), recipe: Recipe = None, override: 
 
 @train.command()
 def sft(
-    corpus: CorpusName,
-    tasks: Tasks,
     out: Out,
     model: Model,
+    trajectories: Annotated[
+        Path | None, typer.Option("--trajectories", help="A dataset of trajectories, instead of --corpus and --tasks.")
+    ] = None,
+    corpus: Annotated[str | None, typer.Option("--corpus", help="The corpus that the tasks are about.")] = None,
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", help="A JSONL file of tasks: the scripted expert plays them.")
+    ] = None,
     recipe: Recipe = None,
     override: Set = None,
 ) -> None:
-    """Fine-tune on the scripted expert's trajectories over your own tasks with gold pages and boxes."""
-    from vrag.data.trajectories import expert_episodes
-    from vrag.policies.expert import ExpertStyle
+    """Fine-tune on a dataset of trajectories, or on the scripted expert's over your own tasks with gold pages."""
     from vrag.training.precision import flushed_denormals
     from vrag.training.sft import SFTConfig
     from vrag.training.sft import sft as run
 
     settings = resolve(SFTConfig, recipe, override or [])
-    with flushed_denormals(), _Opened(corpus, tasks, model) as opened, LiveLine() as line:
-        spec = opened.environment.view
-        episodes = expert_episodes(
-            opened.tasks, opened.corpus, opened.make, opened.codec, spec, ExpertStyle(), settings.seed
-        )
-        run(opened.model, opened.codec, episodes, settings, out, partial(line.step, "sft"))
-        print(opened.save(out))
+    if (trajectories is None) == (corpus is None and tasks is None) or (corpus is None) != (tasks is None):
+        raise UsageError("give either --trajectories, or both --corpus and --tasks")
+    with flushed_denormals(), LiveLine() as line:
+        loaded = _Loaded(model)
+        if trajectories is not None:
+            episodes = _stored_episodes(loaded, trajectories, line)
+        else:
+            assert corpus is not None and tasks is not None
+            episodes = _expert_episodes(loaded, corpus, tasks, settings.seed)
+        loaded.model = run(loaded.model, loaded.codec, episodes, settings, out, partial(line.step, "sft"))
+        print(loaded.save(out))
+
+
+def _stored_episodes(loaded: _Loaded, folder: Path, line: LiveLine) -> list[Episode]:
+    from vrag.data.dataset import read_manifest
+    from vrag.data.replay import check_fits, load_episodes
+    from vrag.policies.load import view_spec
+
+    environment = read_manifest(folder).environment
+    check_fits(environment.view, view_spec(loaded.model.config.model_type, loaded.codec), folder)
+    loaded.environment = environment  # what the model learns to act in
+    episodes, left_out = load_episodes(folder, loaded.codec)
+    for reason in left_out:
+        line.say(f"left out: {reason}")
+    return episodes
+
+
+def _expert_episodes(loaded: _Loaded, corpus: str, tasks: Path, seed: int) -> list[Episode]:
+    from vrag.data.trajectories import expert_episodes
+    from vrag.policies.expert import ExpertStyle
+
+    with _Opened(corpus, tasks, loaded) as opened:
+        spec = loaded.environment.view
+        return expert_episodes(opened.tasks, opened.corpus, opened.make, loaded.codec, spec, ExpertStyle(), seed)
 
 
 @train.command()
@@ -120,10 +154,11 @@ def rl(
         if by_model is not None:
             asyncio.run(by_model.check())
         rubric = paper_rubric(settings.rewards, by_model)
-        with flushed_denormals(), _Opened(corpus, tasks, model) as opened, LiveLine() as line:
-            trainer = GRPO(opened.model, opened.codec, opened.make, rubric, settings)
+        loaded = _Loaded(model)
+        with flushed_denormals(), _Opened(corpus, tasks, loaded) as opened, LiveLine() as line:
+            trainer = GRPO(loaded.model, loaded.codec, opened.make, rubric, settings)
             trainer.train(opened.tasks, out, partial(line.step, "rl"))
-            print(opened.save(out))
+            print(loaded.save(out))
 
 
 @train.command()
@@ -158,22 +193,41 @@ def encoder(
         print(train_encoder(model, pairs, image, settings, out, partial(line.step, "encoder")))
 
 
-class _Opened:
-    """What training needs, from the names on the command line."""
+class _Loaded:
+    """A checkpoint to train, and the environment that it acts in."""
 
-    def __init__(self, corpus: str, tasks: Path, model: str) -> None:
-        from vrag.corpus.store import Corpus
-        from vrag.data.tasks import read_tasks
+    def __init__(self, name: str) -> None:
         from vrag.policies.load import checkpoint_path, load_codec, load_trainable
         from vrag.policies.speaker import environment_of
+
+        path = checkpoint_path(name)
+        self.model, self.codec = load_trainable(path), load_codec(path)
+        self.environment = environment_of(path, self.model, self.codec)
+
+    def save(self, out: Path) -> Path:
+        """As `final` in the run's folder, whole or not at all."""
+        from vrag.policies.load import save_policy
+        from vrag.staging import whole_folder
+
+        final = out / "final"
+        if not final.exists():
+            with whole_folder(final) as folder:
+                save_policy(folder, self.model, self.codec, self.environment)
+        return final
+
+
+class _Opened:
+    """A corpus and its tasks, from the names on the command line, and what makes environments over them."""
+
+    def __init__(self, corpus: str, tasks: Path, loaded: _Loaded) -> None:
+        from vrag.corpus.store import Corpus
+        from vrag.data.tasks import read_tasks
         from vrag.retriever import LexicalRetriever
         from vrag.views import ViewRenderer
 
-        path = checkpoint_path(model)
         self.tasks = read_tasks(tasks)
         self.corpus = Corpus.open(corpus)
-        self.model, self.codec = load_trainable(path), load_codec(path)
-        self.environment = environment_of(path, self.model, self.codec)
+        self._loaded = loaded
         self._retriever = LexicalRetriever(self.corpus)
         self._renderer = ViewRenderer(self.corpus, 500)
 
@@ -186,10 +240,4 @@ class _Opened:
     def make(self) -> Any:
         from vrag.environment import DocumentEnvironment
 
-        return DocumentEnvironment(self.corpus, self._retriever, self.environment, self._renderer)
-
-    def save(self, out: Path) -> Path:
-        from vrag.policies.load import save_policy
-
-        save_policy(out / "final", self.model, self.codec, self.environment)
-        return out / "final"
+        return DocumentEnvironment(self.corpus, self._retriever, self._loaded.environment, self._renderer)

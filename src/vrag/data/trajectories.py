@@ -1,4 +1,4 @@
-"""Expert trajectories for SFT: the scripted expert played through the one loop, with tokens and masks."""
+"""Expert trajectories for SFT: the scripted expert played through the one loop, in memory or into a dataset on disk."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vrag.codecs.qwen_vl import QwenVLCodec
+from vrag.data.dataset import Manifest, TrajectoryWriter
 from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode
+from vrag.errors import DataError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.policies.expert import ExpertPolicy, ExpertStyle
+from vrag.policies.expert import GAVE_UP, ExpertPolicy, ExpertStyle
 from vrag.protocols import PageStore, Policy
-from vrag.rollout import Job, Limits, rollout_many
+from vrag.rollout import Job, Limits, rollout, rollout_many
 from vrag.types import Request, Sample, Sampling, StopReason, Task
 
 
@@ -53,3 +55,35 @@ def expert_episodes(
     limits = Limits()
     episodes = asyncio.run(rollout_many(jobs, make_environment, expert, codec, limits, Sampling(), concurrency=8))
     return [e for e in episodes if e.stop is StopReason.ANSWER]
+
+
+async def write_expert_trajectories(
+    tasks: Sequence[Task],
+    store: PageStore,
+    make_environment: Callable[[], DocumentEnvironment],
+    writer: TrajectoryWriter,
+    spec: ViewSpec,
+    style: ExpertStyle,
+    seed: int,
+    *,
+    samples: int = 1,
+    on_episode: Callable[[], None] = lambda: None,
+) -> Manifest:
+    """`samples` episodes per task into the dataset of `writer`, those that are there already not again. A task that the
+    expert can't play is dropped with the reason; so is an episode in which it gave up.
+    """
+    for job in writer.owed([Job(task, sample, seed) for task in tasks for sample in range(samples)]):
+        try:
+            policy = ExpertPolicy(job.task, store, spec, style, random.Random(job.session_seed()))
+            sampling = Sampling(seed=job.session_seed())
+            episode = await rollout(make_environment(), policy, None, job.task, Limits(), sampling, sample=job.sample)
+        except (DataError, UsageError) as reason:
+            writer.drop(job, "unusable task", str(reason))
+        else:
+            episode.seed = seed
+            if episode.answer == GAVE_UP:
+                writer.drop(job, "gave up")
+            else:
+                writer.add(episode)
+        on_episode()
+    return writer.finish()

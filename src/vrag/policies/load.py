@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,19 +28,46 @@ def checkpoint_path(name: str) -> Path:
     return path
 
 
-def load_model(path: Path) -> Any:
-    """The family's own class with the checkpoint's weights, in fp32 on CPU and bf16 on a GPU; for sampling: frozen."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
+def family_of(path: Path) -> str:
+    """The `FAMILIES` name of the checkpoint at `path`; raises `CheckpointError` for a model of none of them."""
+    from transformers import AutoConfig
 
     family = AutoConfig.from_pretrained(str(path)).model_type
     if family not in FAMILIES:
         raise CheckpointError(f"{path}: is a {family!r} model; supported are {', '.join(FAMILIES)}")
+    return family
+
+
+def load_model(path: Path) -> Any:
+    """The family's own class with the checkpoint's weights, in fp32 on CPU and bf16 on a GPU; for sampling: frozen."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    family_of(path)
     on_gpu = torch.cuda.is_available()
+    adapters = path / "adapter_config.json"
+    whole = _base_of(adapters) if adapters.is_file() else path.resolve()  # absolute, for adapters keep this name
     model: Any = AutoModelForImageTextToText.from_pretrained(
-        str(path), dtype=torch.bfloat16 if on_gpu else torch.float32
+        str(whole), dtype=torch.bfloat16 if on_gpu else torch.float32
     )
+    if adapters.is_file():
+        model = _merged(model, path)
     return model.to("cuda" if on_gpu else "cpu").eval().requires_grad_(False)
+
+
+def _base_of(adapters: Path) -> Path:
+    base = Path(json.loads(adapters.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+    if not (base / "config.json").is_file():
+        raise CheckpointError(f"{adapters}: the checkpoint that these adapters belong to isn't at {base}: put it there")
+    return base
+
+
+def _merged(model: Any, adapters: Path) -> Any:
+    try:
+        import peft
+    except ImportError as failure:
+        raise UsageError(f"{adapters} holds adapters, which need peft: pip install 'vrag[lora]'") from failure
+    return peft.PeftModel.from_pretrained(model, str(adapters)).merge_and_unload()
 
 
 def load_trainable(path: Path) -> Any:
@@ -54,15 +82,19 @@ def load_codec(path: Path) -> QwenVLCodec:
 
 
 def save_policy(path: Path, model: Any, codec: QwenVLCodec, environment: EnvironmentConfig) -> None:
-    """Write a checkpoint in the Hub's layout, with the environment that it was trained in."""
+    """Write a checkpoint in the Hub's layout, with the environment that it was trained in; of a model that peft wraps,
+    its adapters alone, which `load_model` puts into their base again.
+    """
     model.save_pretrained(path, safe_serialization=True)
+    if not (path / "config.json").exists():  # adapters come without
+        model.config.save_pretrained(path)
     codec.save_pretrained(path)
     (path / SETTINGS).write_text(environment.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def view_spec(model: Any, codec: QwenVLCodec) -> ViewSpec:
-    """Frame, factor and pixel budget of a loaded checkpoint: what its environment must show."""
-    frame, _ = FAMILIES[model.config.model_type]
+def view_spec(family: str, codec: QwenVLCodec) -> ViewSpec:
+    """Frame, factor and pixel budget of a checkpoint of `family`: what its environment must show."""
+    frame, _ = FAMILIES[family]
     size = codec.image_processor.size
     return ViewSpec(
         frame=frame,  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
 from vrag.policies.extractive import ExtractivePolicy
-from vrag.policies.load import SETTINGS, checkpoint_path, load_codec, load_model, view_spec
+from vrag.policies.load import FAMILIES, SETTINGS, checkpoint_path, family_of, load_codec, load_model, view_spec
 from vrag.protocols import Codec, PageStore, Policy
 
 if TYPE_CHECKING:
@@ -57,7 +57,28 @@ def _checkpoint(name: str) -> Speaker:
 
 def environment_of(path: Path, model: Any, codec: QwenVLCodec) -> EnvironmentConfig:
     """The environment that the checkpoint at `path` was trained in, or the paper's within its pixel budget."""
-    return _settings(path) or EnvironmentConfig(view=_budget(view_spec(model, codec)))
+    return _settings(path) or EnvironmentConfig(view=_budget(view_spec(model.config.model_type, codec)))
+
+
+def environment_for(target: str) -> EnvironmentConfig:
+    """The environment in which data for `target` is made, without loading its weights: a family with the paper's
+    settings and pixel budget, or a checkpoint by its name or folder.
+    """
+    if target in FAMILIES:
+        frame, factor = FAMILIES[target]
+        area = factor**2
+        view = ViewSpec(frame=frame, factor=factor, min_pixels=256 * area, max_pixels=512 * area)  # type: ignore[arg-type]
+        return EnvironmentConfig(view=view)
+    try:
+        path = checkpoint_path(target)
+    except UsageError as error:
+        raise UsageError(f"{error}; or the family alone: {', '.join(FAMILIES)}") from error
+    if settings := _settings(path):
+        return settings
+    try:
+        return EnvironmentConfig(view=_budget(view_spec(family_of(path), load_codec(path))))
+    except ModuleNotFoundError as error:
+        raise UsageError(f"reading {path} needs {error.name}: pip install 'vrag[models]'") from error
 
 
 def _settings(path: Path) -> EnvironmentConfig | None:

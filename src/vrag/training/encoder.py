@@ -27,10 +27,11 @@ from vrag.encoders.checkpoint import find_checkpoint, kind_of
 from vrag.encoders.inputs import Inputs
 from vrag.encoders.loading import load
 from vrag.encoders.settings import EncoderSettings
-from vrag.errors import ConfigError, DataError, UsageError
+from vrag.errors import DataError
 from vrag.runs import content_key
 from vrag.staging import whole_folder
 from vrag.training.contrast import Contrast, cached_backward, contrast
+from vrag.training.lora import LoraConfig, with_adapters
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision, autocast
 from vrag.training.run import CheckpointConfig, TrainingRun
@@ -38,19 +39,6 @@ from vrag.types import Frozen
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-class LoraConfig(Frozen):
-    """Adapters of rank `rank` beside the linear layers that are named `targets` at their ends (arXiv 2106.09685); the
-    defaults are those of the language model and of the projection, as ColPali was trained (arXiv 2407.01449, §4.2).
-    """
-
-    rank: int = Field(default=32, ge=1)
-    alpha: int = Field(default=32, ge=1)
-    targets: tuple[str, ...] = (
-        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        "embedding_proj_layer",
-    )
 
 
 class EncoderTrainingConfig(Frozen):
@@ -103,7 +91,9 @@ def train_encoder(
         raise DataError("all queries have the same page: nothing to tell apart; give tasks about several pages")
     whole = _load(checkpoint, config)
     heads = _heads(whole)
-    model = whole.transformers_model if config.lora is None else _adapted(whole, config.lora, config.seed)
+    model = whole.transformers_model
+    if config.lora is not None:
+        model = with_adapters(model, config.lora, config.seed)
     optimizer = make_optimizer(model, config.optimizer, heads)
     key = _Run(checkpoint=checkpoint, pairs=content_key(*map(asdict, pairs)), config=config)
     run = TrainingRun(out, key, model, whole.processor, optimizer, config.checkpoints, heads)
@@ -143,20 +133,6 @@ def _heads(model: Any) -> nn.Module | None:
     """What comes after the transformer and has weights, such as a projection."""
     after = nn.ModuleList(list(model)[1:])
     return after if any(True for _ in after.parameters()) else None
-
-
-def _adapted(model: Any, lora: LoraConfig, seed: int) -> Any:
-    """The transformer of `model` with fp32 adapters in it, wrapped by peft; all its other weights are frozen."""
-    try:
-        import peft
-    except ImportError as failure:
-        raise UsageError("training by LoRA needs peft: pip install 'vrag[lora]'") from failure
-    settings = peft.LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets))
-    torch.manual_seed(seed)
-    try:
-        return peft.get_peft_model(model.transformers_model, settings)
-    except ValueError as failure:
-        raise ConfigError(f"lora.targets: {failure}") from failure
 
 
 def _step(embedder: _Embedder, pairs: Sequence[Pair], config: EncoderTrainingConfig, step: int) -> Contrast:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from vrag.data.glances import Glance, where
 from vrag.episode import Episode, Tokens
 from vrag.errors import DataError, InvariantError
 from vrag.geometry import block_at
+from vrag.runs import content_key
 from vrag.training.guidance import GuidanceConfig
+from vrag.training.lora import VISION_TARGETS, PolicyLora, with_adapters
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
@@ -35,12 +38,20 @@ class SFTConfig(Frozen):
     batch: int = 32
     max_tokens: int = 16_384  # padded tokens of one micro-batch
     turn_weights: dict[str, float] = Field(default={"search": 1.0, "bbox": 1.0, "answer": 1.0})
-    freeze_vision: bool = True
+    freeze_vision: bool = True  # the tower and what projects its features into the language model
+    lora: PolicyLora | None = None  # None: all weights that aren't frozen are trained
     guidance: GuidanceConfig | None = None  # tells the tokens of a box where to look; needs gold boxes
     precision: Precision = "bf16"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine", warmup=0.1, floor=0.0)
     checkpoints: CheckpointConfig = CheckpointConfig()
+
+
+class _Run(Frozen):
+    """What a run must agree in to be continued."""
+
+    episodes: str
+    config: SFTConfig
 
 
 def example(episode: Episode, turn_weights: dict[str, float], codec: QwenVLCodec | None = None) -> Example:
@@ -87,19 +98,21 @@ def sft(
     out: Path,
     on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
     extra: Extra = no_extra,
-) -> None:
-    """Train `model` in place; rerunning the same call continues from the newest checkpoint.
+) -> Any:
+    """Train `model` in place; rerunning the same call continues from the newest checkpoint. Returns what is to be
+    saved: `model`, adapters merged, or with `lora.merge` off the peft model around it. Raises `DataError` without
+    episodes, `UsageError` when the run at `out` has others or another `config`.
 
     `extra` draws further examples for each step (`vrag.data.copying`), from a generator that is a function of
     the step.
     """
     if not episodes:
         raise DataError("no expert episodes to train on: construct some first")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
+    trained = trainable(model, config)
     examples = [example(e, config.turn_weights, codec if config.guidance else None) for e in episodes]
-    optimizer = make_optimizer(model, config.optimizer)
-    run = TrainingRun(out, config, model, codec, optimizer, config.checkpoints)
+    optimizer = make_optimizer(trained, config.optimizer)
+    key = _Run(episodes=_digest(examples), config=config)
+    run = TrainingRun(out, key, trained, codec, optimizer, config.checkpoints)
     steps = max(1, round(config.epochs * len(examples) / config.batch))
     model.train()
     for step in range(run.start, steps):
@@ -108,7 +121,7 @@ def sft(
         chosen += map(Example.of, extra(np.random.default_rng([config.seed, 1, step])))
         result = supervised_step(model, codec, chosen, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, steps)
-        norm = apply(optimizer, model, config.optimizer, lr)
+        norm = apply(optimizer, trained, config.optimizer, lr)
         metrics = {
             "loss": result.loss,
             "exact": float(np.mean(result.exact)),
@@ -120,6 +133,27 @@ def sft(
         }
         run.commit(step, steps, metrics)
         on_step({"step": step, "steps": steps, **metrics})
+    if config.lora is not None and config.lora.merge:
+        return trained.merge_and_unload()
+    return trained
+
+
+def trainable(model: Any, config: SFTConfig) -> Any:
+    """`model` with gradients where `config` trains it: everywhere, or in its adapters, wrapped by peft; with
+    `freeze_vision` in neither case in the vision tower, its mergers included.
+    """
+    if config.lora is None:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
+        return model
+    if config.freeze_vision:
+        return with_adapters(model, config.lora, config.seed, exclude=r".*visual\..*")
+    everywhere = config.lora.model_copy(update={"targets": config.lora.targets + VISION_TARGETS})
+    return with_adapters(model, everywhere, config.seed)
+
+
+def _digest(examples: Sequence[Example]) -> str:
+    return content_key(*(sha256(np.asarray(e.tokens.ids, np.int32).tobytes()).hexdigest() for e in examples))
 
 
 def indices(step: int, batch: int, size: int, seed: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
 from vrag.environment import EnvironmentConfig
 from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
@@ -100,3 +102,9 @@ class TinyRecipe(Frozen):
     encoder_seeds: tuple[int, ...] = (0,)
     rewards: RewardWeights = RewardWeights()
     no_crop: bool = False  # also train the baseline that can't crop, with the same budget
+
+    @model_validator(mode="after")
+    def _hands_on_whole_weights(self) -> TinyRecipe:
+        if self.sft.lora is not None and not self.sft.lora.merge:
+            raise ValueError("sft.lora.merge must be on: the next stage starts from whole weights")
+        return self
