@@ -109,6 +109,9 @@ def index(
         if report and not json_:
             print(summary(report, corpus), flush=True)  # now: these pages can be searched
         vectors = encode(store, encoder_name(encoder, encoder_set), console)
+        if vectors and not json_:
+            counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
+            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", flush=True)
         with Reporter(console) as reporter:
             recognised = recognise(store, options, reporter.update, named)
     bad = [*(report.failures if report else []), *(vectors.failures if vectors else []), *recognised.failures]
@@ -118,8 +121,9 @@ def index(
         made = vectors.model_dump(mode="json") if vectors else None
         read = report.model_dump(mode="json") if report else {}
         print(json.dumps({**read, "ocr": recognised.model_dump(mode="json"), "vectors": made}, ensure_ascii=False))
-    else:
-        _print_rest(corpus, vectors, recognised, asked=report is None)
+    elif recognised.pages or recognised.failures or not report:
+        counts = f"{recognised.owed} wait, {len(recognised.failures)} failures; {recognised.seconds:.1f} s"
+        print(f"{corpus}: {recognised.pages} pages by OCR ({counts})")
     _exit(console, report, recognised)
 
 
@@ -141,17 +145,8 @@ def _read(store: Corpus, paths: list[Path], options: IngestOptions, console: Con
     return None
 
 
-def _print_rest(corpus: str, vectors: EmbedReport | None, recognised: OcrReport, *, asked: bool) -> None:
-    if vectors:
-        counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
-        print(f"{corpus}: {vectors.pages} pages have vectors ({counts})")
-    if recognised.pages or recognised.failures or asked:
-        counts = f"{recognised.owed} wait, {len(recognised.failures)} failures; {recognised.seconds:.1f} s"
-        print(f"{corpus}: {recognised.pages} pages by OCR ({counts})")
-
-
 def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) -> None:
-    """With exit code 1 when nothing was done of what was asked."""
+    """With code 1 when what was asked for couldn't be done."""
     if report is None:
         if recognised.not_done:
             raise typer.Exit(1)

@@ -19,7 +19,7 @@ from vrag.index import lexical
 
 # A page that waits for OCR: it has no text, or is a scan with next to none (`vrag.corpus.scans`), and wasn't tried yet.
 OWED = "ocr_done = 0 AND (text_source = 'none' OR (text_source = 'layer' AND scanned = 1))"
-_OWED_INDEX = f"CREATE INDEX pages_owed ON pages(id) WHERE {OWED}"
+_OWED_INDEX = f"CREATE INDEX pages_owed ON pages(ocr_done) WHERE {OWED}"
 _UPGRADES = {1: ("ALTER TABLE pages ADD COLUMN scanned INTEGER NOT NULL DEFAULT 0", _OWED_INDEX)}
 KIND = database.Kind("corpus", 0x76726167, format=2, upgrades=_UPGRADES)  # "vrag"
 _PAGE_BITS = 20  # row id = seq << 20 | page number

@@ -100,7 +100,7 @@ def _recognise(
             elif run.total:
                 run.work(corpus)
     except database.Busy as busy:
-        return 0, str(busy)
+        return 0, str(busy) if owed.pages() else None
     with suppress(database.Busy), sole_writer(corpus.folder):  # a run that is indexing follows at its end
         following.follow(corpus.folder, lambda done, total: progress(Progress("text", done, total)))
     return run.read, run.not_done if run.total else None

@@ -85,7 +85,7 @@ class Writer:
         }
 
     def register(self, found: Found, content: str | None, problem: tuple[str, str] | None = None) -> None:
-        """Note a file and its content, or the `problem` (kind, reason) with it. Clears older failures."""
+        """Note a file and its content, or the `problem` (kind, reason) with it. Clears older failures to read it."""
         db, path = self._begin(), os.fsencode(found.path)
         known = db.execute("SELECT name FROM sources WHERE path = ?", (path,)).fetchone()
         name = known[0] if known else unique_name(found, self._is_taken)
@@ -95,7 +95,7 @@ class Writer:
             " size = excluded.size, mtime_ns = excluded.mtime_ns, document = excluded.document",
             (path, name, found.size, found.mtime_ns, document),
         )
-        db.execute("DELETE FROM failures WHERE path = ? OR document = ?", (path, document))
+        db.execute("DELETE FROM failures WHERE stage = 'read' AND (path = ? OR document = ?)", (path, document))
         if problem is not None:
             db.execute("INSERT INTO failures VALUES (?, NULL, NULL, 'read', ?, ?)", (path, *problem))
 
