@@ -11,6 +11,7 @@ from pathlib import Path
 from vrag.corpus import following
 from vrag.corpus.files import Found
 from vrag.corpus.fulltext import TextIndex
+from vrag.corpus.owed import Outcome, Owed
 from vrag.corpus.store import Corpus
 from vrag.corpus.text import Placed, pack
 from vrag.corpus.writer import Writer
@@ -41,11 +42,9 @@ class Texts:
 
     def recognise(self, name: str, number: int, text: str, *, follow: bool = True) -> None:
         """OCR reads another text on a page."""
-        with closing(Writer(self.folder)) as writer:
-            seq = writer.sources()[f"/docs/{name}"].document
-            assert seq is not None
-            writer.set_ocr(seq, self._page(number, text))
-            writer.commit()
+        with closing(Owed(self.folder, lambda path: path == f"/docs/{name}", force=True)) as owed:
+            page = next(page for page in owed.pages() if page.number == number)
+            owed.store([Outcome(page, read=self._page(number, text))])
         self._follow(follow)
 
     def rename(self, name: str, other: str, *, follow: bool = True) -> None:
@@ -75,4 +74,5 @@ class Texts:
     @staticmethod
     def _page(number: int, text: str) -> dict[str, object]:
         words = base64.b64encode(pack([Placed(word, 0, 0, 1, 1, 0) for word in text.split()])).decode()
-        return {"page": number, "width": 9, "height": 9, "text": text, "words": words, "index": index_text(text)}
+        size = {"width": 9, "height": 9}
+        return {"page": number, **size, "text": text, "words": words, "index": index_text(text), "scanned": False}

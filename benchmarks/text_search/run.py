@@ -114,10 +114,8 @@ def page_text(document: pypdfium2.PdfDocument, number: int) -> str:
 def build(root: Path, texts: Sequence[str]) -> dict[str, Corpus]:
     """The corpus with FTS5 alone, and with tantivy beside it; prints how fast each was made."""
     began = time.process_time()
-    pages = [
-        {"page": number, "width": 1, "height": 1, "text": text, "words": "", "index": index_text(text)}
-        for number, text in enumerate(texts, 1)
-    ]
+    plain = {"width": 1, "height": 1, "words": "", "scanned": False}
+    pages = [{"page": number, "text": text, "index": index_text(text), **plain} for number, text in enumerate(texts, 1)]
     print(f"tokens: {len(texts) / (time.process_time() - began):.0f} pages/s of CPU time", file=sys.stderr)
     corpora: dict[str, Corpus] = {}
     for name in ("fts5", "tantivy"):

@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vrag.errors import CorpusError
@@ -19,11 +19,18 @@ _SETTINGS = "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) W
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file is: a name for messages, an id in the file's head, and the newest format that this vrag reads."""
+    """What a file is: a name for messages, an id in the file's head, the newest format that this vrag reads, and for
+    each older format the statements that make it the next one.
+    """
 
     name: str
     application: int
     format: int
+    upgrades: Mapping[int, Sequence[str]] = field(default_factory=lambda: {})
+
+
+class Busy(CorpusError):
+    """Another process holds the lock."""
 
 
 @contextmanager
@@ -41,7 +48,9 @@ def translated(what: str) -> Generator[None]:
 
 
 def connect(file: Path, kind: Kind) -> sqlite3.Connection:
-    """Open an existing file. Raises `CorpusError` when it is of another kind, or was written by a newer version."""
+    """Open an existing file, and bring it to the newest format. Raises `CorpusError` when it is of another kind, or was
+    written by a newer version.
+    """
     with translated(f"{kind.name} {file.parent}"):
         db = sqlite3.connect(
             f"{file.absolute().as_uri()}?mode=rw",
@@ -51,18 +60,30 @@ def connect(file: Path, kind: Kind) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
-            (application,), (version,) = (
-                db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
-            )
+            application, version = _pragma(db, "application_id"), _pragma(db, "user_version")
             if application != kind.application:
                 raise CorpusError(f"{file} holds no {kind.name} of vrag: choose another name or path")
             if version > kind.format:
                 raise CorpusError(f"{kind.name} {file.parent} was written by a newer vrag: upgrade vrag to read it")
             db.execute("PRAGMA synchronous = NORMAL")
+            if version < kind.format:
+                _upgrade(db, kind)
         except BaseException:
             db.close()
             raise
     return db
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return db.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _upgrade(db: sqlite3.Connection, kind: Kind) -> None:
+    with transaction(db):
+        for version in range(_pragma(db, "user_version"), kind.format):  # asked anew: another process may have done it
+            for statement in kind.upgrades[version]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {version + 1}")
 
 
 def create(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) -> None:
@@ -117,14 +138,14 @@ def copied(db: sqlite3.Connection, file: Path) -> Generator[sqlite3.Connection]:
 
 @contextmanager
 def exclusive(file: Path, busy: str) -> Generator[None]:
-    """Hold a lock that goes with the process, however it ends. Raises `CorpusError` of `busy` when another does."""
+    """Hold a lock that goes with the process, however it ends. Raises `Busy`, saying `busy`, when another does."""
     with translated(str(file)):
         lock = sqlite3.connect(file, isolation_level=None, timeout=0)
     try:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise CorpusError(busy if "locked" in str(error) else f"{file}: {error}") from error
+            raise (Busy(busy) if "locked" in str(error) else CorpusError(f"{file}: {error}")) from error
         yield
     finally:
         lock.close()

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import RAISES, write_scans
 from tests.papers import write_pdf, write_report
 from vrag.cli import main
+from vrag.corpus.store import Corpus
+from vrag.index.tantivy_text import TantivyText
 
 
 @pytest.fixture
@@ -148,3 +151,77 @@ def test_without_tantivy_a_corpus_that_uses_it_names_the_extra(
     for command in (["search", "page", "-c", "mine"], ["index", docs, "-c", "mine"]):
         assert vrag(*command) == 2
         assert "pip install 'vrag[tantivy]'" in capsys.readouterr().err
+
+
+ENGINE = ["--workers", "1", "--ocr-engine", "tests.engines:Grey"]
+
+
+def test_pages_that_wait_for_ocr_are_counted_and_read_by_the_next_run_without_paths(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_scans(docs / "scans.tif", [1, 2])
+    assert vrag("index", docs, "-c", "mine", *ENGINE, "--ocr", "off") == 0
+    out, err = capsys.readouterr()
+    assert "4 pages added" in out and "OCR" not in out
+    assert "pages without text, which text search can't find: 2" in err
+    assert "pages that wait for OCR: 2; `vrag index --corpus mine` reads them" in err
+    assert vrag("index", "-c", "mine", *ENGINE) == 0
+    out, err = capsys.readouterr()
+    assert "mine: 2 pages by OCR (0 wait, 0 failures" in out and err == ""
+    assert vrag("search", "n2", "-c", "mine") == 0
+    assert "scans.tif" in capsys.readouterr().out
+    assert vrag("index", "-c", "mine", *ENGINE, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["vectors"] is None
+    assert (report["ocr"]["pages"], report["ocr"]["owed"], report["ocr"]["failures"]) == (0, 0, [])
+
+
+def test_indexing_says_what_can_be_searched_before_ocr_begins(docs: Path, capsys: pytest.CaptureFixture[str]):
+    write_scans(docs / "scans.tif", [1, RAISES])
+    assert vrag("index", docs, "-c", "mine", *ENGINE) == 0
+    out, err = capsys.readouterr()
+    first, second = out.splitlines()
+    assert "4 pages added" in first and "mine: 1 pages by OCR (0 wait, 1 failures" in second
+    assert "scans.tif" in err and "too faint" in err and "wait for OCR" not in err
+    assert vrag("index", docs, "-c", "mine", *ENGINE, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["pages"], report["failures"], report["ocr"]["pages"]) == (4, [], 0)
+    assert [failure["page"] for failure in report["ocr"]["failures"]] == [2]
+
+
+def test_ocr_that_cannot_run_fails_only_a_run_that_asks_for_nothing_else(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_scans(docs / "scans.tif", [1])
+    broken = ["--workers", "1", "--ocr-engine", "tests.engines:never_loads"]
+    assert vrag("index", docs, "-c", "mine", *broken) == 0
+    assert "1 (OCR engine tests.engines:never_loads doesn't load: RuntimeError" in capsys.readouterr().err
+    assert vrag("index", "-c", "mine", *broken) == 1
+    assert "pages that wait for OCR: 1 (OCR engine" in capsys.readouterr().err
+    assert vrag("index", "-c", "mine", *broken, "--ocr", "off") == 0
+
+
+def test_without_the_extra_force_is_an_error_and_auto_says_how_many_pages_wait(
+    docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("vrag.corpus.ocr.ocr_available", lambda: False)
+    write_scans(docs / "scans.tif", [1])
+    assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
+    assert "pages that wait for OCR: 1 (OCR isn't installed: pip install 'vrag[ocr]')" in capsys.readouterr().err
+    assert vrag("index", docs, "-c", "mine", "--ocr", "force") == 2
+    assert "pip install 'vrag[ocr]'" in capsys.readouterr().err
+
+
+def test_without_paths_the_text_index_can_be_chosen_but_nothing_of_pages_that_are_read(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
+    assert vrag("index", "-c", "mine", "--text", "tantivy") == 0
+    with Corpus.open("mine") as corpus:
+        assert corpus.text_index == "tantivy"
+        assert TantivyText.open(corpus.folder / "tantivy").pages == 2
+    capsys.readouterr()
+    assert vrag("index", "-c", "mine", "--dpi", 150) == 2
+    assert "--dpi" in capsys.readouterr().err
+    assert vrag("index", "-c", "nowhere") == 1
+    assert "vrag index PATH --corpus nowhere" in capsys.readouterr().err

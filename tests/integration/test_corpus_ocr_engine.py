@@ -1,4 +1,4 @@
-"""OCR of pages without text, with the real engine; skipped where the extra isn't installed."""
+"""OCR with the real engine; skipped where the extra isn't installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 from vrag.corpus import ocr
 from vrag.corpus.ingest import IngestOptions, ingest
 from vrag.corpus.store import Corpus
-from vrag.errors import UsageError
 
 needs_ocr = pytest.mark.skipif(not ocr.ocr_available(), reason="needs the extra vrag[ocr]")
 
@@ -31,10 +30,10 @@ def scan(tmp_path: Path) -> Path:
 @needs_ocr
 def test_a_scan_indexed_without_ocr_gets_its_words_and_boxes_when_ocr_is_wanted(scan: Path, tmp_path: Path):
     with Corpus.create(tmp_path / "corpus") as corpus:
-        report = ingest([scan], corpus, IngestOptions(workers=1, ocr="off"))
-        assert (report.pages_ocr, report.pages_without_text) == (0, 1)
-        report = ingest([scan], corpus, IngestOptions(workers=1))
-        assert (report.pages_ocr, report.pages_without_text) == (1, 0)
+        report = ingest([scan], corpus, IngestOptions(workers=1, ocr="off")).ocr
+        assert (report.pages, report.owed, report.without_text) == (0, 1, 1)
+        report = ingest([scan], corpus, IngestOptions(workers=1)).ocr
+        assert (report.pages, report.owed, report.without_text) == (1, 0, 0)
         page = corpus.page(corpus.search("harbour revenue", 1)[0].page_id)
         assert page.text_source == "ocr"
         words = {word.text: word for word in corpus.words(page.id)}
@@ -43,27 +42,19 @@ def test_a_scan_indexed_without_ocr_gets_its_words_and_boxes_when_ocr_is_wanted(
         box = words["Harbour"].box
         assert 40 < box.x1 < 80 and 50 < box.y1 < 80 and 100 < box.y2 < 135
         assert words["1890"].box.x1 > words["revenue"].box.x1 > box.x2 - 20
-        assert ingest([scan], corpus, IngestOptions(workers=1)).pages_ocr == 0
 
 
 @needs_ocr
-def test_a_page_on_which_ocr_finds_nothing_is_tried_once(tmp_path: Path):
-    Image.new("RGB", (300, 300), "white").save(tmp_path / "blank.png")
+def test_the_words_of_a_scan_with_a_stamp_are_found_beside_the_stamp(scan: Path, tmp_path: Path):
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "stamped.pdf"), pagesize=(450, 200))
+    canvas.drawImage(str(scan), 0, 40, 450, 150)
+    canvas.setFont("Helvetica", 8)
+    canvas.drawString(20, 10, "ACME-000123")
+    canvas.save()
     with Corpus.create(tmp_path / "corpus") as corpus:
-        report = ingest([tmp_path / "blank.png"], corpus, IngestOptions(workers=1))
-        assert (report.pages_without_text, report.failures) == (1, [])
-        assert ingest([tmp_path / "blank.png"], corpus, IngestOptions(workers=1)).pages_ocr == 0
-
-
-def test_without_the_extra_force_is_an_error_and_auto_says_how_many_pages_wait(
-    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    from vrag.cli import main
-
-    for module in ("vrag.corpus.ingest", "vrag.cli.index"):
-        monkeypatch.setattr(f"{module}.ocr_available", lambda: False)
-    with Corpus.create(tmp_path / "corpus") as corpus, pytest.raises(UsageError, match="pip install"):
-        ingest([scan], corpus, IngestOptions(workers=1, ocr="force"))
-    assert main(["index", str(scan), "-c", "mine", "--workers", "1"]) == 0
-    said = capsys.readouterr().err
-    assert "without text" in said and ": 1;" in said and "pip install" in said
+        assert ingest([tmp_path / "stamped.pdf"], corpus, IngestOptions(workers=1)).ocr.pages == 1
+        text = next(corpus.pages()).text
+    assert text.startswith("ACME-000123\n") and text.count("000123") == 1
+    assert "Harbour revenue 1890" in text

@@ -1,11 +1,16 @@
-"""`vrag index`: documents → corpus, with progress; every file that can't be read is named with its reason."""
+"""`vrag index`: documents → corpus, with progress; every file that can't be read is named with its reason.
+
+Pages can be searched by their text layer first, then by their vectors; those that wait for OCR are recognised last.
+"""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,9 +23,12 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from vrag.cli.options import EncoderSet, encoder_name
-from vrag.corpus.ingest import IngestOptions, IngestReport, Progress, ingest
-from vrag.corpus.ocr import HINT, ocr_available
+from vrag.corpus import following
+from vrag.corpus.ingest import IngestReport, ingest
+from vrag.corpus.ocr import DEFAULT_ENGINE
+from vrag.corpus.options import IngestOptions, Progress, Stage
 from vrag.corpus.paths import corpus_folder
+from vrag.corpus.recognition import OcrReport, missing_engine, recognise
 from vrag.corpus.store import DPI, Corpus, Failure
 from vrag.errors import UsageError
 
@@ -52,16 +60,25 @@ class Ocr(str, Enum):
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders: PDF, PNG, JPEG, TIFF, WebP.")],
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files and folders: PDF, PNG, JPEG, TIFF, WebP; none: only what the corpus waits for."),
+    ] = None,
     dpi: Annotated[
         int | None, typer.Option(min=36, max=600, help=f"Resolution of rendered pages (new corpus: {DPI}).")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")] = 0,
     ocr: Annotated[
         Ocr,
-        typer.Option(help="Pages without text: auto reads them if OCR is installed, force reads every page."),
+        typer.Option(
+            help="Pages without text: auto reads them last, if OCR is installed; off leaves them for a later run;"
+            " force reads every page."
+        ),
     ] = Ocr.auto,
+    ocr_engine: Annotated[
+        str, typer.Option(help="module:attribute of your own OCR engine.", show_default="RapidOCR")
+    ] = DEFAULT_ENGINE,
     text: Annotated[
         Text | None,
         typer.Option(help="What searches the text from now on: fts5, or tantivy, an extra for many pages."),
@@ -78,25 +95,62 @@ def index(
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
-    console = Console(stderr=True)
+    console, named = Console(stderr=True), paths or []
     options = IngestOptions(
-        workers=workers, ocr=ocr.value, text=text.value if text else None, retry_failed=retry_failed
+        workers=workers,
+        ocr=ocr.value,
+        ocr_engine=ocr_engine,
+        text=text.value if text else None,
+        retry_failed=retry_failed,
     )
-    with open_or_create(corpus, paths, dpi) as store:
-        with Reporter(console) as reporter:
-            report = ingest(paths, store, options, reporter.update)
+    missing_engine(options)
+    with _open(corpus, named, dpi) as store:
+        report = _read(store, named, options, console)
+        if report and not json_:
+            print(summary(report, corpus), flush=True)  # now: these pages can be searched
         vectors = encode(store, encoder_name(encoder, encoder_set), console)
-    show_failures(console, [*report.failures, *(vectors.failures if vectors else [])])
-    _show_hints(console, report, ocr)
+        if vectors and not json_:
+            counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
+            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", flush=True)
+        with Reporter(console) as reporter:
+            recognised = recognise(store, options, reporter.update, named)
+    bad = [*(report.failures if report else []), *(vectors.failures if vectors else []), *recognised.failures]
+    show_failures(console, bad)
+    _show_owed(console, recognised, corpus)
     if json_:
         made = vectors.model_dump(mode="json") if vectors else None
-        print(json.dumps({**report.model_dump(mode="json"), "vectors": made}, ensure_ascii=False))
-    else:
-        print(summary(report, corpus))
-        if vectors:
-            counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
-            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})")
-    if report.pages_here == 0 and not report.documents_removed:
+        read = report.model_dump(mode="json") if report else {}
+        print(json.dumps({**read, "ocr": recognised.model_dump(mode="json"), "vectors": made}, ensure_ascii=False))
+    elif recognised.pages or recognised.failures or not report:
+        counts = f"{recognised.owed} wait, {len(recognised.failures)} failures; {recognised.seconds:.1f} s"
+        print(f"{corpus}: {recognised.pages} pages by OCR ({counts})")
+    _exit(console, report, recognised)
+
+
+def _open(name: str, paths: list[Path], dpi: int | None) -> Corpus:
+    if paths:
+        return open_or_create(name, paths, dpi)
+    if dpi is not None:
+        raise UsageError("--dpi is for pages that are read: name files or folders, or leave it out")
+    return Corpus.open(name)
+
+
+def _read(store: Corpus, paths: list[Path], options: IngestOptions, console: Console) -> IngestReport | None:
+    """Everything but OCR and vectors; None without paths."""
+    with Reporter(console) as reporter:
+        if paths:
+            return ingest(paths, store, replace(options, ocr="off"), reporter.update)
+        if options.text:
+            following.switch(store.folder, options.text, lambda at, of: reporter.update(Progress("text", at, of)))
+    return None
+
+
+def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) -> None:
+    """With code 1 when what was asked for couldn't be done."""
+    if report is None:
+        if recognised.not_done:
+            raise typer.Exit(1)
+    elif report.pages_here == 0 and not report.documents_removed:
         if not report.files and not report.failures:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in report.skipped.items())
             console.print(f"vrag: no PDF or image found there{f' (but {kinds})' if kinds else ''}", markup=False)
@@ -144,8 +198,6 @@ def summary(report: IngestReport, corpus: str) -> str:
     parts = [f"{report.pages_added} pages added", f"{report.unchanged} of {report.files} files unchanged"]
     if report.documents_removed:
         parts.append(f"{report.documents_removed} documents removed")
-    if report.pages_ocr:
-        parts.append(f"{report.pages_ocr} pages by OCR")
     if report.failures:
         parts.append(f"{len(report.failures)} failures")
     if report.text_index != "fts5":
@@ -160,6 +212,7 @@ class Reporter:
         self._console = console
         self._bars: Bars | None = None
         self._task: tuple[str, int] | None = None  # stage, id
+        self._stage: Stage | None = None
         self._started = self._last = time.monotonic()
 
     def __enter__(self) -> Reporter:
@@ -193,6 +246,8 @@ class Reporter:
 
     def _line(self, progress: Progress) -> None:
         now = time.monotonic()
+        if progress.stage != self._stage:
+            self._stage, self._started = progress.stage, now
         if now - self._last < _PLAIN_SECONDS:
             return
         self._last = now
@@ -216,14 +271,14 @@ def show_failures(console: Console, failures: list[Failure]) -> None:
         console.print(f"… and {len(failures) - _SHOWN_FAILURES} more (--json lists all)", markup=False)
 
 
-def _show_hints(console: Console, report: IngestReport, ocr: Ocr) -> None:
-    if not report.pages_without_text or ocr is Ocr.off:
-        return
-    pages = f"pages without text, which search can't find: {report.pages_without_text}"
-    if ocr_available():
-        console.print(f"{pages}; OCR found none either", markup=False)
-    else:
-        console.print(f"{pages}; for OCR, {HINT} and run this again", markup=False)
+def _show_owed(console: Console, recognised: OcrReport, corpus: str) -> None:
+    if recognised.without_text:
+        console.print(f"pages without text, which text search can't find: {recognised.without_text}", markup=False)
+    if recognised.owed:
+        why = f" ({recognised.not_done})" if recognised.not_done else ""
+        command = f"vrag index --corpus {shlex.quote(corpus)}"
+        said = f"pages that wait for OCR: {recognised.owed}{why}; `{command}` reads them"
+        console.print(said, markup=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:

@@ -17,7 +17,11 @@ from pathlib import Path
 from vrag import database
 from vrag.index import lexical
 
-KIND = database.Kind("corpus", 0x76726167, format=1)  # "vrag"
+# A page that waits for OCR: it has no text, or is a scan with next to none (`vrag.corpus.scans`), and wasn't tried yet.
+OWED = "ocr_done = 0 AND (text_source = 'none' OR (text_source = 'layer' AND scanned = 1))"
+_OWED_INDEX = f"CREATE INDEX pages_owed ON pages(ocr_done) WHERE {OWED}"
+_UPGRADES = {1: ("ALTER TABLE pages ADD COLUMN scanned INTEGER NOT NULL DEFAULT 0", _OWED_INDEX)}
+KIND = database.Kind("corpus", 0x76726167, format=2, upgrades=_UPGRADES)  # "vrag"
 _PAGE_BITS = 20  # row id = seq << 20 | page number
 
 _SCHEMA = f"""
@@ -31,8 +35,10 @@ CREATE TABLE sources (
 CREATE INDEX sources_of_document ON sources(document);
 CREATE TABLE pages (
     rowid INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    text TEXT NOT NULL, words BLOB NOT NULL, text_source TEXT NOT NULL, ocr_done INTEGER NOT NULL DEFAULT 0
+    text TEXT NOT NULL, words BLOB NOT NULL, text_source TEXT NOT NULL, ocr_done INTEGER NOT NULL DEFAULT 0,
+    scanned INTEGER NOT NULL DEFAULT 0
 );
+{_OWED_INDEX};
 CREATE TABLE failures (
     path BLOB, document INTEGER, page INTEGER, stage TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL
 );
@@ -67,7 +73,7 @@ def translated(folder: Path) -> AbstractContextManager[None]:
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """Open an existing catalogue. Raises `CorpusError` when it is none, or was written by a newer version."""
+    """Open an existing catalogue. Raises as `database.connect`."""
     return database.connect(file, KIND)
 
 

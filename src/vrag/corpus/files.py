@@ -52,13 +52,18 @@ def scan(paths: Sequence[str | Path]) -> Scan:
     result = Scan()
     seen: set[str] = set()
     for path in paths:
-        root = os.path.abspath(Path(path).expanduser())  # noqa: PTH100  links in the path stay as the person wrote them
+        root = absolute(path)
         result.roots.append(root)
         if os.path.isdir(root):  # noqa: PTH112
             _walk(root, result, seen)
         elif os.path.lexists(root):
             _add(root, os.path.basename(root), result, seen)  # noqa: PTH119
     return result
+
+
+def absolute(path: str | Path) -> str:
+    """Links in the path stay as the person wrote them."""
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
 
 
 def _walk(root: str, result: Scan, seen: set[str]) -> None:

@@ -2,7 +2,7 @@
 
 Pages are committed to the catalogue first, and to this index at the end of a run, all at once. A run that is killed in
 between leaves an index of an earlier state, and the next one goes on from there: a change that was followed already,
-done once more, changes nothing.
+done once more, changes nothing. OCR may commit texts meanwhile; no page comes or leaves.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vrag.corpus import catalog, changes, paths
 from vrag.corpus.fulltext import TextIndex, chosen
+from vrag.corpus.writer import sole_writer
 from vrag.errors import CorpusError, InvariantError
 from vrag.index import tantivy_text
 from vrag.index.tantivy_text import State, TantivyText
@@ -40,6 +41,13 @@ def choose(folder: Path, wanted: TextIndex | None) -> None:
             changes.turn_off(db)
             killpoint("fulltext.turned-off")
             shutil.rmtree(paths.tantivy_folder(folder), ignore_errors=True)
+
+
+def switch(folder: Path, wanted: TextIndex, progress: Notify = lambda done, total: None) -> None:
+    """Choose and follow, for whoever indexes nothing. Raises `CorpusError` when another run is at work."""
+    with sole_writer(folder), catalog.translated(folder):
+        choose(folder, wanted)
+        follow(folder, progress)
 
 
 def follow(folder: Path, progress: Notify = lambda done, total: None) -> None:

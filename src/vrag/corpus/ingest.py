@@ -2,7 +2,8 @@
 
 Order: what is gone is forgotten; new and changed files are hashed and noted; documents without a file leave;
 pages that are missing are read by worker processes and committed in batches; texts that the caller has of pages are
-theirs; pages without text go to OCR; a text index beside the catalogue follows.
+theirs; a text index beside the catalogue follows. Then the pages that wait for OCR are recognised, while others may
+index (`vrag.corpus.recognition`).
 """
 
 from __future__ import annotations
@@ -12,74 +13,37 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vrag.corpus import catalog, following
 from vrag.corpus.files import Found, Scan, as_text, content_id, scan
 from vrag.corpus.fulltext import TextIndex
-from vrag.corpus.ocr import HINT, ocr_available
+from vrag.corpus.options import IngestOptions, Progress, Stage
 from vrag.corpus.pool import WorkerPool
-from vrag.corpus.reading import PageReading, TextRecognition
+from vrag.corpus.reading import PageReading
+from vrag.corpus.recognition import OcrReport, missing_engine, recognise
 from vrag.corpus.store import Corpus, Failure
-from vrag.corpus.writer import BATCH_PAGES, Source, Writer, sole_writer
+from vrag.corpus.writer import Source, Writer, sole_writer
 from vrag.errors import UnreadableDocument, UsageError
 from vrag.killpoints import killpoint
 from vrag.types import Frozen
 
-# the first is `vrag.data.vidore`'s, the last `vrag.embed`'s
-Stage = Literal["unpack", "hash", "read", "ocr", "text", "encode"]
-
-
-@dataclass(frozen=True)
-class IngestOptions:
-    """`ocr`: "auto" reads pages without text when the extra is installed, "force" reads every page. `text`: what is to
-    search the text from now on; None: what the corpus uses, which is FTS5 at first.
-    """
-
-    workers: int = 0  # 0: one for each core
-    ocr: Literal["auto", "off", "force"] = "auto"
-    text: TextIndex | None = None
-    retry_failed: bool = False
-    page_seconds: float = 30.0
-    ocr_seconds: float = 120.0
-    page_memory: int = 2 << 30  # bytes of address space of a process that reads documents
-    batch_pages: int = BATCH_PAGES  # committed together: what a kill can cost
-
-    @property
-    def processes(self) -> int:
-        if self.workers:
-            return self.workers
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is. `total` is an estimate while documents are still to be opened."""
-
-    stage: Stage
-    done: int
-    total: int
-    failed: int = 0
-    current: str = ""
-
 
 class IngestReport(Frozen):
-    """What a run did, and how the paths of the run stand after it (older failures included)."""
+    """What a run did, and how the paths of the run stand after it (older failures included; those of OCR in `ocr`)."""
 
     files: int
     unchanged: int
     documents_removed: int
     pages_added: int
-    pages_ocr: int
-    pages_without_text: int
     pages_here: int
     pages: int  # in the whole corpus
     text_index: TextIndex
     skipped: dict[str, int]  # files of other kinds, by suffix
     failures: list[Failure]
     seconds: float
+    ocr: OcrReport
 
 
 def ingest(
@@ -97,15 +61,16 @@ def ingest(
     wrong is data in the report.
     """
     options = options or IngestOptions()
-    if options.ocr == "force" and not ocr_available():
-        raise UsageError(f"OCR isn't installed: {HINT}, or choose --ocr auto")
+    say = progress or _silent
+    missing_engine(options)
     with (
         sole_writer(corpus.folder),
         catalog.translated(corpus.folder),
         closing(Writer(corpus.folder, options.batch_pages)) as writer,
     ):
         following.choose(corpus.folder, options.text)
-        return _Run(corpus, writer, options, progress or (lambda _: None)).run(paths, texts or {})
+        done = _Run(corpus, writer, options, say).run(paths, texts or {})
+    return IngestReport(**done, ocr=recognise(corpus, options, say, paths))
 
 
 class _Run:
@@ -120,7 +85,8 @@ class _Run:
         self.progress = progress
         self.documents: dict[int, Found] = {}  # document → the file it is read from
 
-    def run(self, paths: Sequence[str | Path], texts: Mapping[str, str]) -> IngestReport:
+    def run(self, paths: Sequence[str | Path], texts: Mapping[str, str]) -> dict[str, Any]:
+        """The report but for OCR."""
         started = time.monotonic()
         self._clean_up()
         listed = scan(paths)
@@ -135,19 +101,16 @@ class _Run:
             self.writer.clear_failures(self.documents)
         reading = self._read()
         self._give(texts)
-        recognised = self._recognise()
-        self.writer.commit()
         following.follow(self.corpus.folder, lambda done, total: self.progress(Progress("text", done, total)))
-        return IngestReport(
-            files=len(listed.found),
-            unchanged=unchanged,
-            documents_removed=removed,
-            pages_added=reading.pages,
-            pages_ocr=recognised.pages,
-            skipped=dict(listed.skipped.most_common()),
-            seconds=round(time.monotonic() - started, 2),
+        return {
+            "files": len(listed.found),
+            "unchanged": unchanged,
+            "documents_removed": removed,
+            "pages_added": reading.pages,
+            "skipped": dict(listed.skipped.most_common()),
+            "seconds": round(time.monotonic() - started, 2),
             **self._standing(listed),
-        )
+        }
 
     def _clean_up(self) -> None:
         """Finish what a killed run left half done."""
@@ -185,7 +148,12 @@ class _Run:
 
     def _read(self) -> PageReading:
         reading = PageReading(self.writer, self.documents, self._notify("read"))
-        with self._pool(self.options.processes, 1, self.options.page_seconds, self.options.page_memory) as pool:
+        settings = {
+            "folder": str(self.corpus.folder.absolute()),
+            "dpi": self.corpus.dpi,
+            "memory": self.options.page_memory,
+        }
+        with WorkerPool(settings, self.options.processes, self.options.page_seconds) as pool:
             reading.run(pool)
         return reading
 
@@ -196,43 +164,24 @@ class _Run:
                 self.writer.commit_when_due()
         self.writer.commit()
 
-    def _recognise(self) -> TextRecognition:
-        wanted = self.options.ocr != "off" and ocr_available()
-        force = self.options.ocr == "force"
-        pages = self.writer.without_text(list(self.documents), force=force) if wanted else []
-        recognition = TextRecognition(
-            self.writer, pages, lambda seq: as_text(self.documents[seq].name), self._notify("ocr")
-        )
-        threads = min(4, self.options.processes)
-        with self._pool(max(1, self.options.processes // threads), threads, self.options.ocr_seconds, 0) as pool:
-            recognition.run(pool)
-        return recognition
-
-    def _pool(self, size: int, threads: int, seconds: float, memory: int) -> WorkerPool:
-        settings = {
-            "folder": str(self.corpus.folder.absolute()),
-            "dpi": self.corpus.dpi,
-            "memory": memory,
-            "threads": threads,
-        }
-        return WorkerPool(settings, size, seconds)
-
     def _notify(self, stage: Stage) -> Callable[[int, int, int, str], None]:
         return lambda done, total, failed, current: self.progress(Progress(stage, done, total, failed, current))
 
     def _standing(self, listed: Scan) -> dict[str, Any]:
         """How the paths of this run stand in the corpus now."""
-        stored, without = self.writer.count_pages(self.documents)
         names = self.writer.names(listed.covers)
         blocked = {os.fsencode(path) for path in listed.blocked}
         names |= self.writer.names(lambda path: os.fsencode(path) in blocked)
         return {
-            "pages_here": stored,
-            "pages_without_text": without,
+            "pages_here": self.writer.count_pages(self.documents),
             "pages": self.corpus.count(),
             "text_index": self.corpus.text_index,
-            "failures": [failure for failure in self.corpus.failures() if failure.document in names],
+            "failures": [one for one in self.corpus.failures() if one.stage == "read" and one.document in names],
         }
+
+
+def _silent(_: Progress) -> None:
+    pass
 
 
 def _check_roots(listed: Scan, known: dict[str, Source]) -> None:

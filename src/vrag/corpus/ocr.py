@@ -5,20 +5,26 @@ RapidOCR 3 (PP-OCR models inside the wheel, no download) reads Latin and Chinese
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from PIL import Image
 
 from vrag.corpus.text import Glyphs
+from vrag.errors import UsageError
 
+DEFAULT_ENGINE = "vrag.corpus.ocr:RapidOcr"
 HINT = "pip install 'vrag[ocr]'"
 _ENDS_WORD = "、。，；：！？"
 
 
 class OcrEngine(Protocol):
-    """Reads one page; words in reading order, boxes in raw pixels."""
+    """Reads one page (RGB); words in reading order, boxes in raw pixels. Lives in a worker process, and is made there
+    by a factory, "module:attribute", of the number of threads that it may use.
+    """
 
     def read(self, image: Image.Image) -> list[Glyphs]: ...
 
@@ -26,6 +32,21 @@ class OcrEngine(Protocol):
 def ocr_available() -> bool:
     """Whether the extra is installed; imports nothing of it."""
     return all(importlib.util.find_spec(name) is not None for name in ("rapidocr", "onnxruntime"))
+
+
+def why_missing(name: str) -> str | None:
+    """Why there is no such engine, as far as can be told without loading it. Raises `UsageError` for a bad name."""
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        raise UsageError(f"OCR engine {name!r}: write module:attribute of an importable factory")
+    if name == DEFAULT_ENGINE and not ocr_available():
+        return f"OCR isn't installed: {HINT}"
+    return None
+
+
+def load_engine(name: str, threads: int) -> OcrEngine:
+    """Raises whatever the import or the factory raises."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)(threads)
 
 
 class RapidOcr:

@@ -18,6 +18,7 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from vrag.corpus.limits import PAGES, check_shape, stored_scale
+from vrag.corpus.scans import is_scan
 from vrag.corpus.text import Glyphs
 from vrag.errors import BudgetExceeded, UnreadableDocument
 
@@ -78,8 +79,10 @@ def _source(path: Path) -> Any:
     return path
 
 
-def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[Glyphs]]:
-    """Render page `number` (1-based) to RGB and read its words; rotation and crop box are applied to both."""
+def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[Glyphs], bool]:
+    """Render page `number` (1-based) to RGB and read its words; rotation and crop box are applied to both. Third:
+    whether it `is_scan`.
+    """
     try:
         page = document[number - 1]
     except pypdfium2.PdfiumError as error:
@@ -89,7 +92,8 @@ def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[G
         check_shape(width, height, "the page")
         scale = stored_scale(width, height, dpi / POINTS_PER_INCH)
         image = _render(page, scale)
-        return image, _glyphs(page, image.width, image.height)
+        words = _glyphs(page, image.width, image.height)
+        return image, words, is_scan(page, words, *image.size)
     finally:
         page.close()
 

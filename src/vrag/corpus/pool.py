@@ -45,10 +45,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker died or was killed in the middle of a job; no more messages of it will come."""
+    """The worker died or was killed in the middle of a job, as `overdue`; no more messages of it will come."""
 
     job: Job
     reason: str
+    overdue: bool = False
+
+
+class NoWorker(CorpusError):
+    """A worker doesn't start."""
 
 
 @dataclass(eq=False)
@@ -86,7 +91,7 @@ class WorkerPool:
                 self._forget(worker)
 
     def run(self, jobs: deque[Job]) -> Iterator[Answer | Lost]:
-        """Do all jobs, also those appended meanwhile. Raises `CorpusError` if no worker can start."""
+        """Do all jobs, also those appended meanwhile. Raises `NoWorker` if one doesn't start."""
         while jobs or any(worker.job for worker in self._workers):
             self._assign(jobs)
             try:
@@ -98,6 +103,8 @@ class WorkerPool:
                 lost = self._bury(worker)
                 if lost is not None:
                     yield lost
+            elif "unready" in message:
+                raise NoWorker(message["unready"])
             elif "ready" in message:
                 worker.ready = True
             elif "done" in message:
@@ -165,11 +172,12 @@ class WorkerPool:
         said = worker.errors.read()[-2000:].decode(errors="replace").strip()
         self._forget(worker)
         if not worker.ready:
-            raise CorpusError(f"the page worker doesn't start: {said or f'exit status {status}'}")
+            late = f"took longer than {worker.killed_after:g} s" if worker.killed_after else ""
+            raise NoWorker(f"the page worker doesn't start: {said or late or f'exit status {status}'}")
         if worker.job is None:
             return None
         if worker.killed_after:
-            return Lost(worker.job, f"took longer than {worker.killed_after:g} s")
+            return Lost(worker.job, f"took longer than {worker.killed_after:g} s", overdue=True)
         return Lost(worker.job, f"crashed the reader (signal {-status})" if status < 0 else "crashed the reader")
 
     def _forget(self, worker: _Worker) -> None:

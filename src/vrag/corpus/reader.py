@@ -20,11 +20,13 @@ SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True)
 class Opened:
-    """An open document. `read(number, dpi)` gives page `number` (from 1) as RGB and its words, raw pixels."""
+    """An open document. `read(number, dpi)` gives page `number` (from 1) as RGB, its words in raw pixels, and whether
+    it is a scan with more to read than these words (`vrag.corpus.scans`).
+    """
 
     kind: str
     count: int
-    read: Callable[[int, int], tuple[Image, list[Glyphs]]]
+    read: Callable[[int, int], tuple[Image, list[Glyphs], bool]]
 
 
 def open_document(path: Path) -> AbstractContextManager[Opened]:
@@ -60,7 +62,7 @@ def _image(path: Path) -> Generator[Opened]:
     from vrag.corpus.images import count_frames, open_image, read_frame
 
     with open_image(path) as image:
-        yield Opened("image", count_frames(image), lambda number, _: (read_frame(image, number), []))
+        yield Opened("image", count_frames(image), lambda number, _: (read_frame(image, number), [], False))
 
 
 OPENERS: dict[str, Callable[[Path], AbstractContextManager[Opened]]] = {"pdf": _pdf, "image": _image}

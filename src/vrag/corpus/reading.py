@@ -1,4 +1,4 @@
-"""The two stages of a run that need worker processes: reading pages, and OCR of those without text.
+"""Reading pages by worker processes.
 
 A document is read in chunks of pages. A chunk whose worker crashes or hangs costs the page it was at: the
 rest of the chunk becomes a new one. A document that goes on failing is given up, so that no file can hold up
@@ -71,7 +71,7 @@ class PageReading:
         for event in pool.run(self._jobs):
             chunk: Chunk = event.job.context
             if isinstance(event, Lost):
-                self._on_lost(chunk, event.reason)
+                self._on_lost(chunk, event)
             else:
                 self._on_message(chunk, event.message)
             self._notify(self.pages + self.failed, self._estimate(), self.failed, chunk.file.name)
@@ -115,17 +115,17 @@ class PageReading:
             one.job() for one in reversed(list(_chunks(chunk.seq, chunk.content, chunk.file, list(rest))))
         )
 
-    def _on_lost(self, chunk: Chunk, reason: str) -> None:
+    def _on_lost(self, chunk: Chunk, lost: Lost) -> None:
         if chunk.seq in self._given_up:
             return
-        kind = BudgetExceeded if "longer" in reason else UnreadableDocument
+        kind = BudgetExceeded if lost.overdue else UnreadableDocument
         if not chunk.opened:
-            self._fail(chunk.seq, None, kind.__name__, f"opening it {reason}")
+            self._fail(chunk.seq, None, kind.__name__, f"opening it {lost.reason}")
             self._give_up(chunk.seq)
             return
         self._lost[chunk.seq] += 1
         if chunk.at < len(chunk.pages):
-            self._fail(chunk.seq, chunk.pages[chunk.at], kind.__name__, f"reading the page {reason}")
+            self._fail(chunk.seq, chunk.pages[chunk.at], kind.__name__, f"reading the page {lost.reason}")
         rest = chunk.pages[chunk.at + 1 :]
         if chunk.seq not in self._given_up and rest:
             self._jobs.appendleft(Chunk(chunk.seq, chunk.content, chunk.file, rest).job())
@@ -133,13 +133,13 @@ class PageReading:
     def _fail(self, seq: int, page: int | None, kind: str, reason: str) -> None:
         self.failed += 1
         self._bad[seq] += 1
-        self._writer.add_failure(seq, page, "read", kind, reason)
+        self._writer.add_failure(seq, page, kind, reason)
         self._writer.commit_when_due()
         hopeless = self._bad[seq] >= MAX_BAD and self._bad[seq] > self._good[seq]
         if page is not None and seq not in self._given_up and (self._lost[seq] >= MAX_LOST or hopeless):
             self._give_up(seq)
             reason = f"given up after {self._bad[seq]} pages that can't be read; the others are left out"
-            self._writer.add_failure(seq, None, "read", UnreadableDocument.__name__, reason)
+            self._writer.add_failure(seq, None, UnreadableDocument.__name__, reason)
 
     def _give_up(self, seq: int) -> None:
         self._given_up.add(seq)
@@ -153,36 +153,3 @@ class PageReading:
 def _chunks(seq: int, content: str, file: Found, pages: list[int]) -> Iterable[Chunk]:
     for start in range(0, len(pages), CHUNK):
         yield Chunk(seq, content, file, pages[start : start + CHUNK])
-
-
-class TextRecognition:
-    """OCR of stored pages, each tried once."""
-
-    def __init__(
-        self, writer: Writer, pages: list[tuple[str, int, int]], names: Callable[[int], str], notify: Notify
-    ) -> None:
-        self.pages = self.failed = 0
-        self._writer = writer
-        self._names = names
-        self._notify = notify
-        self._total = len(pages)
-        self._jobs = deque(Job({"op": "ocr", "id": id, "page": number}, (seq, number)) for id, seq, number in pages)
-
-    def run(self, pool: WorkerPool) -> None:
-        for event in pool.run(self._jobs):
-            seq, number = event.job.context
-            if isinstance(event, Lost):
-                self._fail(seq, number, UnreadableDocument.__name__, f"OCR of the page {event.reason}")
-            elif "failed" in event.message:
-                self._fail(seq, number, event.message["failed"], event.message["reason"])
-            else:
-                self._writer.set_ocr(seq, event.message)
-                self.pages += 1
-            self._writer.commit_when_due()
-            self._notify(self.pages + self.failed, self._total, self.failed, self._names(seq))
-        self._writer.commit()
-
-    def _fail(self, seq: int, number: int, kind: str, reason: str) -> None:
-        self.failed += 1
-        self._writer.add_failure(seq, number, "ocr", kind, reason)
-        self._writer.ocr_tried(seq, number)

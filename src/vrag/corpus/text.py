@@ -83,6 +83,23 @@ def assemble(glyphs: Iterable[Glyphs], width: int, height: int) -> PageText:
     return PageText(words, "".join(pieces))
 
 
+def unseen(read: Iterable[Glyphs], layer: Sequence[Word]) -> list[Glyphs]:
+    """The words that OCR read where a text layer has none: neither lies at the middle of the other."""
+    return [
+        glyph
+        for glyph in read
+        if not any(_holds(word.box, *_middle(glyph)) or _holds(glyph, *_middle(word.box)) for word in layer)
+    ]
+
+
+def _middle(box: Box | Glyphs) -> tuple[float, float]:
+    return (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
+
+
+def _holds(box: Box | Glyphs, x: float, y: float) -> bool:
+    return box.x1 <= x <= box.x2 and box.y1 <= y <= box.y2
+
+
 def _clip(one: float, other: float, size: int) -> tuple[float, float]:
     """The two ends in order, within the page, to a tenth of a pixel; equal for what lies outside, were it infinite."""
     low, high = (one, other) if one <= other else (other, one)

@@ -1,15 +1,18 @@
 """The process that touches documents: started by `vrag.corpus.pool`, and killed by it when it hangs.
 
-    python -m vrag.corpus.worker SETTINGS      SETTINGS: {"folder", "dpi", "memory", "threads"} as JSON
+    python -m vrag.corpus.worker SETTINGS      SETTINGS: {"folder", "dpi", "memory"} as JSON;
+                                               for OCR also {"engine", "threads"}
 
-One JSON object a line. It says {"ready": true}, then takes one job after the other on stdin and answers each
-with messages that end in {"done": true}:
+One JSON object a line. It says {"ready": true}, or {"unready": reason} and ends; then takes one job after the other on
+stdin and answers each with messages that end in {"done": true}:
 
     {"op": "read", "path", "document", "size", "mtime_ns", "pages": [1, 2, …]}
         → {"kind": "pdf" | "image", "count": n}, then for each page {"page": n, …} or
           {"page": n, "failed", "reason"};
           {"failed", "reason"} alone when the file as a whole can't be read
-    {"op": "ocr", "id", "page"} → {"page": n, …}: the words of a stored page image
+    {"op": "ocr", "id", "page", "words"}
+        → {"page": n, …}: the words of a stored page image beside those of its text layer, or no words when there are
+          no others
 
 `failed` is the name of an error class. {"fatal": reason} means that the corpus, not the document, is at
 fault. A page's image is in the corpus before its message is sent. pdfium may print to stdout, so the protocol
@@ -33,9 +36,10 @@ from typing import Any
 
 from PIL import Image
 
+from vrag.corpus.ocr import load_engine
 from vrag.corpus.paths import page_file, page_id
 from vrag.corpus.reader import open_document
-from vrag.corpus.text import Glyphs, assemble, pack
+from vrag.corpus.text import Glyphs, assemble, pack, unpack, unseen
 from vrag.errors import DocumentError, UnreadableDocument
 from vrag.index.lexical import index_text
 
@@ -48,13 +52,13 @@ class StoreFault(Exception):
 
 
 class Worker:
-    """One corpus, many jobs; the OCR engine is loaded with the first page that needs it."""
+    """One corpus, many jobs; an OCR engine, if there is one, is loaded at once."""
 
     def __init__(self, settings: Message) -> None:
         self.folder = Path(settings["folder"])
         self.dpi = int(settings["dpi"])
-        self.threads = int(settings["threads"])
-        self._ocr: Any = None
+        name = settings.get("engine")
+        self._engine = load_engine(name, int(settings["threads"])) if name else None
 
     def answer(self, job: Message) -> Iterator[Message]:
         """Every message of a job but the last."""
@@ -76,21 +80,23 @@ class Worker:
                 if number > document.count:
                     break
                 try:
-                    image, glyphs = document.read(number, self.dpi)
+                    image, glyphs, scanned = document.read(number, self.dpi)
                     self._save(image, page_id(job["document"], number), _QUALITY[document.kind])
-                    yield {"page": number, **_content(glyphs, image)}
+                    yield {"page": number, "scanned": scanned, **_content(glyphs, image)}
                 except StoreFault:
                     raise
                 except Exception as error:  # noqa: BLE001  the boundary: a bad page stops no other
                     yield {"page": number, **_failure(error)}
 
     def _ocr_page(self, job: Message) -> Iterator[Message]:
-        if self._ocr is None:
-            from vrag.corpus.ocr import RapidOcr
-
-            self._ocr = RapidOcr(self.threads)
-        with Image.open(page_file(self.folder, job["id"])) as image:
-            yield {"page": job["page"], **_content(self._ocr.read(image), image)}
+        assert self._engine is not None
+        packed = base64.b64decode(job["words"])
+        layer = unpack(packed) if packed else []
+        with Image.open(page_file(self.folder, job["id"])) as stored:
+            image = stored.convert("RGB")
+        new = unseen(self._engine.read(image), layer)
+        kept = [Glyphs(word.text, *word.box.as_tuple()) for word in layer] if new else []
+        yield {"page": job["page"], **_content([*kept, *new], image)}
 
     def _save(self, image: Image.Image, id: str, quality: int) -> None:
         """Write the page image so that it is there whole or not at all."""
@@ -165,7 +171,11 @@ def main() -> None:
         output.write(json.dumps(message) + "\n")
         output.flush()
 
-    worker = Worker(settings)
+    try:
+        worker = Worker(settings)
+    except Exception as error:  # noqa: BLE001  the boundary: whatever an engine's import or factory raises
+        say({"unready": f"OCR engine {settings['engine']} doesn't load: {type(error).__name__}: {error}"[:500]})
+        return
     say({"ready": True})
     jobs = _jobs(sys.stdin)
     while True:

@@ -1,4 +1,4 @@
-"""Every change of a catalogue, for the one process that indexes.
+"""Every change of a catalogue that the one process that indexes makes; what OCR changes is `vrag.corpus.owed`'s.
 
 Changes collect in a transaction that `commit` ends; a kill in between loses just them. Image files are
 deleted after the rows that point to them, by way of `trash`, so that no visible page is ever without its
@@ -11,7 +11,7 @@ import base64
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ class Writer:
         }
 
     def register(self, found: Found, content: str | None, problem: tuple[str, str] | None = None) -> None:
-        """Note a file and its content, or the `problem` (kind, reason) with it. Clears older failures."""
+        """Note a file and its content, or the `problem` (kind, reason) with it. Clears older failures to read it."""
         db, path = self._begin(), os.fsencode(found.path)
         known = db.execute("SELECT name FROM sources WHERE path = ?", (path,)).fetchone()
         name = known[0] if known else unique_name(found, self._is_taken)
@@ -95,7 +95,7 @@ class Writer:
             " size = excluded.size, mtime_ns = excluded.mtime_ns, document = excluded.document",
             (path, name, found.size, found.mtime_ns, document),
         )
-        db.execute("DELETE FROM failures WHERE path = ? OR document = ?", (path, document))
+        db.execute("DELETE FROM failures WHERE stage = 'read' AND (path = ? OR document = ?)", (path, document))
         if problem is not None:
             db.execute("INSERT INTO failures VALUES (?, NULL, NULL, 'read', ?, ?)", (path, *problem))
 
@@ -156,51 +156,23 @@ class Writer:
         words = base64.b64decode(page["words"])
         values = (row, paths.page_id(content, number), page["width"], page["height"], page["text"], words)
         added = db.execute(
-            "INSERT INTO pages(rowid, id, width, height, text, words, text_source)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (*values, "layer" if words else "none"),
+            "INSERT INTO pages(rowid, id, width, height, text, words, text_source, scanned)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*values, "layer" if words else "none", page["scanned"]),
         )
         if added.rowcount:
             lexical.add(db, row, name, page["index"])
         killpoint("ingest.page")
 
-    def add_failure(self, seq: int, page: int | None, stage: str, kind: str, reason: str) -> None:
-        self._begin().execute("INSERT INTO failures VALUES (NULL, ?, ?, ?, ?, ?)", (seq, page, stage, kind, reason))
+    def add_failure(self, seq: int, page: int | None, kind: str, reason: str) -> None:
+        """Of reading."""
+        self._begin().execute("INSERT INTO failures VALUES (NULL, ?, ?, 'read', ?, ?)", (seq, page, kind, reason))
 
     def clear_failures(self, documents: Iterable[int]) -> None:
-        """Forget that reading or OCR failed, so that it is tried again."""
-        db = self._begin()
-        for seq in documents:
-            db.execute(
-                "UPDATE pages SET ocr_done = 0 WHERE rowid IN"
-                " (SELECT (document << 20) | page FROM failures WHERE document = ? AND stage = 'ocr')",
-                (seq,),
-            )
-            db.execute("DELETE FROM failures WHERE document = ?", (seq,))
-
-    # -------------------------------------------------------------------------------------------- OCR
-
-    def without_text(self, documents: Sequence[int], *, force: bool) -> list[tuple[str, int, int]]:
-        """(page id, seq, number) for OCR: of pages without text, or with `force` all; each is tried once."""
-        wanted = set(documents)
-        source = "text_source <> 'ocr'" if force else "text_source = 'none'"
-        rows = self._db.execute(f"SELECT id, rowid FROM pages WHERE {source} AND ocr_done = 0 ORDER BY rowid")
-        split = ((id, *catalog.split_row(rowid)) for id, rowid in rows)
-        return [(id, seq, number) for id, seq, number in split if seq in wanted]
-
-    def set_ocr(self, seq: int, page: dict[str, Any]) -> None:
-        """Store what OCR read; when it read nothing, the page stays as it was."""
-        db, row = self._begin(), catalog.page_row(seq, int(page["page"]))
-        words = base64.b64decode(page["words"])
-        if words:
-            db.execute(
-                "UPDATE pages SET text = ?, words = ?, text_source = 'ocr', ocr_done = 1 WHERE rowid = ?",
-                (page["text"], words, row),
-            )
-            lexical.replace_body(db, row, page["index"])
-        else:
-            self.ocr_tried(seq, int(page["page"]))
-        killpoint("ingest.ocr-page")
+        """Forget that reading failed, so that it is tried again."""
+        self._begin().executemany(
+            "DELETE FROM failures WHERE document = ? AND stage = 'read'", [(seq,) for seq in documents]
+        )
 
     def give_text(self, id: str, text: str) -> None:
         """Make `text` the text of a stored page, without boxes; a page that isn't stored is left out."""
@@ -212,20 +184,13 @@ class Writer:
         lexical.replace_body(db, held[0], lexical.index_text(text))
         killpoint("ingest.text-given")
 
-    def ocr_tried(self, seq: int, number: int) -> None:
-        row = catalog.page_row(seq, number)
-        self._begin().execute("UPDATE pages SET ocr_done = 1 WHERE rowid = ?", (row,))
-
     # ---------------------------------------------------------------------------------------- standing
 
-    def count_pages(self, documents: Iterable[int]) -> tuple[int, int]:
-        """Stored pages of these documents, and how many of them have no text."""
-        wanted, stored, without = set(documents), 0, 0
-        sql = "SELECT rowid >> 20, count(*), sum(text_source = 'none') FROM pages GROUP BY 1"
-        for seq, count, bare in self._db.execute(sql):
-            if seq in wanted:
-                stored, without = stored + count, without + bare
-        return stored, without
+    def count_pages(self, documents: Iterable[int]) -> int:
+        """Stored pages of these documents."""
+        wanted = set(documents)
+        rows = self._db.execute("SELECT rowid >> 20, count(*) FROM pages GROUP BY 1")
+        return sum(count for seq, count in rows if seq in wanted)
 
     def names(self, wanted: Callable[[str], bool]) -> set[str]:
         """Names of the files whose path is wanted."""

@@ -158,7 +158,7 @@ def _report(file: Path, layout: Layout, unpacked: Unpacked, tasks: list[Task], i
         failure.model_copy(update={"document": f"{failure.document}, {unpacked.where[failure.document]}"})
         if failure.document in unpacked.where
         else failure
-        for failure in ingested.failures
+        for failure in [*ingested.failures, *ingested.ocr.failures]
     ]
     rows = [
         Failure(document=problem.where, page=None, stage="dataset", kind=DataError.__name__, reason=problem.reason)
