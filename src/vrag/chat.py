@@ -157,8 +157,8 @@ class _Talk:
         return {k: v for k, v in fields.items() if k not in self._settings.omit} | self._settings.extra
 
     def heard(self, content: bytes, who: str, masked: Callable[[str], str]) -> Reply:
-        """The reply in a response's body, `masked` where it repeats the key. Raises `Unusable` when there is none, or an
-        objection to it.
+        """The reply in a response's body, `masked` where it repeats the key. Raises `Unusable` when there is none, or
+        an objection to it.
         """
         from vrag.http import Unusable
 

@@ -1,8 +1,8 @@
 """Expert trajectories from models behind endpoints (paper, section 3.3), played through the one loop, and filtered.
 
 Tasks are played beside each other, samples of one task one after the other, so that it can stop at the first that is
-accepted. What infrastructure fails is owed again, and so is then what comes after it: reruns end in the same dataset as a
-run without failures.
+accepted. What infrastructure fails is owed again, and so is then what comes after it: reruns end in the same dataset as
+a run without failures.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from vrag.types import Action, Answer, Box, Crop, ImagePart, Message, Request, S
 
 
 class PlannerSettings(ChatSettings):
-    """The planning model. `frame` is that of the boxes that it draws itself, which only tell the grounder where about."""
+    """The planning model. `frame`: of the boxes that it draws itself, which only tell the grounder where about."""
 
     key_variable: str = Field(default="VRAG_PLANNER_KEY", exclude=True)
     prompt: Literal["planner-v1"] = PLANNER

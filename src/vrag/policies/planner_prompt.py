@@ -25,13 +25,13 @@ these actions:
 _ACTIONS = {
     "search": "- <search>query</search> shows the best page for the query that you have not seen yet, as an image.\n",
     "bbox": (
-        "- <look>what to look at</look> shows a part of the last image larger. Say in words what to show: a table, some "
-        "rows of it, the legend of a chart. Or give the corners of a box on the last image, in {units}: <bbox>[x1, y1, "
-        "x2, y2]</bbox>. Look closer before you read off figures and small print.\n"
+        "- <look>what to look at</look> shows a part of the last image larger. Say in words what to show: a table, "
+        "some rows of it, the legend of a chart. Or give the corners of a box on the last image, in {units}: "
+        "<bbox>[x1, y1, x2, y2]</bbox>. Look closer before you read off figures and small print.\n"
     ),
     "answer": (
-        "- <answer>answer</answer> ends your work: the answer itself, as short as can be, resting only on what you were "
-        "shown.\n"
+        "- <answer>answer</answer> ends your work: the answer itself, as short as can be, resting only on what you "
+        "were shown.\n"
     ),
 }
 _BUDGET = "You have {budget} actions, and the last one has to be the answer.\n\nQuestion: {question}"
