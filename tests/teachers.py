@@ -109,8 +109,9 @@ def small(environment: EnvironmentConfig) -> EnvironmentConfig:
 
 def settings(url: str, **more: Any) -> ConstructConfig:
     patience = {"url": url, "timeout": 5.0, "total": 10.0}
+    sizes: dict[str, dict[str, Any]] = {"grounder": {"min_pixels": 28 * 28 * 4, "max_pixels": 28 * 28 * 80}}
     models = {
-        who: {"model": who, **patience, **(more.pop(who, None) or {})}
+        who: {"model": who, **patience, **sizes.get(who, {}), **(more.pop(who, None) or {})}
         for who in ("planner", "grounder", *(["judge"] if "judge" in more else []))
     }
     return ConstructConfig.model_validate({**models, "concurrency": 1, **more})

@@ -83,7 +83,7 @@ def test_each_model_is_shown_what_it_is_meant_to_see(store: MemoryStore, tmp_pat
     for body, page in zip(grounded, (0, 2), strict=True):
         (image,) = images(body["messages"])
         assert image.size != (stored.views[page].width, stored.views[page].height)
-        assert image.width % 28 == image.height % 28 == 0 and image.width * image.height <= 1280 * 28 * 28
+        assert image.width % 28 == image.height % 28 == 0 and image.width * image.height <= 80 * 28 * 28
         assert f"{image.width} wide and {image.height} high" in body["messages"][0]["content"][1]["text"]
     assert case(grounded[0]["messages"])["wants_to_see"] == "the number of the plant"
     assert planned[0]["temperature"] == 0.7 and grounded[0]["temperature"] == 0.0
