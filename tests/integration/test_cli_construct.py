@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,10 @@ def test_trajectories_are_constructed_counted_and_exported(
 ) -> None:
     with chat_server(answers) as server:
         assert construct(folder, server.url, target=target) == 0
-        out = capsys.readouterr().out
+        out, error = capsys.readouterr()
+        assert re.search(
+            r"^0 tasks done: [01] accepted, [01] dropped, 0 failed; \d+ calls, \d,\d+ tokens$", error, re.M
+        )
         assert out.startswith("1 episodes (1 answer, 1 bbox, 1 search), 2 images; dropped: 1 wrong answer; 0 left out")
         assert "grounder: 2 calls, 1,600 + 40 tokens\n" in out and "planner: 6 calls, 6,000 + 180 tokens\n" in out
         assert "for each episode kept: 10.0 calls, 7,780 + 226 tokens\n" in out

@@ -11,10 +11,12 @@ import stamina
 
 from tests.chats import chat_server
 from tests.teachers import ONE, TWO, Teachers, case, construct, images, settings
-from tests.trajectories import make_store, one_hop, two_hops
+from tests.tiny import make_tiny
+from tests.trajectories import environment_of, make_store, one_hop, two_hops
 from vrag.chat import Usage
 from vrag.data.dataset import read_trajectories
 from vrag.data.filters import crops
+from vrag.data.replay import load_episodes
 from vrag.geometry import Frame, extent, to_raw
 from vrag.policies.speaker import environment_for
 from vrag.testing import MemoryStore, WordRetriever
@@ -288,3 +290,17 @@ def test_another_balance_is_chosen_from_what_is_there(store: MemoryStore, tmp_pa
         assert (manifest.kept, manifest.surplus, manifest.turns) == (2, 4, {3: 1, 5: 1})
         assert len(read_trajectories(tmp_path / "set")) == 2
         assert construct(tmp_path / "set", plain, store, tasks, ENVIRONMENT).kept == 6 and len(server.asked) == asked
+
+
+# ------------------------------------------------------------------------------- on to the trainer
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_what_was_constructed_loads_as_tokens_to_train_on(family: str, store: MemoryStore, tmp_path: Path) -> None:
+    tiny = make_tiny(family)
+    with chat_server(Teachers(store)) as server:
+        construct(tmp_path / "set", settings(server.url), store, [two_hops(store)], environment_of(tiny))
+    (episode,), left_out = load_episodes(tmp_path / "set", tiny.codec)
+    assert left_out == [] and episode.tokens is not None and len(episode.tokens.turn_lengths()) == 5
+    episode.tokens.check(tiny.codec, "two")
+    assert [turn.action.name for turn in episode.turns if turn.action] == ["search", "bbox", "search", "bbox", "answer"]

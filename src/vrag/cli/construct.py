@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from vrag.cli.live import PLAIN_SECONDS
 from vrag.cli.options import (
     By,
     Encoder,
@@ -135,11 +137,14 @@ def _run(
 
 
 class _Live:
-    """Progress on stderr: tasks done, episodes by outcome, and what was spent."""
+    """Progress on stderr: tasks done, episodes by outcome, and what was spent; now and then a line where that is no
+    terminal.
+    """
 
     def __init__(self, tasks: int, replies: Replies) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bars, self._replies = Bars(*columns, console=Console(stderr=True), transient=True), replies
+        self._console, self._replies, self._said = Console(stderr=True), replies, -PLAIN_SECONDS
+        self._bars = Bars(*columns, console=self._console, transient=True)
         self._row = self._bars.add_task("tasks", total=tasks)
 
     def __enter__(self) -> _Live:
@@ -155,6 +160,9 @@ class _Live:
         calls, tokens = sum(c.calls for c in costs), sum(c.prompt_tokens + c.completion_tokens for c in costs)
         text = f"{counts}; {calls:,} calls, {tokens:,} tokens"
         self._bars.update(self._row, completed=progress.tasks, description=text)
+        if not self._console.is_terminal and time.monotonic() - self._said >= PLAIN_SECONDS:
+            self._said = time.monotonic()
+            print(f"{progress.tasks} tasks done: {text}", file=sys.stderr)
 
 
 def _made(manifest: Manifest, out: Path) -> str:
