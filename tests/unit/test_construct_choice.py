@@ -72,6 +72,12 @@ def test_each_filter_can_be_set(filters: dict[str, Any], turns: list[Turn], reas
     assert refused(*turns, **filters) == reason
 
 
+@pytest.mark.parametrize("bad", [{"min_steps": 4, "max_steps": 3}, {"min_page_pixels": 9, "max_page_pixels": 8}])
+def test_filters_that_nothing_passes_are_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="is above"):
+        Filters(**bad)  # type: ignore[arg-type]
+
+
 def test_every_gold_page_has_to_be_shown() -> None:
     task = make_task(hops=2)
     assert refused(search_turn(3), LAST, task=task) == "gold page not shown"

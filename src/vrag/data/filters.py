@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vrag.episode import Episode
 from vrag.geometry import ViewSpec, extent, to_raw
@@ -28,6 +28,14 @@ class Filters(Frozen):
     max_page_pixels: int | None = Field(default=None, ge=1)
     min_crop_side: float = Field(default=8, ge=0)
     max_crop_share: float = Field(default=0.9, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _lets_something_pass(self) -> Filters:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps {self.min_steps} is above max_steps {self.max_steps}")
+        if self.max_page_pixels is not None and self.min_page_pixels > self.max_page_pixels:
+            raise ValueError(f"min_page_pixels {self.min_page_pixels} is above max_page_pixels {self.max_page_pixels}")
+        return self
 
 
 class Refusal(NamedTuple):
