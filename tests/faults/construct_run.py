@@ -12,7 +12,9 @@ from vrag.policies.speaker import environment_for
 
 def main(url: str, folder: Path) -> None:
     store = make_store()
-    config = settings(url, samples=2, stop_at_first=False, balance={"cap": 1})
+    patient = {"timeout": 60.0, "total": 120.0}  # a request that a busy machine makes late is not asked twice
+    more = {"samples": 2, "stop_at_first": False, "balance": {"cap": 1}}
+    config = settings(url, planner=patient, grounder=patient, **more)
     construct(folder, config, store, [two_hops(store), one_hop(store)], small(environment_for("qwen2_5_vl")))
 
 
