@@ -67,11 +67,13 @@ class Reply:
 
 
 class NoReply(InfrastructureError):
-    """There is no answer, or none that can be used. `usage`: what was spent nevertheless."""
+    """There is no answer, or none that can be used. `usage`: what was spent nevertheless. `objected`: the last attempt
+    had an answer, to which the caller objected: the model's fault, not that of what lies between.
+    """
 
-    def __init__(self, message: str, usage: Usage) -> None:
+    def __init__(self, message: str, usage: Usage, objected: bool = False) -> None:
         super().__init__(message)
-        self.usage = usage
+        self.usage, self.objected = usage, objected
 
 
 class Chat:
@@ -113,16 +115,15 @@ class Chat:
         talk = _Talk(self.settings, await _wire(messages), sampling or Sampling(temperature=0.0), objection)
 
         async def attempt() -> Reply:
-            talk.calls += 1
-            body = talk.body()
+            body = talk.begun()
             response = await self._server.once(client, "POST", "/chat/completions", self._patience, json=body)
-            return talk.heard(response.content, str(self))
+            return talk.heard(response.content, str(self), self._server.masked)
 
         async with self._gate(), self._server.connect() as client:
             try:
                 reply = await self._server.patiently(self._patience, attempt)
             except InfrastructureError as failure:
-                raise NoReply(str(failure), talk.usage()) from failure
+                raise NoReply(str(failure), talk.usage(), talk.objected) from failure
         return replace(reply, usage=talk.usage())
 
     def _gate(self) -> asyncio.Semaphore:
@@ -137,12 +138,15 @@ class _Talk:
         self._settings, self._messages, self._sampling = settings, messages, sampling
         self._objection = objection or _none
         self._correction: list[Json] = []
-        self.calls = self._prompt_tokens = self._completion_tokens = 0
+        self._calls = self._prompt_tokens = self._completion_tokens = 0
+        self.objected = False
 
     def usage(self) -> Usage:
-        return Usage(self.calls, self._prompt_tokens, self._completion_tokens)
+        return Usage(self._calls, self._prompt_tokens, self._completion_tokens)
 
-    def body(self) -> Json:
+    def begun(self) -> Json:
+        """The body of one more request."""
+        self._calls, self.objected = self._calls + 1, False
         fields: Json = {
             "model": self._settings.model,
             "messages": self._messages + self._correction,
@@ -152,8 +156,10 @@ class _Talk:
         }
         return {k: v for k, v in fields.items() if k not in self._settings.omit} | self._settings.extra
 
-    def heard(self, content: bytes, who: str) -> Reply:
-        """The reply in a response's body. Raises `Unusable` when there is none, or an objection to it."""
+    def heard(self, content: bytes, who: str, masked: Callable[[str], str]) -> Reply:
+        """The reply in a response's body, `masked` where it repeats the key. Raises `Unusable` when there is none, or
+        an objection to it.
+        """
         from vrag.http import Unusable
 
         try:
@@ -164,13 +170,14 @@ class _Talk:
             self._prompt_tokens += answer.usage.prompt_tokens or 0
             self._completion_tokens += answer.usage.completion_tokens or 0
         choice = answer.choices[0]
-        text = choice.message.content or ""
+        text = masked(choice.message.content or "")
         wrong = self._objection(text)
         if wrong is not None:
+            self.objected = True
             # only the last one: what the model said before it would only be there to be copied
             self._correction = [{"role": "assistant", "content": text}, {"role": "user", "content": wrong}]
             raise Unusable(f"{who}: said {text[:_SHOWN]!r}, which can't be used: {wrong}")
-        return Reply(text, choice.finish_reason or "stop", Usage())
+        return Reply(text, masked(choice.finish_reason or "stop"), Usage())
 
 
 # What is read of a completion; servers say more.

@@ -114,6 +114,12 @@ def page_view(page: Page, spec: ViewSpec) -> View:
     return _view(page, Box(x1=0, y1=0, x2=page.width, y2=page.height), spec)
 
 
+def as_seen(view: View, spec: ViewSpec) -> View:
+    """The same part of the page at the size at which a model of `spec` sees it."""
+    height, width = view_size(round(view.region.height), round(view.region.width), spec)
+    return view.model_copy(update={"width": width, "height": height})
+
+
 def crop_view(page: Page, view: View, box: Box, spec: ViewSpec, padding: float = 0) -> View:
     """The view of `box` (written in `spec.frame` over `view`), cut from the raw page.
 

@@ -90,9 +90,13 @@ class Server:
     def __str__(self) -> str:
         return f"{self.what} {self.url}"
 
+    def masked(self, text: str) -> str:
+        """What the server said, without the token."""
+        return text.replace(self._token, "***") if self._token else text
+
     def shown(self, text: str) -> str:
         """The beginning of what the server said, for a message; without the token."""
-        return (text.replace(self._token, "***") if self._token else text)[:_SHOWN]
+        return self.masked(text)[:_SHOWN]
 
     def connect(self) -> httpx.AsyncClient:
         """Connections for `ask`, to be used as a context manager in one event loop."""

@@ -159,6 +159,19 @@ def test_objections_and_failures_share_the_attempts() -> None:
     assert failed.value.usage == Usage(calls=3, prompt_tokens=20, completion_tokens=4)
 
 
+def test_an_error_says_whether_the_model_or_what_lies_between_was_at_fault() -> None:
+    for answers, objected in (((fails(500), says("five")), True), ((says("five"), fails(500)), False)):
+        with pytest.raises(NoReply) as failed:
+            ask(*answers, objection=lambda text: "digits!", attempts=2)
+        assert failed.value.objected is objected
+
+
+def test_a_key_that_a_reply_repeats_is_masked() -> None:
+    with chat_server(says(f"the key is {KEY}")) as server:
+        reply = asyncio.run(Chat(settings(server.url), key=KEY).ask(HELLO))
+    assert reply.text == "the key is ***"
+
+
 def test_requests_run_together_and_no_more_than_allowed() -> None:
     meeting = threading.Barrier(8)
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from vrag.cli.construct import construct
 from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
 from vrag.errors import UsageError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vrag.data.vidore.build import BuildReport
 
 data = typer.Typer(no_args_is_help=True, help="Make data to train and to measure with.")
+data.command()(construct)
 
 
 class TargetName(str, Enum):

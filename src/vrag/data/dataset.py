@@ -5,8 +5,9 @@
     DIR/dropped.jsonl   one `Dropped` a line: what was made and not kept, and why
     DIR/images/         views of pages and crops as PNG, named by the hash of their pixels, each written once
     DIR/manifest.json   a `Manifest`: the environment and the counts; written last
+    DIR/accepted.jsonl  where episodes are chosen from what was accepted (`vrag.data.balance`): all of it
 
-An episode is owed until it is in one of the two logs, so a rerun goes on. Its images are on disk before its line is.
+An episode is owed until it is in one of the logs, so a rerun goes on. Its images are on disk before its line is.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from vrag.chat import Usage
+from vrag.data.balance import Balance, balanced
 from vrag.environment import EnvironmentConfig
 from vrag.episode import Episode, Reward
 from vrag.errors import DataError, InvariantError
@@ -109,7 +113,11 @@ class Dropped(Frozen):
 
 
 class Manifest(Frozen):
-    """A whole dataset. `failed` episodes are in neither log: a rerun of the command that makes it tries them again."""
+    """A whole dataset. `failed` episodes are in neither log: a rerun of the command that makes it tries them again.
+
+    Where episodes are chosen by `balance`, `surplus` were accepted and are not among `kept`. `cost` is by who was
+    asked, of all runs of the command together, failed calls too; `cost_per_kept` is their sum for one kept episode.
+    """
 
     format: Literal["vrag-trajectories"] = FORMAT
     version: Literal[1] = 1
@@ -120,21 +128,33 @@ class Manifest(Frozen):
     images: int
     turns: dict[int, int]  # episodes by number of turns
     actions: dict[str, int]  # by name
+    balance: Balance | None = None
+    surplus: int = 0
+    cost: dict[str, Usage] = Field(default_factory=lambda: {})
+    cost_per_kept: dict[str, float] = Field(default_factory=lambda: {})  # calls, prompt_tokens, completion_tokens
 
 
 class TrajectoryWriter:
-    """Fills the dataset of `run`, which `RunDir.open` started or resumed."""
+    """Fills the dataset of `run`, which `RunDir.open` started or resumed. With a `balance` the episodes that are added
+    are kept apart, and `finish` chooses from them: another balance needs no new episode.
+    """
 
-    def __init__(self, run: RunDir, environment: EnvironmentConfig) -> None:
-        self.path, self._environment = run.path, environment
-        self._kept, self._dropped = run.log("episodes"), run.log("dropped")
-        kept = [(row["task"]["id"], row["sample"], row["seed"]) for row in self._kept.read()]
-        self._done: set[Key] = {*kept, *((r["task"], r["sample"], r["seed"]) for r in self._dropped.read())}
+    def __init__(self, run: RunDir, environment: EnvironmentConfig, balance: Balance | None = None) -> None:
+        self.path, self._environment, self._balance = run.path, environment, balance
+        self._accepted, self._dropped = run.log("episodes" if balance is None else "accepted"), run.log("dropped")
+        accepted = ((row["task"]["id"], row["sample"], row["seed"]) for row in self._accepted.read())
+        self._accepted_before: set[Key] = set(accepted)
+        dropped = ((row["task"], row["sample"], row["seed"]) for row in self._dropped.read())
+        self._done: set[Key] = {*self._accepted_before, *dropped}
         self._failed = 0
 
     def owed(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that are in neither log yet."""
         return [job for job in jobs if _key(job) not in self._done]
+
+    def has(self, job: Job) -> bool:
+        """Whether an earlier run of the command accepted it."""
+        return _key(job) in self._accepted_before
 
     def add(self, episode: Episode, *, sampled: bool = False) -> None:
         """Keep a finished episode, drop one that ended otherwise. One that infrastructure failed stays owed. `sampled`
@@ -142,19 +162,30 @@ class TrajectoryWriter:
         disk refuses.
         """
         if episode.stop is StopReason.ERROR:
-            self._failed += 1
+            self.fail()
         elif episode.stop is not StopReason.ANSWER or episode.answer is None:
             self.drop(Job(episode.task, episode.sample, episode.seed), f"ended by {episode.stop.value}")
         else:
-            self._kept.append(self._stored(episode, sampled))
+            self._accepted.append(self._stored(episode, sampled))
             killpoint("trajectories.kept")
 
     def drop(self, job: Job, reason: str, detail: str = "") -> None:
         self._dropped.append(Dropped(task=job.task.id, sample=job.sample, seed=job.seed, reason=reason, detail=detail))
 
-    def finish(self) -> Manifest:
-        """Count what is there and write the manifest: only now the dataset is whole."""
-        kept = read_trajectories(self.path)
+    def fail(self) -> None:
+        """Count an episode that infrastructure failed: it stays owed."""
+        self._failed += 1
+
+    def finish(self, cost: Mapping[str, Usage] | None = None) -> Manifest:
+        """Choose, count what is there and write the manifest: only now the dataset is whole. `cost`: by who was asked.
+        Raises `UsageError` for a balance that can't be had.
+        """
+        accepted = _read(self._accepted.path)
+        kept = accepted
+        if self._balance is not None:
+            kept = balanced(accepted, self._balance)
+            lines = "".join(trajectory.model_dump_json() + "\n" for trajectory in kept)
+            atomic_write(self.path / "episodes.jsonl", lines.encode())
         manifest = Manifest(
             environment=self._environment,
             kept=len(kept),
@@ -163,6 +194,10 @@ class TrajectoryWriter:
             images=len({image for trajectory in kept for image in trajectory.images}),
             turns=dict(sorted(Counter(len(trajectory.turns) for trajectory in kept).items())),
             actions=dict(sorted(Counter(t.action.name for k in kept for t in k.turns if t.action).items())),
+            balance=self._balance,
+            surplus=len(accepted) - len(kept),
+            cost=dict(cost or {}),
+            cost_per_kept=_shared((cost or {}).values(), len(kept)),
         )
         atomic_write(self.path / "manifest.json", manifest.model_dump_json(indent=2).encode() + b"\n")
         return manifest
@@ -212,7 +247,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 def read_trajectories(folder: Path) -> list[Trajectory]:
     """Every episode that was kept, in order. Raises `DataError` naming the line that is none."""
-    path = folder / "episodes.jsonl"
+    return _read(folder / "episodes.jsonl")
+
+
+def _read(path: Path) -> list[Trajectory]:
     return [_trajectory(row, f"{path}, line {number}") for number, row in enumerate(read_lines(path), start=1)]
 
 
@@ -232,6 +270,13 @@ def _sampled(episode: Episode) -> list[list[int]]:
     if len(runs) != len(episode.turns):
         raise InvariantError(f"episode {episode.task.id}: {len(runs)} sampled runs for {len(episode.turns)} turns")
     return runs
+
+
+def _shared(costs: Collection[Usage], episodes: int) -> dict[str, float]:
+    """What all of them are for one of `episodes`; nothing where nothing was asked or kept."""
+    if not costs or not episodes:
+        return {}
+    return {f.name: round(sum(getattr(c, f.name) for c in costs) / episodes, 2) for f in fields(Usage)}
 
 
 def _texts(message: StoredMessage) -> list[TextContent]:
