@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from vrag.environment import EnvironmentConfig
 from vrag.episode import Episode, Reward
-from vrag.errors import DataError, InvariantError
+from vrag.errors import DataError, InvariantError, UsageError
 from vrag.killpoints import killpoint
 from vrag.rollout import Job
 from vrag.runs import Json, RunDir, atomic_write, read_lines
@@ -95,7 +95,7 @@ class Trajectory(Frozen):
     @property
     def views(self) -> list[View]:
         """What each of `images` shows."""
-        return [t.observation.view for t in self.turns if t.observation and t.observation.view]
+        return [view for turn in self.turns if turn.observation for view in turn.observation.views]
 
 
 class Dropped(Frozen):
@@ -126,6 +126,9 @@ class TrajectoryWriter:
     """Fills the dataset of `run`, which `RunDir.open` started or resumed."""
 
     def __init__(self, run: RunDir, environment: EnvironmentConfig) -> None:
+        """Raises `UsageError` where the environment speaks first, which no policy must learn to do."""
+        if environment.first_search:
+            raise UsageError("trajectories to train on are made with first_search off: the policy is to search")
         self.path, self._environment = run.path, environment
         self._kept, self._dropped = run.log("episodes"), run.log("dropped")
         kept = [(row["task"]["id"], row["sample"], row["seed"]) for row in self._kept.read()]

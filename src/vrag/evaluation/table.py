@@ -37,6 +37,9 @@ def summary_table(summary: Summary, title: str) -> Table:
     for label, value in (("turns", summary.turns), ("searches", summary.searches), ("crops", summary.crops)):
         table.add_row(f"{label} per episode", f"{value:.2f}")
     table.add_row("seconds per episode", f"{summary.seconds:.2f}")
+    if summary.usage:
+        tokens = f"{summary.usage.prompt_tokens} + {summary.usage.completion_tokens}"
+        table.add_row("policy's requests, tokens in + out", f"{summary.usage.calls}, {tokens}")
     if summary.judge:
         _judge(table, summary.judge)
     table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
