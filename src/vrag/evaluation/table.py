@@ -39,7 +39,7 @@ def summary_table(summary: Summary, title: str) -> Table:
     table.add_row("seconds per episode", f"{summary.seconds:.2f}")
     if summary.usage:
         tokens = f"{summary.usage.prompt_tokens} + {summary.usage.completion_tokens}"
-        table.add_row("policy's requests, tokens in + out", f"{summary.usage.calls}, {tokens}")
+        table.add_row("agent's requests, tokens in + out", f"{summary.usage.calls}, {tokens}")
     if summary.judge:
         _judge(table, summary.judge)
     table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
