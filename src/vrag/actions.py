@@ -115,6 +115,13 @@ def render(action: Action, thought: str = "") -> str:
     return f"{think}<{action.name}>{content.strip()}</{action.name}>"
 
 
+def complete(text: str) -> str:
+    """`text` with its last action closed: a server that is told to stop at a closing tag leaves the tag out."""
+    tags = list(_tag_pattern(frozenset()).finditer(text))
+    opened = tags[-1]["name"] if tags and not tags[-1]["slash"] else "think"
+    return text if opened == "think" else f"{text}</{opened}>"
+
+
 def defuse(text: str) -> str:
     """`text` with the tags of the grammar in brackets, so that what a page or a user says can be rendered."""
     return _tag_pattern(frozenset()).sub(r"[\g<slash>\g<name>]", text)

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel, Field, ValidationError
 
 from vrag.errors import InfrastructureError, UsageError
-from vrag.types import Frozen, ImagePart, Message, Sampling
+from vrag.types import Frozen, ImagePart, Message, Sampling, Usage
 
 if TYPE_CHECKING:
     import httpx
@@ -29,6 +29,7 @@ Json = dict[str, Any]
 Objection = Callable[[str], str | None]
 
 _PASSING = frozenset({408, 409, 429, *range(500, 600)})  # 500 too: a model server's worker may have died
+_BROKEN_OFF = frozenset({"abort", "error", "content_filter"})  # by the server; what the model would say isn't known
 _SHOWN = 120  # characters of an answer in a message
 
 
@@ -45,16 +46,7 @@ class ChatSettings(Frozen):
     attempts: int = Field(default=3, ge=1, le=20, exclude=True)
     parallel: int = Field(default=16, ge=1, le=1024, exclude=True)  # requests under way at once
     extra: dict[str, Any] = Field(default_factory=lambda: {})  # more fields of the request, or other values
-    omit: tuple[str, ...] = ()  # fields that the server doesn't take: temperature, max_tokens, seed
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What was spent: requests, and tokens as the server counts them (none where it doesn't)."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    omit: tuple[str, ...] = ()  # fields that the server doesn't take: temperature, max_tokens, seed, stop
 
 
 @dataclass(frozen=True)
@@ -107,12 +99,18 @@ class Chat:
         return f"{self._server} ({self.settings.model})"
 
     async def ask(
-        self, messages: Sequence[Message], sampling: Sampling | None = None, objection: Objection | None = None
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling | None = None,
+        objection: Objection | None = None,
+        stop: Sequence[str] = (),
     ) -> Reply:
         """The model's next message. `objection` says what is wrong with one, or None: the model is then told and asked
-        again, within the same attempts. Raises `NoReply` naming the server, when all of them failed.
+        again, within the same attempts. The message ends before any of `stop` (OpenAI takes four at most). Raises
+        `NoReply` naming the server, when all attempts failed.
         """
-        talk = _Talk(self.settings, await _wire(messages), sampling or Sampling(temperature=0.0), objection)
+        sampling = sampling or Sampling(temperature=0.0)
+        talk = _Talk(self.settings, await _wire(messages), sampling, objection, stop)
 
         async def attempt() -> Reply:
             body = talk.begun()
@@ -134,15 +132,22 @@ class Chat:
 class _Talk:
     """One question to the model while it is asked: the messages as they are now, and what was spent."""
 
-    def __init__(self, settings: ChatSettings, messages: list[Json], sampling: Sampling, objection: Objection | None):
+    def __init__(
+        self,
+        settings: ChatSettings,
+        messages: list[Json],
+        sampling: Sampling,
+        objection: Objection | None,
+        stop: Sequence[str],
+    ) -> None:
         self._settings, self._messages, self._sampling = settings, messages, sampling
-        self._objection = objection or _none
+        self._objection, self._stop = objection or _none, list(stop)
         self._correction: list[Json] = []
         self._calls = self._prompt_tokens = self._completion_tokens = 0
         self.objected = False
 
     def usage(self) -> Usage:
-        return Usage(self._calls, self._prompt_tokens, self._completion_tokens)
+        return Usage(calls=self._calls, prompt_tokens=self._prompt_tokens, completion_tokens=self._completion_tokens)
 
     def begun(self) -> Json:
         """The body of one more request."""
@@ -154,6 +159,8 @@ class _Talk:
             "max_tokens": self._sampling.max_tokens,
             "seed": self._sampling.seed,
         }
+        if self._stop:
+            fields["stop"] = self._stop
         return {k: v for k, v in fields.items() if k not in self._settings.omit} | self._settings.extra
 
     def heard(self, content: bytes, who: str, masked: Callable[[str], str]) -> Reply:
@@ -170,6 +177,8 @@ class _Talk:
             self._prompt_tokens += answer.usage.prompt_tokens or 0
             self._completion_tokens += answer.usage.completion_tokens or 0
         choice = answer.choices[0]
+        if choice.finish_reason in _BROKEN_OFF:
+            raise Unusable(f"{who}: broke its answer off (finish_reason {choice.finish_reason!r})")
         text = masked(choice.message.content or "")
         wrong = self._objection(text)
         if wrong is not None:

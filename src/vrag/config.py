@@ -23,13 +23,17 @@ tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def resolve(model: type[Model], recipe: Path | None = None, overrides: Sequence[str] = ()) -> Model:
-    """`model`'s defaults with the values of the TOML file `recipe` and then of `overrides`.
+def resolve(
+    model: type[Model], recipe: Path | None = None, overrides: Sequence[str] = (), base: Model | None = None
+) -> Model:
+    """`base`, by default `model`'s defaults, with the values of the TOML file `recipe` and then of `overrides`.
 
     An override is "a.b=value", the value in TOML or bare text. Raises `ConfigError` that names the key and, for
     an unknown one, the nearest.
     """
-    values = _merge(model().model_dump(), _read(recipe)) if recipe else model().model_dump()
+    values = (base or model()).model_dump()
+    if recipe:
+        values = _merge(values, _read(recipe))
     for override in overrides:
         _set(values, override)
     try:

@@ -10,10 +10,20 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vrag.actions import ACTIONS, parse
+from vrag.actions import ACTIONS, defuse, parse
 from vrag.errors import CorpusError, DocumentError, InfrastructureError
 from vrag.geometry import ViewSpec, crop_view, extent, page_view
-from vrag.prompts import ALL_SEEN, INVERTED, NO_IMAGE, NOTHING_FOUND, PROMPTS, invalid_action, outside
+from vrag.prompts import (
+    ALL_SEEN,
+    INVERTED,
+    NO_IMAGE,
+    NO_PAGE,
+    NOTHING_FOUND,
+    PROMPTS,
+    invalid_action,
+    outside,
+    page_text,
+)
 from vrag.protocols import PageStore, Retriever
 from vrag.types import (
     Action,
@@ -21,6 +31,7 @@ from vrag.types import (
     Box,
     Crop,
     Frozen,
+    Hit,
     ImagePart,
     Message,
     Observation,
@@ -35,6 +46,7 @@ from vrag.types import (
 from vrag.views import ViewRenderer
 
 ActionName = Literal["search", "bbox", "answer"]
+_FIRST = {"search": ACTIONS["search"]}  # what the environment itself may do before the policy speaks
 
 
 class EnvironmentConfig(Frozen):
@@ -45,6 +57,10 @@ class EnvironmentConfig(Frozen):
     answer. `max_invalid` invalid actions in a row are each corrected; one more ends the episode.
     `max_pixels` bounds the pixels of all views of an episode together. `crop_padding` is in pixels of the
     view that is cropped.
+
+    A search asks for `top_k` pages and shows the best `pages` that weren't seen, as images, or as at most `max_text`
+    characters of the text of each. With `first_search` the environment searches for the question before the policy
+    speaks; that turn counts for no limit of turns.
     """
 
     view: ViewSpec = ViewSpec()
@@ -56,6 +72,10 @@ class EnvironmentConfig(Frozen):
     max_invalid: int = Field(default=2, ge=0)
     max_pixels: int | None = Field(default=None, ge=1)
     crop_padding: float = Field(default=0, ge=0)
+    pages: int = Field(default=1, ge=1)
+    show: Literal["image", "text"] = "image"
+    max_text: int = Field(default=4000, ge=1)
+    first_search: bool = False
 
     @model_validator(mode="after")
     def _prompt_fits_actions(self) -> EnvironmentConfig:
@@ -65,6 +85,14 @@ class EnvironmentConfig(Frozen):
             raise ValueError("actions must hold 'answer': nothing else finishes an episode")
         if extra := PROMPTS[self.prompt].actions - set(self.actions):
             raise ValueError(f"prompt {self.prompt!r} teaches {sorted(extra)}, which actions doesn't allow")
+        return self
+
+    @model_validator(mode="after")
+    def _shows_what_it_can(self) -> EnvironmentConfig:
+        if self.pages > self.top_k:
+            raise ValueError(f"a search of top_k {self.top_k} can't show pages {self.pages}: raise top_k")
+        if self.show == "text" and "bbox" in self.actions:
+            raise ValueError("actions can't hold 'bbox' where show is 'text': there is no image to crop")
         return self
 
 
@@ -100,16 +128,23 @@ class DocumentEnvironment:
         self._generations = 0
         self._invalid = 0
         self._pixels = 0
+        self._opening = self.config.first_search
 
     def reset(self, task: Task) -> list[Message]:
-        """Forget everything and pose `task`: one user message, as the paper's checkpoint was trained on."""
+        """Forget everything and pose `task`: one user message, as the paper's checkpoint was trained on, and the
+        search for the question itself with `first_search`.
+        """
         self._start()
-        return [Message("user", [PROMPTS[self.config.prompt].text(task.question)])]
+        prompt = Message("user", [PROMPTS[self.config.prompt].text(task.question)])
+        if not self.config.first_search:
+            return [prompt]
+        return [prompt, Message("assistant", [f"<search>{defuse(task.question)}</search>"])]
 
     async def step(self, text: str) -> Step:
         """Carry out one generation. Never raises for anything that `text` says."""
-        self._generations += 1
-        parsed = parse(text, self._actions)
+        opening, self._opening = self._opening, False
+        self._generations += not opening
+        parsed = parse(text, _FIRST if opening else self._actions)
         turn = Turn(text=text, thought=parsed.thought)
         try:
             if parsed.action is None:
@@ -139,10 +174,19 @@ class DocumentEnvironment:
 
     async def _search(self, query: str) -> Observation:
         hits = await self._retriever.search(query, self.config.top_k)
-        best = next((hit for hit in hits if hit.page_id not in self._seen), None)
-        if best is None:
-            return Observation(kind="message", text=ALL_SEEN if hits else NOTHING_FOUND, hits=hits)
-        return Observation(kind="page", view=page_view(self._page(best.page_id), self.config.view), hits=hits)
+        unseen = list({hit.page_id: hit for hit in hits if hit.page_id not in self._seen}.values())
+        if not unseen:
+            nothing = NOTHING_FOUND if "search" in self._actions else NO_PAGE
+            return Observation(kind="message", text=ALL_SEEN if hits else nothing, hits=hits)
+        return self._found(unseen[: self.config.pages], hits)
+
+    def _found(self, best: list[Hit], hits: list[Hit]) -> Observation:
+        pages = [self._page(hit.page_id) for hit in best]
+        if self.config.show == "text":
+            text = "\n\n".join(page_text(page, self.config.max_text) for page in pages)
+            return Observation(kind="page", text=text, read=best, hits=hits)
+        *before, last = [page_view(page, self.config.view) for page in pages]
+        return Observation(kind="page", view=last, before=before, hits=hits)
 
     def _page(self, page_id: str) -> Page:
         try:
@@ -170,16 +214,17 @@ class DocumentEnvironment:
 
     def _show(self, turn: Turn, observation: Observation) -> Step:
         """The reply to a valid action, within the pixel budget."""
-        view = observation.view
-        if view is None:
+        self._seen.update(hit.page_id for hit in observation.read)
+        views = observation.views
+        if not views:
             return self._reply(turn, observation, observation.text)
-        pixels = self._pixels + view.width * view.height
+        pixels = self._pixels + sum(view.width * view.height for view in views)
         if self.config.max_pixels is not None and pixels > self.config.max_pixels:
             unseen = Observation(kind="message", hits=observation.hits)
             return Step(turn.model_copy(update={"observation": unseen}), [], StopReason.PIXELS)
-        self._pixels, self._view = pixels, view
-        self._seen.add(view.page_id)
-        return self._reply(turn, observation, self._image(view))
+        self._pixels, self._view = pixels, views[-1]
+        self._seen.update(view.page_id for view in views)
+        return self._reply(turn, observation, *map(self._image, views))
 
     def _correct(self, turn: Turn) -> Step:
         """The reply to an invalid action."""
@@ -191,8 +236,8 @@ class DocumentEnvironment:
         text = invalid_action(turn.error or "", self._actions)
         return self._reply(turn, Observation(kind="message", text=text), text)
 
-    def _reply(self, turn: Turn, observation: Observation, part: str | ImagePart) -> Step:
-        return Step(turn.model_copy(update={"observation": observation}), [Message("user", [part])])
+    def _reply(self, turn: Turn, observation: Observation, *parts: str | ImagePart) -> Step:
+        return Step(turn.model_copy(update={"observation": observation}), [Message("user", list(parts))])
 
 
 def _broken(page_id: str, error: Exception) -> InfrastructureError:

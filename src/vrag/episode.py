@@ -12,7 +12,7 @@ from typing import Literal
 
 from vrag.errors import InvariantError
 from vrag.protocols import Codec
-from vrag.types import EncodedImage, Frozen, Message, StopReason, Task, Turn
+from vrag.types import EncodedImage, Frozen, Message, StopReason, Task, Turn, Usage
 
 
 @dataclass
@@ -127,6 +127,7 @@ class EpisodeRecord(Frozen):
     reward: Reward | None = None  # None: not scored (infrastructure failed); never counted as wrong
     error: str | None = None
     judgement: Judgement | None = None  # None: no judge was there
+    usage: Usage | None = None  # of the policy's server; None: it asked none
     sampled_tokens: int = 0
     total_tokens: int = 0
     seconds: float = 0.0
@@ -161,6 +162,7 @@ class Episode:
     reward: Reward | None = None
     error: str | None = None
     judgement: Judgement | None = None
+    usage: Usage | None = None
     seconds: float = 0.0
     messages: list[Message] = field(default_factory=lambda: [])
 
@@ -176,6 +178,7 @@ class Episode:
             reward=self.reward,
             error=self.error,
             judgement=self.judgement,
+            usage=self.usage,
             sampled_tokens=sum(tokens.loss_mask) if tokens else 0,
             total_tokens=len(tokens.ids) if tokens else 0,
             seconds=self.seconds,

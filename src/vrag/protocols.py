@@ -41,7 +41,11 @@ class Retriever(Protocol):
 
 
 class Environment(Protocol):
-    """One episode's world; knows no tokens and no engine. Make one per episode."""
+    """One episode's world; knows no tokens and no engine. Make one per episode.
+
+    If the last message of `reset` is the assistant's, it is the first turn: `step` is called with it before the policy
+    is asked, and the policy never trains on it.
+    """
 
     def reset(self, task: Task) -> list[Message]: ...
     async def step(self, text: str) -> Step: ...

@@ -12,10 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from vrag.chat import NoReply
 from vrag.episode import Episode, Tokens
-from vrag.errors import InfrastructureError
+from vrag.errors import InfrastructureError, UsageError
 from vrag.protocols import Codec, Environment, Policy
-from vrag.types import Answer, Message, Request, Sample, Sampling, Step, StopReason, Task, Turn
+from vrag.types import Answer, Message, Request, Sample, Sampling, Step, StopReason, Task, Turn, Usage
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ async def rollout(
     """Run one episode. Without a codec the policy speaks text only and the episode carries no tokens.
 
     A failure of infrastructure (`InfrastructureError`) becomes `StopReason.ERROR` on the episode, with what
-    happened so far; every other exception is a bug or bad input and propagates.
+    happened so far; every other exception is a bug or bad input and propagates. Raises `UsageError` for a policy that
+    samples no ids where there is a codec.
     """
     session = f"{task.id}#{sample}#{next(_sessions)}"  # also two episodes of one task and seed are two
     loop = _Loop(environment, policy, codec, task, limits, sampling, session)
@@ -60,6 +62,7 @@ async def rollout(
         stop = await loop.run(on_turn)
     except InfrastructureError as failure:
         stop, error = StopReason.ERROR, str(failure)
+        loop.spend(failure.usage if isinstance(failure, NoReply) else None)
     finally:
         policy.close(loop.session)
     if loop.tokens is not None and codec is not None:
@@ -73,6 +76,7 @@ async def rollout(
         sample=sample,
         seed=sampling.seed,
         error=error,
+        usage=loop.usage,
         seconds=time.perf_counter() - started,
         messages=loop.messages,
     )
@@ -96,29 +100,52 @@ class _Loop:
         self.turns: list[Turn] = []
         self.messages: list[Message] = environment.reset(task)
         self.tokens: Tokens | None = None
-        if codec is not None:
-            prompt = codec.prompt(self.messages)
-            self.tokens = Tokens(prompt_ids=prompt.ids, images=list(prompt.images))
+        self.usage: Usage | None = None
 
     async def run(self, on_turn: OnTurn | None) -> StopReason:
-        while True:
-            room = self._room()
-            if room < self.limits.min_turn_tokens:
-                return StopReason.LENGTH
-            sample = await self.policy.generate(self._request(min(room, self.limits.max_turn_tokens)))
-            if self.tokens is not None:
-                self.tokens.add_sampled(sample.ids, sample.logprobs)
-            self.messages.append(Message("assistant", [sample.text]))
-            step = await self.environment.step(sample.text)
-            shown = step.stop is None and self._show(step, sample)
-            turn = step.turn if shown or step.stop else step.turn.model_copy(update={"observation": None})
-            self.turns.append(turn)
-            if on_turn is not None:
-                on_turn(turn)
-            if step.stop is not None:
-                return step.stop
-            if not shown:
-                return StopReason.LENGTH
+        stop = await self._open(on_turn)
+        while stop is None:
+            stop = await self._turn(on_turn)
+        return stop
+
+    async def _open(self, on_turn: OnTurn | None) -> StopReason | None:
+        """What comes before the policy speaks: the messages of `reset`, and the turn that they may end with."""
+        stop = None
+        if self.messages[-1].role == "assistant":
+            step = await self.environment.step("".join(p for p in self.messages[-1].parts if isinstance(p, str)))
+            self.messages += step.messages
+            self._keep(step.turn, on_turn)
+            stop = step.stop
+        if self.codec is not None:
+            prompt = self.codec.prompt(self.messages)
+            self.tokens = Tokens(prompt_ids=prompt.ids, images=list(prompt.images))
+        return stop
+
+    async def _turn(self, on_turn: OnTurn | None) -> StopReason | None:
+        room = self._room()
+        if room < self.limits.min_turn_tokens:
+            return StopReason.LENGTH
+        sample = await self.policy.generate(self._request(min(room, self.limits.max_turn_tokens)))
+        self.spend(sample.usage)
+        if self.tokens is not None:
+            if sample.text and not sample.ids:
+                raise UsageError("this policy samples no token ids: run it without a codec; it can't be trained")
+            self.tokens.add_sampled(sample.ids, sample.logprobs)
+        self.messages.append(Message("assistant", [sample.text]))
+        step = await self.environment.step(sample.text)
+        shown = step.stop is None and self._show(step, sample)
+        turn = step.turn if shown or step.stop else step.turn.model_copy(update={"observation": None})
+        self._keep(turn, on_turn)
+        return step.stop if shown or step.stop else StopReason.LENGTH
+
+    def _keep(self, turn: Turn, on_turn: OnTurn | None) -> None:
+        self.turns.append(turn)
+        if on_turn is not None:
+            on_turn(turn)
+
+    def spend(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage + usage
 
     def _room(self) -> int:
         return self.limits.max_tokens - (len(self.tokens.ids) if self.tokens else 0)

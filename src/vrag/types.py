@@ -176,12 +176,28 @@ class View(Frozen):
 
 
 class Observation(Frozen):
-    """What the environment replied. `view` is None for a corrective text; `hits` is all that search returned."""
+    """What the environment replied. `hits` is all that search returned.
+
+    `view` is the image that a crop acts on; `before` are pages that the same search showed before it. `read` are the
+    hits that were shown as `text` instead. A corrective text has none of them.
+    """
 
     kind: Literal["page", "crop", "message"]
     text: str = ""
     view: View | None = None
     hits: list[Hit] = []
+    before: list[View] = []
+    read: list[Hit] = []
+
+    @property
+    def views(self) -> list[View]:
+        """All images, in the order in which they were shown."""
+        return [*self.before, self.view] if self.view is not None else []
+
+    @property
+    def pages(self) -> list[PageRef]:
+        """What was shown, as image or as text, in order."""
+        return [view.ref for view in self.views] or [hit.ref for hit in self.read]
 
 
 class Turn(Frozen):
@@ -268,14 +284,32 @@ class Request:
     images: list[EncodedImage] = field(default_factory=lambda: [])
 
 
+class Usage(Frozen):
+    """What a model server was asked: requests, and tokens as the server counts them (none where it doesn't)."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
 @dataclass(frozen=True)
 class Sample:
-    """One generation. `ids`/`logprobs` [L] are empty for a policy that speaks only text."""
+    """One generation. `ids`/`logprobs` [L] are empty for a policy that speaks only text; `usage` is None for one that
+    asks no server.
+    """
 
     text: str
     finish: Literal["stop", "length"]
     ids: list[int] = field(default_factory=lambda: [])
     logprobs: list[float] = field(default_factory=lambda: [])
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.agents import plays
+from tests.chats import chat_server, fails
 from tests.papers import write_pdf
 from vrag.cli import main
 from vrag.environment import EnvironmentConfig
@@ -127,3 +129,28 @@ def test_settings_of_a_checkpoint_that_do_not_validate_are_an_error_that_names_t
     (tmp_path / SETTINGS).write_text('{"max_turnz": 3}')
     with pytest.raises(CheckpointError, match=SETTINGS):
         speaker(str(tmp_path), MemoryStore())
+
+
+def test_a_served_model_answers_with_its_steps_its_evidence_and_what_it_cost(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with chat_server(plays({"port": "873"})) as server:
+        served = ["--policy", server.url, "--policy-model", "Qwen/Qwen2.5-VL-3B-Instruct"]
+        assert vrag("ask", "Which port?", "-c", corpus, "-o", tmp_path / "out", *served, "--json") == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert (result["answer"], result["policy"]) == ("873", "Qwen/Qwen2.5-VL-3B-Instruct")
+    assert result["evidence"]["ref"] == {"document": "manual.pdf", "page": 2} and result["evidence"]["box"]
+    assert result["usage"] == {"calls": 3, "prompt_tokens": 300, "completion_tokens": 21}
+    assert "search  Which port" in err and "manual.pdf, page 2, pixels [" in err
+
+
+def test_a_served_model_that_fails_is_one_line_and_no_answer(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with chat_server(fails(404)) as server:
+        served = ["--policy", server.url, "--policy-model", "qwen3-vl"]
+        assert vrag("ask", "Which port?", "-c", corpus, "-o", tmp_path / "out", *served) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert "policy server" in err and "does it have the model qwen3-vl?" in err

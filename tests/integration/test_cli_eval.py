@@ -91,7 +91,7 @@ def test_each_seed_runs_every_question(tasks: Path, capsys: pytest.CaptureFixtur
 def test_without_crops_no_crop_is_made(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tasks, "--json")
     assert summary(capsys)["crops"] == 1.0
-    evaluate(tasks, "--recipe", "no-crop", "--overwrite", "--json")
+    evaluate(tasks, "--recipe", "react-visual", "--overwrite", "--json")
     assert summary(capsys)["crops"] == 0.0
 
 
@@ -155,6 +155,15 @@ def test_what_a_judge_could_not_say_is_not_wrong_and_is_asked_again(
         (["--seeds", "one"], "--seeds 'one'"),
         (["--seeds", "1,1"], "twice"),
         (["--policy", "nothing-here"], "nothing-here"),
+        (["--policy", "http://127.0.0.1:1/v1"], "--policy-model"),
+        (["--policy-model", "m"], "--policy URL"),
+        (["--policy", "http://127.0.0.1:1/v1", "--policy-model", "m"], "family=other"),
+        (["--policy", "ftp://a", "--policy-model", "qwen3-vl"], "like http"),
+        (["--policy", "http://a/v1", "--policy-model", "m", "--policy-set", "famly=other"], "policy.family"),
+        (["--recipe", "react-visul"], "did you mean react-visual?"),
+        (["--recipe", "absent.toml"], "absent.toml"),
+        (["--set", "max_turn=3"], "max_turns"),
+        (["--set", "show=text"], "no image to crop"),
         (["--tasks", "absent.jsonl"], "absent.jsonl"),
         (["-c", "no-such-corpus"], "no-such-corpus"),
     ],

@@ -13,14 +13,13 @@ from tests.chats import chat_server
 from tests.teachers import ONE, TWO, Teachers, case, construct, images, settings
 from tests.tiny import make_tiny
 from tests.trajectories import environment_of, make_store, one_hop, two_hops
-from vrag.chat import Usage
 from vrag.data.dataset import read_trajectories
 from vrag.data.filters import crops
 from vrag.data.replay import load_episodes
 from vrag.geometry import Frame, extent, to_raw
 from vrag.policies.speaker import environment_for
 from vrag.testing import MemoryStore, WordRetriever
-from vrag.types import Box, Observation, PageRef
+from vrag.types import Box, Observation, PageRef, Usage
 
 ENVIRONMENT = environment_for("qwen2_5_vl")
 LOOK = "<think>there</think><look>the staff</look>"
@@ -206,7 +205,9 @@ def test_the_judge_decides_what_rules_cannot(store: MemoryStore, tmp_path: Path)
         judge = settings(server.url, judge={"cache": str(tmp_path / "verdicts.sqlite")})
         judged = construct(tmp_path / "judged", judge, store, tasks, ENVIRONMENT)
     assert rules.kept == 1 and rules.dropped == {"wrong answer": 1}
-    assert judged.kept == 2 and judged.cost["judge"] == Usage(1, 10, 2), "an exact answer needs no judge"
+    assert judged.kept == 2 and judged.cost["judge"] == Usage(calls=1, prompt_tokens=10, completion_tokens=2), (
+        "an exact answer needs no judge"
+    )
     assert all(t.reward is not None and t.reward.parts["answer"] == 1 for t in read_trajectories(tmp_path / "judged"))
 
 
@@ -216,7 +217,10 @@ def test_the_cost_is_counted_by_who_was_asked_and_for_each_episode(store: Memory
             tmp_path / "set", settings(server.url), store, [two_hops(store), one_hop(store)], ENVIRONMENT
         )
         assert len(server.asked) == 11
-    assert manifest.cost == {"grounder": Usage(3, 30, 6), "planner": Usage(8, 80, 16)}
+    assert manifest.cost == {
+        "grounder": Usage(calls=3, prompt_tokens=30, completion_tokens=6),
+        "planner": Usage(calls=8, prompt_tokens=80, completion_tokens=16),
+    }
     assert manifest.cost_per_kept == {"calls": 5.5, "prompt_tokens": 55.0, "completion_tokens": 11.0}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrag.actions import ACTIONS, parse, render
+from vrag.actions import ACTIONS, complete, parse, render
 from vrag.errors import UsageError
 from vrag.types import Action, Answer, Box, Crop, Search
 
@@ -112,3 +112,19 @@ def test_an_action_that_is_not_declared_is_refused_by_name() -> None:
 def test_content_that_the_grammar_cannot_carry_is_not_rendered(action: Action, thought: str) -> None:
     with pytest.raises(UsageError):
         render(action, thought)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("<think>t</think><search>q", "<think>t</think><search>q</search>"),
+        ("<think>I could <search>", "<think>I could <search></search>"),
+        ("< answer >4", "< answer >4</answer>"),
+        ("<answer>4</answer>", "<answer>4</answer>"),
+        ("<think>thinking", "<think>thinking"),
+        ("<think>of <search></think>", "<think>of <search></think>"),
+        ("", ""),
+    ],
+)
+def test_the_closing_tag_that_a_server_left_out_is_put_back(text: str, whole: str) -> None:
+    assert complete(text) == whole == complete(whole)

@@ -17,9 +17,9 @@ import stamina
 from PIL import Image
 
 from tests.chats import Answer, Asked, chat_server, cuts, fails, garbage, hangs, repeats_the_key, says
-from vrag.chat import Chat, ChatSettings, NoReply, Reply, Usage, wire
+from vrag.chat import Chat, ChatSettings, NoReply, Reply, wire
 from vrag.errors import UsageError
-from vrag.types import Box, ImagePart, Message, PageRef, Sampling, View
+from vrag.types import Box, ImagePart, Message, PageRef, Sampling, Usage, View
 
 KEY = "canary-0cc175b9c0f1b6a8"
 HELLO = [Message("user", ["hello"])]

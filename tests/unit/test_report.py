@@ -12,12 +12,14 @@ from tests.fabricated import (
     failed,
     invalid_turn,
     make_task,
+    ref,
     search_turn,
 )
 from vrag.episode import Judgement
 from vrag.evaluation.report import Chart, Run, choose, write_report
 from vrag.evaluation.report.charts import line_chart
 from vrag.evaluation.report.html import el, foreign
+from vrag.types import Observation, Usage
 
 ATTACK = "</q></b></article><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>\u202e\x00"
 
@@ -136,6 +138,27 @@ def test_the_judges_verdict_stands_at_its_trajectory_and_its_cost_in_the_table(t
     text, _ = write(tmp_path, [Run("only", [record])])
     assert "judge <b>right</b> (model)" in text and "2, 90 + 7" in text
     assert "Judge and rules agree" in text and "judge" not in write(tmp_path, runs())[0].split("</style>")[1].lower()
+
+
+def test_every_page_of_a_search_is_drawn_and_a_page_that_was_read_is_quoted(tmp_path: Path) -> None:
+    turn = search_turn(3, ranked=(3, 4, 5))
+    both = turn.observation
+    assert both is not None and both.view is not None
+    first = both.view.model_copy(update={"page_id": "report.pdf/4", "ref": ref(4)})
+    shown = turn.model_copy(update={"observation": both.model_copy(update={"before": [first]})})
+    read = Observation(kind="page", text="report.pdf, page 3:\nTotals <b>", hits=both.hits, read=both.hits[:1])
+    told = turn.model_copy(update={"observation": read})
+    for turns, pictures, marked in ((shown, 2, 2), (told, 0, 1)):
+        text, reader = write(tmp_path, [Run("only", [episode(make_task("a"), turns, answer_turn("42"))])])
+        assert reader.count("use") == pictures and text.count("<small>shown</small>") == marked
+    assert "Totals &lt;b&gt;" in text
+
+
+def test_what_the_agent_cost_stands_in_the_table(tmp_path: Path) -> None:
+    spent = Usage(calls=3, prompt_tokens=90, completion_tokens=7)
+    record = episode(make_task("a")).model_copy(update={"usage": spent})
+    text, _ = write(tmp_path, [Run("only", [record])])
+    assert "Agent&#x27;s requests" in text and "3, 90 + 7" in text
 
 
 def test_one_run_alone_is_shown_without_a_comparison(tmp_path: Path) -> None:

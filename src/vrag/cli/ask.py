@@ -12,7 +12,17 @@ from rich.console import Console
 
 from vrag.app.evidence import Located, locate, save_evidence
 from vrag.cli.index import printable
-from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
+from vrag.cli.options import (
+    By,
+    Encoder,
+    EncoderSet,
+    Policy,
+    PolicyModel,
+    PolicySet,
+    Way,
+    encoder_name,
+    served_settings,
+)
 from vrag.corpus.store import Corpus
 from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode
@@ -27,10 +37,9 @@ from vrag.types import Answer, Crop, Sampling, Search, Task, Turn
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
-    policy: Annotated[
-        str,
-        typer.Option("--policy", "-p", help="extractive (no model), tiny, tiny-sft, or the folder of a checkpoint."),
-    ] = "extractive",
+    policy: Policy = "extractive",
+    policy_model: PolicyModel = None,
+    policy_set: PolicySet = None,
     max_turns: Annotated[
         int | None, typer.Option("--max-turns", min=1, max=100, help="Steps before it must answer.")
     ] = None,
@@ -45,8 +54,9 @@ def ask(
     """Ask a corpus. Steps go to stderr as they happen; the answer, with page and box, to stdout."""
     if not question.strip():
         raise typer.BadParameter("the question is empty", param_hint="QUESTION")
+    served = served_settings(policy, policy_model, policy_set)
     with Corpus.open(corpus) as store:
-        speaking = speaker(policy, store)
+        speaking = speaker(policy, store, served)
         steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
         retriever = open_retriever(store, by.value, encoder_name(encoder, encoder_set))
         episode = _run(question, store, retriever, speaking, max_turns, lambda turn: _show(steps, turn))
@@ -55,7 +65,7 @@ def ask(
         found = locate(episode.turns, episode.answer, store)
         files = save_evidence(found, store, out) if found else {}
     if json_:
-        print(json.dumps(_result(episode, found, files, policy), ensure_ascii=False))
+        print(json.dumps(_result(episode, found, files, speaking.name), ensure_ascii=False))
     else:
         _print(episode, found, files)
     if episode.answer is None:
@@ -99,14 +109,13 @@ def _show(console: Console, turn: Turn) -> None:
     seen = turn.observation
     if seen is None:
         return
-    if seen.view is None:
+    if seen.kind == "message":
         console.print(f"        {printable(seen.text)}", soft_wrap=True)
-        return
-    view = seen.view
-    where = f"{printable(view.ref.document)}, page {view.ref.page}"
-    if seen.kind == "crop":
-        where += f", pixels {_pixels(view.region.as_tuple())}"
-    console.print(f"        {where}", soft_wrap=True)
+    for ref in seen.pages:
+        where = f"{printable(ref.document)}, page {ref.page}"
+        if seen.kind == "crop" and seen.view is not None:
+            where += f", pixels {_pixels(seen.view.region.as_tuple())}"
+        console.print(f"        {where}", soft_wrap=True)
 
 
 def _print(episode: Episode, found: Located | None, files: dict[str, Path]) -> None:
@@ -132,6 +141,7 @@ def _result(episode: Episode, found: Located | None, files: dict[str, Path], pol
         "files": {name: str(file) for name, file in files.items()},
         "policy": policy,
         "seconds": round(episode.seconds, 3),
+        "usage": episode.usage.model_dump() if episode.usage else None,
         "turns": [turn.model_dump(mode="json") for turn in episode.turns],
     }
 

@@ -30,12 +30,11 @@ from vrag.cli.options import (
 from vrag.errors import UsageError
 
 if TYPE_CHECKING:
-    from vrag.chat import Usage
     from vrag.data.construct import ConstructConfig, Progress, World
     from vrag.data.dataset import Manifest
     from vrag.data.replies import Replies
     from vrag.runs import RunDir
-    from vrag.types import Task
+    from vrag.types import Task, Usage
 
 
 def construct(

@@ -6,7 +6,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,14 +21,17 @@ from vrag.cli.options import (
     Judge,
     JudgeModel,
     JudgeSet,
+    Policy,
+    PolicyModel,
+    PolicySet,
     Way,
     encoder_name,
     judge_settings,
+    served_settings,
 )
 from vrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vrag.environment import EnvironmentConfig
     from vrag.episode import EpisodeRecord
     from vrag.types import Task
 
@@ -46,18 +48,23 @@ class _Answers(TyperGroup):
 app = typer.Typer(cls=_Answers, no_args_is_help=True, help="Measure on questions; a rerun continues.")
 
 
-class Recipe(str, Enum):
-    DEFAULT = "default"
-    NO_CROP = "no-crop"
-
-
 @app.command("answers")
 def evaluate(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold answers and pages.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
-    policy: Annotated[str, typer.Option(help="extractive, tiny, tiny-sft, or a checkpoint's folder.")] = "extractive",
-    recipe: Annotated[Recipe, typer.Option(help="no-crop: search and answer only.")] = Recipe.DEFAULT,
+    policy: Policy = "extractive",
+    policy_model: PolicyModel = None,
+    policy_set: PolicySet = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="What the policy sees and may do: a name (`vrag eval recipes`) or a TOML file; else its own."
+        ),
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting of the environment: key=value; repeat for more.")
+    ] = None,
     by: By = Way.auto,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
@@ -75,6 +82,7 @@ def evaluate(
     from vrag.corpus.store import Corpus
     from vrag.data.tasks import read_tasks
     from vrag.environment import DocumentEnvironment
+    from vrag.evaluation.baselines import baseline_environment
     from vrag.evaluation.runner import EvalSettings, finish
     from vrag.evaluation.runner import evaluate as run_evaluation
     from vrag.evaluation.table import summary_table
@@ -88,14 +96,14 @@ def evaluate(
 
     settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
     chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
-    judged = judge_settings(judge, judge_model, judge_set)
+    judged, served = judge_settings(judge, judge_model, judge_set), served_settings(policy, policy_model, policy_set)
     with Corpus.open(corpus) as store, opened(judged) as by_model:
-        agent = speaker(policy, store)
-        environment = _environment(agent.config, recipe)
+        agent = speaker(policy, store, served)
+        environment = baseline_environment(agent.config, recipe, override or [])
         config = {
             "corpus": corpus,
             "tasks": {"count": len(chosen), "key": content_key(*chosen)},
-            "policy": policy,
+            "policy": served.model_dump(mode="json") if served else policy,
             "by": by.value,
             "environment": environment.model_dump(mode="json"),
             "settings": settings.model_dump(mode="json"),
@@ -123,7 +131,16 @@ def evaluate(
     if as_json:
         print(summary.model_dump_json())
     else:
-        Console().print(summary_table(summary, f"{policy} on {corpus}"))
+        Console().print(summary_table(summary, f"{agent.name} on {corpus}"))
+
+
+@app.command("recipes")
+def recipes() -> None:
+    """List the recipes: what a policy sees and may do in each."""
+    from vrag.evaluation.baselines import baselines
+
+    for name, baseline in baselines().items():
+        print(f"{name:<26}{baseline.about}")
 
 
 @app.command("retrieval")
@@ -183,16 +200,6 @@ def _seeds(text: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {text!r}: names a seed twice, which would count its episodes twice")
     return seeds
-
-
-def _environment(environment: EnvironmentConfig, recipe: Recipe) -> EnvironmentConfig:
-    """`environment` with the recipe's actions, and a prompt that doesn't teach what they leave out."""
-    if recipe is Recipe.DEFAULT:
-        return environment
-    from vrag.prompts import PROMPTS
-
-    prompt = "search-v1" if "bbox" in PROMPTS[environment.prompt].actions else environment.prompt
-    return environment.model_copy(update={"actions": ("search", "answer"), "prompt": prompt})
 
 
 class _Bar:

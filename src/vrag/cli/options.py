@@ -12,6 +12,7 @@ from vrag.errors import UsageError
 
 if TYPE_CHECKING:
     from vrag.index.vectors import EncoderName
+    from vrag.policies.served import ServedSettings
     from vrag.rewards.judge import JudgeSettings
 
 
@@ -32,6 +33,21 @@ Encoder = Annotated[
 EncoderSet = Annotated[
     list[str] | None,
     typer.Option("--encoder-set", help="One setting of the encoder: key=value; repeat for more."),
+]
+
+Policy = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        "-p",
+        help="extractive (no model), tiny, tiny-sft, a checkpoint's folder, or the OpenAI-compatible URL of a server "
+        "(http://HOST:PORT/v1).",
+    ),
+]
+PolicyModel = Annotated[str | None, typer.Option("--policy-model", help="The model's name on the server.")]
+PolicySet = Annotated[
+    list[str] | None,
+    typer.Option("--policy-set", help="One setting of the served model: key=value; repeat for more."),
 ]
 
 Judge = Annotated[
@@ -79,8 +95,7 @@ def judge_overrides(url: str | None, model: str | None, changes: list[str] | Non
         return []
     if url is None or model is None:
         raise UsageError("a judge is --judge URL and --judge-model NAME together; --judge-set changes its settings")
-    named = [f"judge.url={json.dumps(url)}", f"judge.model={json.dumps(model)}"]
-    return named + [f"judge.{change}" for change in changes or []]
+    return _chat_overrides("judge", url, model, changes)
 
 
 def judge_settings(url: str | None, model: str | None, changes: list[str] | None) -> JudgeSettings | None:
@@ -89,3 +104,26 @@ def judge_settings(url: str | None, model: str | None, changes: list[str] | None
     from vrag.rewards.judge import Judged
 
     return resolve(Judged, None, judge_overrides(url, model, changes)).judge
+
+
+def served_settings(policy: str, model: str | None, changes: list[str] | None) -> ServedSettings | None:
+    """What `--policy`, `--policy-model` and `--policy-set` say of a served model; None for a policy that isn't served.
+    Raises `UsageError` for a URL without a model, and the other way round.
+    """
+    url = "://" in policy
+    if not url and model is None and not changes:
+        return None
+    if not url or model is None:
+        raise UsageError(
+            "a served policy is --policy URL (http://HOST:PORT/v1) and --policy-model NAME together; --policy-set "
+            "changes its settings"
+        )
+    from vrag.config import resolve
+    from vrag.policies.served import Served
+
+    return resolve(Served, None, _chat_overrides("policy", policy, model, changes)).policy
+
+
+def _chat_overrides(group: str, url: str, model: str, changes: list[str] | None) -> list[str]:
+    named = [f"{group}.url={json.dumps(url)}", f"{group}.model={json.dumps(model)}"]
+    return named + [f"{group}.{change}" for change in changes or []]

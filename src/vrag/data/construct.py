@@ -14,7 +14,6 @@ from enum import Enum
 
 from pydantic import Field
 
-from vrag.chat import Usage
 from vrag.data.balance import Balance
 from vrag.data.dataset import Manifest, TrajectoryWriter
 from vrag.data.filters import Filters, Refusal, refusal, wrong
@@ -30,7 +29,7 @@ from vrag.rewards.combine import paper_rubric
 from vrag.rewards.judge import Judge, Judged
 from vrag.rewards.rubric import reward_all
 from vrag.rollout import Job, Limits, rollout
-from vrag.types import Sampling, StopReason, Task
+from vrag.types import Sampling, StopReason, Task, Usage
 from vrag.views import ViewRenderer
 
 
@@ -199,7 +198,10 @@ class Construction:
         await reward_all(self._rubric, [[episode]])
         said = episode.judgement
         if said is not None and said.calls:
-            self._replies.spend("judge", Usage(said.calls, said.prompt_tokens, said.completion_tokens))
+            self._replies.spend(
+                "judge",
+                Usage(calls=said.calls, prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens),
+            )
 
     def _drop(self, job: Job, refused: Refusal) -> Outcome:
         self._writer.drop(job, refused.reason, refused.detail)

@@ -16,21 +16,19 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from vrag.chat import Usage
 from vrag.data.balance import Balance, balanced
 from vrag.environment import EnvironmentConfig
 from vrag.episode import Episode, Reward
-from vrag.errors import DataError, InvariantError
+from vrag.errors import DataError, InvariantError, UsageError
 from vrag.killpoints import killpoint
 from vrag.rollout import Job
 from vrag.runs import Json, RunDir, atomic_write, read_lines
-from vrag.types import Frozen, ImagePart, Message, StopReason, Task, Turn, View
+from vrag.types import Frozen, ImagePart, Message, StopReason, Task, Turn, Usage, View
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,7 +97,7 @@ class Trajectory(Frozen):
     @property
     def views(self) -> list[View]:
         """What each of `images` shows."""
-        return [t.observation.view for t in self.turns if t.observation and t.observation.view]
+        return [view for turn in self.turns if turn.observation for view in turn.observation.views]
 
 
 class Dropped(Frozen):
@@ -140,6 +138,9 @@ class TrajectoryWriter:
     """
 
     def __init__(self, run: RunDir, environment: EnvironmentConfig, balance: Balance | None = None) -> None:
+        """Raises `UsageError` where the environment speaks first, which no policy must learn to do."""
+        if environment.first_search:
+            raise UsageError("trajectories to train on are made with first_search off: the policy is to search")
         self.path, self._environment, self._balance = run.path, environment, balance
         self._accepted, self._dropped = run.log("episodes" if balance is None else "accepted"), run.log("dropped")
         accepted = ((row["task"]["id"], row["sample"], row["seed"]) for row in self._accepted.read())
@@ -276,7 +277,7 @@ def _shared(costs: Collection[Usage], episodes: int) -> dict[str, float]:
     """What all of them are for one of `episodes`; nothing where nothing was asked or kept."""
     if not costs or not episodes:
         return {}
-    return {f.name: round(sum(getattr(c, f.name) for c in costs) / episodes, 2) for f in fields(Usage)}
+    return {name: round(count / episodes, 2) for name, count in sum(costs, Usage()).model_dump().items()}
 
 
 def _texts(message: StoredMessage) -> list[TextContent]:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vrag import database
-from vrag.chat import Chat, NoReply, Objection, Reply, Usage
+from vrag.chat import Chat, NoReply, Objection, Reply
 from vrag.killpoints import killpoint
 from vrag.runs import content_key
-from vrag.types import ImagePart, Message, Sampling
+from vrag.types import ImagePart, Message, Sampling, Usage
 
 KIND = database.Kind("cache of replies", 0x76727031, format=1)  # "vrp1"
 _SCHEMA = """
@@ -63,7 +63,7 @@ class Replies:
     def costs(self) -> dict[str, Usage]:
         with database.translated(self._what):
             rows = self._db.execute("SELECT * FROM costs ORDER BY who").fetchall()
-        return {who: Usage(*counts) for who, *counts in rows}
+        return {who: Usage(**dict(zip(Usage.model_fields, counts, strict=True))) for who, *counts in rows}
 
     def close(self) -> None:
         self._db.close()

@@ -26,12 +26,11 @@ def box_scores(record: EpisodeRecord) -> list[tuple[float, float]]:
     sizes: dict[PageRef, tuple[float, float]] = {}
     crops: dict[PageRef, Box] = {}
     for seen in _observations(record):
-        if seen.view is None:
-            continue
-        if seen.kind == "page":  # a page view's region is the whole page
-            sizes[seen.view.ref] = (seen.view.region.x2, seen.view.region.y2)
-        elif seen.kind == "crop":
-            crops[seen.view.ref] = seen.view.region
+        for view in seen.views:
+            if seen.kind == "page":  # a page view's region is the whole page
+                sizes[view.ref] = (view.region.x2, view.region.y2)
+            elif seen.kind == "crop":
+                crops[view.ref] = view.region
     scores: list[tuple[float, float]] = []
     for evidence in record.task.gold:
         if evidence.box is None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vrag.episode import EpisodeRecord
 from vrag.evaluation.intervals import Interval, mean_by_question
 from vrag.rewards.answer import rule_reward
-from vrag.types import Frozen
+from vrag.types import Frozen, Usage
 
 
 class Judging(Frozen):
@@ -56,6 +56,11 @@ def judging(records: Sequence[EpisodeRecord]) -> Judging | None:
         only_judge=sum(judge and not rules for _, judge, rules in verdicts),
         only_rules=sum(rules and not judge for _, judge, rules in verdicts),
     )
+
+
+def cost(spent: Judging | Usage) -> str:
+    """Requests, tokens in + out, for a table."""
+    return f"{spent.calls}, {spent.prompt_tokens} + {spent.completion_tokens}"
 
 
 def _share(flags: Sequence[tuple[str, bool]]) -> Interval | None:

@@ -17,7 +17,7 @@ from vrag.evaluation.intervals import Difference, Interval, compare, mean_by_que
 from vrag.evaluation.judging import Judging, judging
 from vrag.rewards.answer import normalise
 from vrag.rewards.retrieval import mrr, ndcg, recall, shown_pages
-from vrag.types import Crop, Frozen, PageRef, Search, StopReason, Task
+from vrag.types import Crop, Frozen, PageRef, Search, StopReason, Task, Usage
 
 ANSWER = "answer"  # the part of the reward that says whether the answer is right
 DEPTHS = (1, 5, 10)
@@ -64,6 +64,7 @@ class Summary(Frozen):
     seconds: float
     stops: dict[str, int]
     judge: Judging | None = None  # None: answers were scored by rules
+    usage: Usage | None = None  # of the policy's server, errored episodes too; None: it asked none
 
 
 def is_correct(record: EpisodeRecord) -> bool:
@@ -112,7 +113,14 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         seconds=_mean(record.seconds for record in scored),
         stops=dict(sorted(Counter(record.stop.value for record in records).items())),
         judge=judging(records),
+        usage=_spent(records),
     )
+
+
+def _spent(records: Sequence[EpisodeRecord]) -> Usage | None:
+    """Of the attempts that are on record."""
+    usages = [record.usage for record in records if record.usage is not None]
+    return sum(usages, Usage()) if usages else None
 
 
 def best_constant(tasks: Sequence[Task]) -> Constant | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from vrag.evaluation.intervals import Interval
-from vrag.evaluation.judging import Judging
+from vrag.evaluation.judging import Judging, cost
 from vrag.evaluation.metrics import Ranking, Summary
 from vrag.evaluation.retrieval import NDCG_AT, RECALL_AT, RetrievalSummary
 
@@ -37,6 +37,8 @@ def summary_table(summary: Summary, title: str) -> Table:
     for label, value in (("turns", summary.turns), ("searches", summary.searches), ("crops", summary.crops)):
         table.add_row(f"{label} per episode", f"{value:.2f}")
     table.add_row("seconds per episode", f"{summary.seconds:.2f}")
+    if summary.usage:
+        table.add_row("agent's requests, tokens in + out", cost(summary.usage))
     if summary.judge:
         _judge(table, summary.judge)
     table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
@@ -50,8 +52,7 @@ def _judge(table: Table, judge: Judging) -> None:
     table.add_row("right by the judge alone, by rules alone", f"{judge.only_judge}, {judge.only_rules}")
     table.add_row("judged by a model, cache, rules", f"{judge.asked}, {judge.cached}, {judge.by_rules}")
     table.add_row("judge couldn't say", str(judge.unscored))
-    tokens = f"{judge.prompt_tokens} + {judge.completion_tokens}"
-    table.add_row("judge's requests, tokens in + out", f"{judge.calls}, {tokens}")
+    table.add_row("judge's requests, tokens in + out", cost(judge))
 
 
 def retrieval_table(summaries: Sequence[RetrievalSummary], title: str) -> Table:

@@ -21,6 +21,8 @@ FAMILIES: dict[str, tuple[str, int]] = {"qwen2_5_vl": ("absolute", 28), "qwen3_v
 
 def checkpoint_path(name: str) -> Path:
     """The folder of a shipped checkpoint or of one on disk; raises `UsageError` when there is none."""
+    if "://" in name:
+        raise UsageError(f"{name}: a served model samples no token ids to train on: give the folder of a checkpoint")
     path = Path(__file__).parent.parent / "models" / SHIPPED[name] if name in SHIPPED else Path(name)
     if not (path / "config.json").is_file():
         known = ", ".join(SHIPPED)
@@ -90,6 +92,13 @@ def save_policy(path: Path, model: Any, codec: QwenVLCodec, environment: Environ
         model.config.save_pretrained(path)
     codec.save_pretrained(path)
     (path / SETTINGS).write_text(environment.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def family_view(family: str) -> ViewSpec:
+    """The paper's pixel budget in the frame and the image tokens of `family`, one of `FAMILIES`."""
+    frame, factor = FAMILIES[family]
+    area = factor**2
+    return ViewSpec(frame=frame, factor=factor, min_pixels=256 * area, max_pixels=512 * area)  # type: ignore[arg-type]
 
 
 def view_spec(family: str, codec: QwenVLCodec) -> ViewSpec:

@@ -13,7 +13,17 @@ from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
 from vrag.policies.extractive import ExtractivePolicy
-from vrag.policies.load import FAMILIES, SETTINGS, checkpoint_path, family_of, load_codec, load_model, view_spec
+from vrag.policies.load import (
+    FAMILIES,
+    SETTINGS,
+    checkpoint_path,
+    family_of,
+    family_view,
+    load_codec,
+    load_model,
+    view_spec,
+)
+from vrag.policies.served import ServedPolicy, ServedSettings, served_environment
 from vrag.protocols import Codec, PageStore, Policy
 
 if TYPE_CHECKING:
@@ -30,12 +40,15 @@ class Speaker:
     config: EnvironmentConfig
 
 
-def speaker(name: str, store: PageStore) -> Speaker:
-    """`extractive`, a shipped checkpoint ("tiny", "tiny-sft"), or the folder of one in the Hub's layout.
+def speaker(name: str, store: PageStore, served: ServedSettings | None = None) -> Speaker:
+    """`extractive`, a shipped checkpoint ("tiny", "tiny-sft"), the folder of one in the Hub's layout, or the model that
+    `served` says how to ask, whatever the `name`.
 
     A checkpoint that vrag trained says in `environment.json` what it was trained with. Any other one gets the
     paper's settings, with the pixel budget of its image processor where the paper's isn't within that.
     """
+    if served is not None:
+        return Speaker(served.model, ServedPolicy(served), None, served_environment(served))
     if name == "extractive":
         config = EnvironmentConfig()
         return Speaker(name, ExtractivePolicy(store, config.view), None, config)
@@ -65,10 +78,7 @@ def environment_for(target: str) -> EnvironmentConfig:
     settings and pixel budget, or a checkpoint by its name or folder.
     """
     if target in FAMILIES:
-        frame, factor = FAMILIES[target]
-        area = factor**2
-        view = ViewSpec(frame=frame, factor=factor, min_pixels=256 * area, max_pixels=512 * area)  # type: ignore[arg-type]
-        return EnvironmentConfig(view=view)
+        return EnvironmentConfig(view=family_view(target))
     try:
         path = checkpoint_path(target)
     except UsageError as error:

@@ -26,7 +26,7 @@ def retrieval_reward(turns: Iterable[Turn], gold: Iterable[PageRef]) -> float:
 def shown_pages(turns: Iterable[Turn]) -> list[PageRef]:
     """The pages that the episode was shown, in order."""
     seen = [turn.observation for turn in turns if turn.observation is not None]
-    return [item.view.ref for item in seen if item.kind == "page" and item.view is not None]
+    return [page for item in seen if item.kind == "page" for page in item.pages]
 
 
 def ndcg(found: Iterable[PageRef], gold: Iterable[PageRef] | Mapping[PageRef, int], depth: int | None = None) -> float:

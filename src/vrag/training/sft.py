@@ -75,7 +75,7 @@ def _glances(episode: Episode, tokens: Tokens, codec: QwenVLCodec) -> Iterator[G
     ids, factor = tokens.ids, codec.patch_size * codec.merge_size
     pads = [i for i, token in enumerate(ids) if token == codec.image_pad_id]
     tag = codec.encode_text("<bbox>")
-    first, shown = 0, None  # the first pad of the last image, and its observation
+    first, after, shown = 0, 0, None  # the first pad of the last image and of the next, and the observation
     for turn, (start, end) in zip(episode.turns, tokens.sampled_runs(), strict=True):
         if isinstance(turn.action, Crop) and shown is not None and shown.kind == "page" and shown.view is not None:
             view = shown.view
@@ -84,10 +84,8 @@ def _glances(episode: Episode, tokens: Tokens, codec: QwenVLCodec) -> Iterator[G
             if gold is not None and opened is not None:
                 target = block_at(view, gold.scaled(view.region.width, view.region.height), factor)
                 yield Glance.writing(opened, end, pads[first + target])
-        if turn.observation is not None and turn.observation.view is not None:
-            if shown is not None and shown.view is not None:
-                first += shown.view.width * shown.view.height // factor**2
-            shown = turn.observation
+        for view in turn.observation.views if turn.observation is not None else []:
+            first, after, shown = after, after + view.width * view.height // factor**2, turn.observation
 
 
 def sft(

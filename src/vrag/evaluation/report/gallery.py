@@ -107,12 +107,10 @@ def _marks(record: EpisodeRecord) -> dict[PageRef, list[Mark]]:
     """Per page the boxes to draw: what was cropped, and the gold box once the page's size is known."""
     marks: defaultdict[PageRef, list[Mark]] = defaultdict(list)
     for turn in record.turns:
-        view = turn.observation.view if turn.observation else None
-        if turn.observation is None or view is None:
-            continue
-        if turn.observation.kind == "crop":
-            marks[view.ref].append(Mark(view.region, "cropped"))
-        elif turn.observation.kind == "page":
+        for view in turn.observation.views if turn.observation else []:
+            if turn.observation and turn.observation.kind == "crop":
+                marks[view.ref].append(Mark(view.region, "cropped"))
+                continue
             golds = [evidence.box for evidence in record.task.gold if evidence.ref == view.ref and evidence.box]
             size = view.region.x2, view.region.y2
             marks[view.ref] += [Mark(gold.scaled(*size), "gold") for gold in golds]
@@ -124,8 +122,8 @@ def _turn(number: int, turn: Turn, record: EpisodeRecord, marks: dict[PageRef, l
     said.append(_action(turn))
     if turn.observation is not None:
         said += _reply(turn.observation, record)
-    picture = _picture(turn.observation, marks, images)
-    return el("li", el("div", *said, class_="said"), *picture, value=number, class_="turn")
+    pictures = _pictures(turn.observation, marks, images)
+    return el("li", el("div", *said, class_="said"), *pictures, value=number, class_="turn")
 
 
 def _action(turn: Turn) -> Html:
@@ -145,8 +143,7 @@ def _reply(observation: Observation, record: EpisodeRecord) -> list[Html]:
     said = [el("p", foreign(observation.text), class_="reply")] if observation.text else []
     if observation.hits:
         gold = [evidence.ref for evidence in record.task.gold]
-        shown = observation.view.ref if observation.view else None
-        rows = [_hit(hit, hit.ref in gold, hit.ref == shown) for hit in observation.hits[:HITS_SHOWN]]
+        rows = [_hit(hit, hit.ref in gold, hit.ref in observation.pages) for hit in observation.hits[:HITS_SHOWN]]
         said.append(el("ol", *rows, class_="hits"))
     return said
 
@@ -157,13 +154,15 @@ def _hit(hit: Hit, gold: bool, shown: bool) -> Html:
     return el("li", el("b", name) if shown else name, *notes)
 
 
-def _picture(observation: Observation | None, marks: dict[PageRef, list[Mark]], images: Images) -> list[Html]:
-    if observation is None or observation.view is None:
+def _pictures(observation: Observation | None, marks: dict[PageRef, list[Mark]], images: Images) -> list[Html]:
+    if observation is None:
         return []
-    view = observation.view
     crop = observation.kind == "crop"
-    picture = images.crop(view) if crop else images.page(view, marks[view.ref])
-    return [el("figure", picture, el("figcaption", _caption(view, crop)))]
+    pictures = [images.crop(view) if crop else images.page(view, marks[view.ref]) for view in observation.views]
+    return [
+        el("figure", picture, el("figcaption", _caption(view, crop)))
+        for view, picture in zip(observation.views, pictures, strict=True)
+    ]
 
 
 def _caption(view: View, crop: bool) -> Html:

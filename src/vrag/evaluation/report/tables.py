@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vrag.evaluation.intervals import Difference, Interval
-from vrag.evaluation.judging import Judging
+from vrag.evaluation.judging import cost
 from vrag.evaluation.metrics import Summary
 from vrag.evaluation.report.charts import interval_mark
 from vrag.evaluation.report.html import Html, el, foreign, join
@@ -63,9 +63,10 @@ def main_table(columns: Sequence[Column]) -> Html:
         ("Gold pages shown", lambda s: s.shown and _percent(s.shown.recall[max(s.shown.recall)])),
         ("Gold boxes inside the crop", lambda s: _maybe(s.box_containment, _percent)),
         ("IoU of crop and gold box", lambda s: _maybe(s.box_iou, lambda value: f"{value:.2f}")),
+        ("Agent's requests, tokens in + out", lambda s: s.usage and cost(s.usage)),
         ("Judge and rules agree", lambda s: s.judge and s.judge.agreement),
         ("Answers the judge couldn't judge", lambda s: s.judge and str(s.judge.unscored)),
-        ("Judge's requests, tokens in + out", lambda s: s.judge and _cost(s.judge)),
+        ("Judge's requests, tokens in + out", lambda s: s.judge and cost(s.judge)),
         ("Reward", lambda s: _maybe(s.reward.get("total"), lambda value: f"{value:.2f}")),
         ("Turns", lambda s: f"{s.turns:.1f}"),
         ("Searches", lambda s: f"{s.searches:.1f}"),
@@ -123,10 +124,6 @@ def _percent(value: float, digits: int = 0) -> str:
 
 def _maybe(value: float | None, say: Callable[[float], str]) -> str | None:
     return None if value is None else say(value)
-
-
-def _cost(judge: Judging) -> str:
-    return f"{judge.calls}, {judge.prompt_tokens} + {judge.completion_tokens}"
 
 
 def _p(value: float) -> str:

@@ -1,0 +1,96 @@
+"""A policy behind an OpenAI-compatible chat endpoint: any served model as the agent, by its prompt alone.
+
+It speaks text: there are no token ids, so its episodes can be read and scored, and not trained on. What the server
+can't give is an `InfrastructureError`; whatever the model says, also nothing or half an action, is a turn, and the
+environment's to correct.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from vrag.actions import ACTIONS, complete
+from vrag.chat import Chat, ChatSettings
+from vrag.environment import EnvironmentConfig
+from vrag.errors import UsageError
+from vrag.geometry import ViewSpec
+from vrag.policies.load import FAMILIES, family_view
+from vrag.types import Frozen, Message, Request, Sample
+
+if TYPE_CHECKING:
+    import httpx
+
+Family = Literal["auto", "qwen2_5_vl", "qwen3_vl", "other"]
+
+_NAMES = {"qwen2_5_vl": r"qwen-?2[._]5[-_]?vl", "qwen3_vl": r"qwen-?3[-_]?vl"}  # in the names of models
+_STOPS = tuple(f"</{name}>" for name in ACTIONS)
+_CUT = frozenset({"length", "max_tokens"})
+_MAX_SEED = 2**31 - 1  # some servers take no larger one
+_TAG = re.compile(r"<(?=[A-Za-z/|])(?!\s{0,3}/?\s{0,3}(?:think|search|bbox|answer)\s{0,3}>)")
+
+
+class ServedSettings(ChatSettings):
+    """The model of a run, and how to ask it. `family` says how it writes boxes: "qwen2_5_vl" in pixels of the image,
+    "qwen3_vl" in 0 to 1000 over it, "other" as the prompt then tells it to, in 0 to 1000; "auto" goes by the name.
+    """
+
+    key_variable: str = Field(default="VRAG_POLICY_KEY", exclude=True)
+    timeout: float = Field(default=180.0, gt=0, exclude=True)  # nothing arrives before the whole turn is made
+    total: float = Field(default=600.0, gt=0, exclude=True)
+    family: Family = "auto"
+
+
+class Served(Frozen):
+    """What may have a served policy."""
+
+    policy: ServedSettings | None = None
+
+
+def served_environment(settings: ServedSettings) -> EnvironmentConfig:
+    """The paper's environment, with images of a size that the servers of the family leave alone. Raises `UsageError`
+    for a name that doesn't tell its family.
+    """
+    family = settings.family
+    if family == "auto":
+        known = (name for name, pattern in _NAMES.items() if re.search(pattern, settings.model.casefold()))
+        family = next(known, None)
+    if family is None:
+        raise UsageError(
+            f"how does {settings.model} write boxes? Its name doesn't tell: --policy-set family=qwen2_5_vl (pixels), "
+            "family=qwen3_vl (0 to 1000), or family=other (the prompt asks for 0 to 1000)"
+        )
+    if family in FAMILIES:
+        return EnvironmentConfig(view=family_view(family))
+    return EnvironmentConfig(view=ViewSpec(frame="relative1000"), prompt="vrag-1000-v1")
+
+
+class ServedPolicy:
+    """A `Policy` for any number of sessions; the server is sent the whole conversation each time, images too."""
+
+    def __init__(
+        self, settings: ServedSettings, *, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """The arguments are those of `vrag.chat.Chat`; raises `UsageError` as that does."""
+        self._chat = Chat(settings, what="policy server", key=key, transport=transport)
+        self._stops = () if "stop" in settings.omit else _STOPS
+
+    async def generate(self, request: Request) -> Sample:
+        """One turn. Raises `NoReply`, naming the server."""
+        sampling = replace(request.sampling, seed=request.sampling.seed & _MAX_SEED)
+        reply = await self._chat.ask([_plain(message) for message in request.messages], sampling, stop=self._stops)
+        if reply.finish in _CUT:
+            return Sample(reply.text, "length", usage=reply.usage)
+        text = complete(reply.text) if self._stops else reply.text
+        return Sample(text, "stop", usage=reply.usage)
+
+    def close(self, session: str) -> None:
+        """Nothing to free."""
+
+
+def _plain(message: Message) -> Message:
+    """Without what a server would make a control token of, such as <|im_end|> on a page; actions stay as they are."""
+    return replace(message, parts=[_TAG.sub("< ", part) if isinstance(part, str) else part for part in message.parts])
