@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from vrag.actions import ACTIONS, parse
-from vrag.errors import CorpusError, DocumentError, InfrastructureError
+from vrag.errors import CorpusError, DocumentError, InfrastructureError, UsageError
+from vrag.fusion import within
 from vrag.geometry import ViewSpec, crop_view, extent, page_view
 from vrag.prompts import ALL_SEEN, INVERTED, NO_IMAGE, NOTHING_FOUND, PROMPTS, invalid_action, outside
 from vrag.protocols import PageStore, Retriever
@@ -44,7 +45,8 @@ class EnvironmentConfig(Frozen):
     generation follows, of which only an answer counts; without it the last of the `max_turns` must be the
     answer. `max_invalid` invalid actions in a row are each corrected; one more ends the episode.
     `max_pixels` bounds the pixels of all views of an episode together. `crop_padding` is in pixels of the
-    view that is cropped.
+    view that is cropped. `scope` "document": a search is among the pages of the task's own document alone, as
+    questions about one long document are asked.
     """
 
     view: ViewSpec = ViewSpec()
@@ -56,6 +58,7 @@ class EnvironmentConfig(Frozen):
     max_invalid: int = Field(default=2, ge=0)
     max_pixels: int | None = Field(default=None, ge=1)
     crop_padding: float = Field(default=0, ge=0)
+    scope: Literal["corpus", "document"] = "corpus"
 
     @model_validator(mode="after")
     def _prompt_fits_actions(self) -> EnvironmentConfig:
@@ -92,6 +95,7 @@ class DocumentEnvironment:
         self._retriever = retriever
         self._renderer = renderer or ViewRenderer(store, capacity=4)
         self._actions = {name: ACTIONS[name] for name in self.config.actions}
+        self._search_in = retriever
         self._start()
 
     def _start(self) -> None:
@@ -102,9 +106,17 @@ class DocumentEnvironment:
         self._pixels = 0
 
     def reset(self, task: Task) -> list[Message]:
-        """Forget everything and pose `task`: one user message, as the paper's checkpoint was trained on."""
+        """Forget everything and pose `task`: one user message, as the paper's checkpoint was trained on. Raises
+        `UsageError` for a task without a document, or a retriever that can't, where `scope` is "document".
+        """
         self._start()
+        self._search_in = self._scoped(task)
         return [Message("user", [PROMPTS[self.config.prompt].text(task.question)])]
+
+    def _scoped(self, task: Task) -> Retriever:
+        if self.config.scope == "corpus":
+            return self._retriever
+        return within(self._retriever, own_document(task))
 
     async def step(self, text: str) -> Step:
         """Carry out one generation. Never raises for anything that `text` says."""
@@ -138,7 +150,7 @@ class DocumentEnvironment:
                 raise AssertionError("an answer has no observation")
 
     async def _search(self, query: str) -> Observation:
-        hits = await self._retriever.search(query, self.config.top_k)
+        hits = await self._search_in.search(query, self.config.top_k)
         best = next((hit for hit in hits if hit.page_id not in self._seen), None)
         if best is None:
             return Observation(kind="message", text=ALL_SEEN if hits else NOTHING_FOUND, hits=hits)
@@ -193,6 +205,13 @@ class DocumentEnvironment:
 
     def _reply(self, turn: Turn, observation: Observation, part: str | ImagePart) -> Step:
         return Step(turn.model_copy(update={"observation": observation}), [Message("user", [part])])
+
+
+def own_document(task: Task) -> str:
+    """Raises `UsageError` for a task that has none."""
+    if task.document is None:
+        raise UsageError(f"task {task.id} names no document to search alone: search the whole corpus, or give it one")
+    return task.document
 
 
 def _broken(page_id: str, error: Exception) -> InfrastructureError:
