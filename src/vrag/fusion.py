@@ -70,7 +70,9 @@ class FusedRetriever:
 
     def within(self, document: str) -> FusedRetriever:
         """Raises `UsageError` as `within` does."""
-        inside = {name: replace(one, retriever=within(one.retriever, document)) for name, one in self._retrievers.items()}
+        inside = {
+            name: replace(one, retriever=within(one.retriever, document)) for name, one in self._retrievers.items()
+        }
         return FusedRetriever(self._store, inside, self._reranker)
 
     async def search(self, query: str, k: int) -> list[Hit]:

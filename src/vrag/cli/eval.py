@@ -22,6 +22,8 @@ from vrag.cli.options import (
     Judge,
     JudgeModel,
     JudgeSet,
+    Scope,
+    ScopeOption,
     Way,
     encoder_name,
     judge_settings,
@@ -58,6 +60,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
     policy: Annotated[str, typer.Option(help="extractive, tiny, tiny-sft, or a checkpoint's folder.")] = "extractive",
     recipe: Annotated[Recipe, typer.Option(help="no-crop: search and answer only.")] = Recipe.DEFAULT,
+    scope: Scope = None,
     by: By = Way.auto,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
@@ -92,6 +95,8 @@ def evaluate(
     with Corpus.open(corpus) as store, opened(judged) as by_model:
         agent = speaker(policy, store)
         environment = _environment(agent.config, recipe)
+        if scope is not None:
+            environment = environment.model_copy(update={"scope": scope.value})
         config = {
             "corpus": corpus,
             "tasks": {"count": len(chosen), "key": content_key(*chosen)},
@@ -137,6 +142,7 @@ def retrieval(
     ] = None,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
+    scope: Scope = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
@@ -153,11 +159,13 @@ def retrieval(
     with Corpus.open(corpus) as store:
         every = ("text", "visual", "fused") if store.has_vectors else ("text",)
         ways: Sequence[str] = list(dict.fromkeys(way.value for way in by)) if by else every
-        config = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
+        config: dict[str, Any] = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
+        if scoped := scope is ScopeOption.document:
+            config["scope"] = "document"
         run = RunDir.open(out, config, overwrite=overwrite)
         asked = {way: None if way == "text" and len(ways) > 1 else named for way in ways}  # text asks no encoder
         retrievers = {way: open_retriever(store, Way(way).value, asked[way]) for way in ways}
-        summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers))
+        summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers, scoped=scoped))
     if as_json:
         print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))
     else:

@@ -34,6 +34,17 @@ EncoderSet = Annotated[
     typer.Option("--encoder-set", help="One setting of the encoder: key=value; repeat for more."),
 ]
 
+
+class ScopeOption(str, Enum):
+    corpus = "corpus"
+    document = "document"
+
+
+Scope = Annotated[
+    ScopeOption | None,
+    typer.Option(help="document: search only the document that a question is about; corpus: all."),
+]
+
 Judge = Annotated[
     str | None,
     typer.Option("--judge", help="Score answers by a model at this OpenAI-compatible URL, http://HOST:PORT/v1."),

@@ -15,6 +15,7 @@ from vrag.episode import EpisodeRecord
 from vrag.evaluation.evidence import box_scores, first_hits, gold_pages
 from vrag.evaluation.intervals import Difference, Interval, compare, mean_by_question, wilson
 from vrag.evaluation.judging import Judging, judging
+from vrag.evaluation.mmlongbench import Published, published
 from vrag.rewards.answer import normalise
 from vrag.rewards.retrieval import mrr, ndcg, recall, shown_pages
 from vrag.types import Crop, Frozen, PageRef, Search, StopReason, Task
@@ -64,6 +65,7 @@ class Summary(Frozen):
     seconds: float
     stops: dict[str, int]
     judge: Judging | None = None  # None: answers were scored by rules
+    mmlongbench: Published | None = None  # that dataset's own figures; None: no question is of it
 
 
 def is_correct(record: EpisodeRecord) -> bool:
@@ -112,6 +114,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         seconds=_mean(record.seconds for record in scored),
         stops=dict(sorted(Counter(record.stop.value for record in records).items())),
         judge=judging(records),
+        mmlongbench=published(scored),
     )
 
 
