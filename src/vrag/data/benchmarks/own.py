@@ -98,7 +98,7 @@ def csv_rows(file: Path, problems: list[Problem]) -> Iterator[Row]:
         try:
             values: dict[Any, Any] | None = next(reader, None)
         except csv.Error as error:
-            raise DataError(f"{file} line {reader.line_num}: {error}; check its quotes") from error
+            raise DataError(f"{file}: {error} after line {reader.line_num}; check its quotes") from error
         if values is None:
             return
         where = f"{file.name} line {reader.line_num}"

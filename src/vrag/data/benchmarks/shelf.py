@@ -43,7 +43,7 @@ class Shelf:
             if held:
                 names = ", ".join(sorted(document.name for document in held.values()))
                 raise DataError(f"document {name!r} may be any of {names}; say which, with its folder")
-        near = difflib.get_close_matches(_keys(name)[-1], self._by_name, n=1, cutoff=0.8)
+        near = difflib.get_close_matches(PurePosixPath(_keys(name)[0]).name, self._by_name, n=1, cutoff=0.8)
         hint = f"; did you mean {self._names[near[0]]!r}?" if near else ""
         raise DataError(f"no document {name!r} could be read{hint}")
 

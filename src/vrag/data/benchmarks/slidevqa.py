@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from vrag.corpus.files import content_id_of
 from vrag.corpus.options import Progress
 from vrag.data.benchmarks.asked import Asked, Family, Say, collect, filled
 from vrag.data.benchmarks.decks import write_deck
@@ -22,6 +23,7 @@ from vrag.killpoints import killpoint
 SLIDES = [f"page_{number}" for number in range(1, 21)]
 _COLUMNS = ["qa_id", "question", "answer", "evidence_pages", "deck_name"]
 _OPTIONAL = ["deck_url", "arithmetic_expression", "answer_type", "reasoning_type", "resoning_type"]
+_KEPT = ("deck_name", "deck_url", "arithmetic_expression", "answer_type")  # on a task
 _REPOSITORY = {"val": "dev"}  # what the repository calls a split
 
 
@@ -106,7 +108,8 @@ class SlideVQA:
         pages = pages_of(values.get("evidence_pages"))
         reasoning = text_of(values.get("reasoning_type")) or text_of(values.get("resoning_type"))
         hops = 2 if "multi" in reasoning.casefold() or (not reasoning and len(pages) > 1) else 1
-        kept = {name: values[name] for name in ("deck_url", "arithmetic_expression", "answer_type") if values.get(name)}
+        deck = filled(values, "deck_name")
+        kept = {name: values[name] for name in _KEPT if values.get(name)}
         if reasoning:
             kept["reasoning_type"] = reasoning
         return Asked(
@@ -114,7 +117,7 @@ class SlideVQA:
             id=f"slidevqa-{self._split}-{filled(values, 'qa_id')}",
             question=filled(values, "question"),
             answers=[filled(values, "answer")],
-            document=filled(values, "deck_name"),
+            document=_file_name(deck),
             pages=pages,
             hops=hops,
             kind="slide",
@@ -159,7 +162,9 @@ def _plain(name: str) -> bool:
 
 
 def _file_name(deck: str) -> str:
-    return re.sub(r"[^\w.() -]+", "_", deck)[:200].strip(". ") + ".pdf"
+    """Of a deck's PDF: its name where that can be one of a file, else one that no other deck has."""
+    safe = re.sub(r"[^\w.() -]+", "_", deck)[:200].strip(". ")
+    return f"{safe}.pdf" if safe == deck else f"{safe}-{content_id_of(deck.encode())[:8]}.pdf"
 
 
 def _patterns(split: str) -> list[str]:
