@@ -47,7 +47,8 @@ def failures(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def test_slidevqa_is_searched_by_its_slides(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    report = built(capsys, "slidevqa", made.slidevqa(tmp_path / "set"), tmp_path / "out")
+    (parquet,) = made.slidevqa(tmp_path / "set").rglob("*.parquet")
+    report = built(capsys, "slidevqa", parquet, tmp_path / "out")
     assert (report["questions"], report["documents"], report["pages"], report["failures"]) == (3, 2, 5, [])
     assert report["hops"] == {"1": 2, "2": 1} and report["kinds"] == {"slide": 3}
     assert report["differences"][0].startswith("3 questions; published: 2,215") and "2,020" in report["note"]
@@ -58,10 +59,8 @@ def test_slidevqa_is_searched_by_its_slides(tmp_path: Path, capsys: pytest.Captu
         [(KELP, 2)],
     ]
     assert [task.document for task in tasks] == ["harbour-plan_95.pdf"] * 2 + [KELP]
-    assert (
-        vrag("index", tmp_path / "out/documents", "-c", "paper", "--encoder", ENCODER, "--workers", 1, "--ocr", "off")
-        == 0
-    )
+    encode = ("--encoder", ENCODER, "--workers", 1, "--ocr", "off")
+    assert vrag("index", tmp_path / "out/documents", "-c", "paper", *encode) == 0
     capsys.readouterr()
     with Corpus.open("paper") as corpus:
         found = {}

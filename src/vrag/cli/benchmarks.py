@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vrag.data.benchmarks.build import BenchmarkReport
     from vrag.data.rows import Problem
 
+_FILES = (".zip", ".parquet", ".json")
 _UNPACKED = (".json", ".jsonl", ".parquet", ".pdf", ".jpg", ".jpeg", ".png")
 
 
@@ -32,7 +33,7 @@ class ViDoSeekSplit(str, Enum):
     SLIDEVQA_REFINED = "slidevqa_refined"
 
 
-Dataset = Annotated[str, typer.Argument(help="A folder or zip with the files as published, or owner/name on the Hub.")]
+Dataset = Annotated[str, typer.Argument(help="A folder, zip or parquet as published, or owner/name on the Hub.")]
 Out = Annotated[Path, typer.Argument(help="A directory for tasks.jsonl and documents/; an earlier run is continued.")]
 CorpusName = Annotated[
     str, typer.Option("--corpus", "-c", help="Name of the corpus for its documents, or a path; it may hold others.")
@@ -162,18 +163,19 @@ def _published(
     from vrag.data.hub import Located, located
     from vrag.runs import RunDir
 
-    archive = Path(dataset).expanduser()
-    if zipped := archive.suffix.lower() == ".zip" and archive.is_file():
+    file = Path(dataset).expanduser()
+    zipped = file.suffix.lower() == ".zip"
+    if file.is_file() and file.suffix.lower() in _FILES:
         if revision is not None:
             raise UsageError(f"--revision is for the Hub; {dataset} is a file, which has none; leave it out")
-        found = Located(archive.resolve())
+        found = Located(file.resolve().parent)  # beside it is what belongs to it
     else:
         found = located(dataset, family.patterns(split), revision)
-    name = dataset if found.revision else str(found.folder)
+    name = dataset if found.revision else str(file.resolve())
     identity = {"family": family.name, "dataset": name, "revision": found.revision, "split": split}
     run = RunDir.open(out, identity, overwrite=overwrite)
     problems: list[Problem] = []
-    folder = _unpacked(archive, run.path / "unpacked", problems) if zipped else found.folder
+    folder = _unpacked(file, run.path / "unpacked", problems) if zipped else found.folder
     benchmark = family.load(folder, dataset, split)
     benchmark.problems[:0] = problems
     _build(benchmark, run, corpus, options, as_json)
