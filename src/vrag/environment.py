@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from vrag.actions import ACTIONS, defuse, parse
-from vrag.errors import CorpusError, DocumentError, InfrastructureError
+from vrag.errors import CorpusError, DocumentError, InfrastructureError, UsageError
+from vrag.fusion import within
 from vrag.geometry import ViewSpec, crop_view, extent, page_view
 from vrag.prompts import (
     ALL_SEEN,
@@ -61,6 +62,9 @@ class EnvironmentConfig(Frozen):
     A search asks for `top_k` pages and shows the best `pages` that weren't seen, as images, or as at most `max_text`
     characters of the text of each. With `first_search` the environment searches for the question before the policy
     speaks; that turn counts for no limit of turns.
+
+    With `scope` "document" a search is among the pages of the task's own document alone, as questions about one long
+    document are asked.
     """
 
     view: ViewSpec = ViewSpec()
@@ -76,6 +80,7 @@ class EnvironmentConfig(Frozen):
     show: Literal["image", "text"] = "image"
     max_text: int = Field(default=4000, ge=1)
     first_search: bool = False
+    scope: Literal["corpus", "document"] = "corpus"
 
     @model_validator(mode="after")
     def _prompt_fits_actions(self) -> EnvironmentConfig:
@@ -120,6 +125,7 @@ class DocumentEnvironment:
         self._retriever = retriever
         self._renderer = renderer or ViewRenderer(store, capacity=4)
         self._actions = {name: ACTIONS[name] for name in self.config.actions}
+        self._search_in = retriever
         self._start()
 
     def _start(self) -> None:
@@ -132,13 +138,20 @@ class DocumentEnvironment:
 
     def reset(self, task: Task) -> list[Message]:
         """Forget everything and pose `task`: one user message, as the paper's checkpoint was trained on, and the
-        search for the question itself with `first_search`.
+        search for the question itself with `first_search`. Raises `UsageError` for a task without a document, or a
+        retriever that can't, where `scope` is "document".
         """
         self._start()
+        self._search_in = self._scoped(task)
         prompt = Message("user", [PROMPTS[self.config.prompt].text(task.question)])
         if not self.config.first_search:
             return [prompt]
         return [prompt, Message("assistant", [f"<search>{defuse(task.question)}</search>"])]
+
+    def _scoped(self, task: Task) -> Retriever:
+        if self.config.scope == "corpus":
+            return self._retriever
+        return within(self._retriever, own_document(task))
 
     async def step(self, text: str) -> Step:
         """Carry out one generation. Never raises for anything that `text` says."""
@@ -173,7 +186,7 @@ class DocumentEnvironment:
                 raise AssertionError("an answer has no observation")
 
     async def _search(self, query: str) -> Observation:
-        hits = await self._retriever.search(query, self.config.top_k)
+        hits = await self._search_in.search(query, self.config.top_k)
         unseen = list({hit.page_id: hit for hit in hits if hit.page_id not in self._seen}.values())
         if not unseen:
             nothing = NOTHING_FOUND if "search" in self._actions else NO_PAGE
@@ -238,6 +251,13 @@ class DocumentEnvironment:
 
     def _reply(self, turn: Turn, observation: Observation, *parts: str | ImagePart) -> Step:
         return Step(turn.model_copy(update={"observation": observation}), [Message("user", list(parts))])
+
+
+def own_document(task: Task) -> str:
+    """Raises `UsageError` for a task that has none."""
+    if task.document is None:
+        raise UsageError(f"task {task.id} names no document to search alone: search the whole corpus, or give it one")
+    return task.document
 
 
 def _broken(page_id: str, error: Exception) -> InfrastructureError:

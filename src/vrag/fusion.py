@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from vrag.errors import UsageError
@@ -32,6 +32,24 @@ async def search_many(retriever: Retriever, queries: Sequence[str], k: int) -> l
     return list(await asyncio.gather(*(retriever.search(query, k) for query in queries)))
 
 
+@runtime_checkable
+class ScopedRetriever(Retriever, Protocol):
+    """A retriever that can search one document alone."""
+
+    def within(self, document: str) -> Retriever:
+        """The same search among the pages of the document with that name or id. Searching raises
+        `InfrastructureError` when there is none.
+        """
+        ...
+
+
+def within(retriever: Retriever, document: str) -> Retriever:
+    """`ScopedRetriever.within`; raises `UsageError` for a retriever that can't."""
+    if not isinstance(retriever, ScopedRetriever):
+        raise UsageError(f"{type(retriever).__name__} can't search one document alone: search the whole corpus")
+    return retriever.within(document)
+
+
 @dataclass(frozen=True)
 class Weighted:
     """A retriever and what its ranks weigh."""
@@ -49,6 +67,13 @@ class FusedRetriever:
         if not retrievers or any(one.weight <= 0 for one in retrievers.values()):
             raise UsageError("fusion needs at least one retriever, and weights above 0")
         self._store, self._retrievers, self._reranker = store, dict(retrievers), reranker
+
+    def within(self, document: str) -> FusedRetriever:
+        """Raises `UsageError` as `within` does."""
+        inside = {
+            name: replace(one, retriever=within(one.retriever, document)) for name, one in self._retrievers.items()
+        }
+        return FusedRetriever(self._store, inside, self._reranker)
 
     async def search(self, query: str, k: int) -> list[Hit]:
         """The `k` best pages, each with its rank in every retriever that found it."""

@@ -15,7 +15,7 @@ from vrag.types import Hit
 
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
-    from vrag.index.vectors import EncoderName, VectorIndex
+    from vrag.index.vectors import EncoderName, Filter, VectorIndex
     from vrag.kernels import KernelChoice
 
 Way = Literal["auto", "text", "visual", "fused"]
@@ -24,8 +24,12 @@ Way = Literal["auto", "text", "visual", "fused"]
 class LexicalRetriever:
     """BM25 over the page text of one corpus; needs no model. Searching raises `UsageError` as `Corpus.search`."""
 
-    def __init__(self, corpus: Corpus) -> None:
-        self.corpus = corpus
+    def __init__(self, corpus: Corpus, document: str | None = None) -> None:
+        """`document`: the name or id of the only one that is searched."""
+        self.corpus, self._document = corpus, document
+
+    def within(self, document: str) -> LexicalRetriever:
+        return LexicalRetriever(self.corpus, document)
 
     async def search(self, query: str, k: int) -> list[Hit]:
         """The `k` best pages; searched in a thread, so that many episodes may ask at once."""
@@ -34,7 +38,7 @@ class LexicalRetriever:
     async def search_many(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """The same for each of several queries, one after the other in one thread."""
         try:
-            return await asyncio.to_thread(lambda: [self.corpus.search(query, k) for query in queries])
+            return await asyncio.to_thread(lambda: [self.corpus.search(query, k, self._document) for query in queries])
         except CorpusError as error:
             raise InfrastructureError(f"search failed: {error}") from error
 
@@ -42,11 +46,16 @@ class LexicalRetriever:
 class VisualRetriever:
     """MaxSim of a query's vectors against those of the page images of one corpus."""
 
-    def __init__(self, corpus: Corpus, index: VectorIndex, encoder: PageEncoder) -> None:
-        """Raises `UsageError` when the encoder's vectors have another width than the index's."""
+    def __init__(self, corpus: Corpus, index: VectorIndex, encoder: PageEncoder, document: str | None = None) -> None:
+        """`document`: the name or id of the only one that is searched. Raises `UsageError` when the encoder's vectors
+        have another width than the index's.
+        """
         if encoder.dim != index.dim:
             raise UsageError(f"the encoder gives vectors of {encoder.dim} dimensions, the index holds {index.dim}")
-        self.corpus, self._index, self._encoder = corpus, index, encoder
+        self.corpus, self._index, self._encoder, self._document = corpus, index, encoder, document
+
+    def within(self, document: str) -> VisualRetriever:
+        return VisualRetriever(self.corpus, self._index, self._encoder, document)
 
     def close(self) -> None:
         """Close the index; the corpus stays open."""
@@ -68,14 +77,21 @@ class VisualRetriever:
         return [list(found.get(query, [])) for query in queries]
 
     def _search(self, queries: list[str], k: int) -> dict[str, list[Hit]]:
+        where = None if self._document is None else _only(self.corpus.document_id(self._document))
         vectors = self._encoder.encode_queries(queries)
-        found = [self._index.search(one, k) for one in vectors]
+        found = [self._index.search(one, k, where=where) for one in vectors]
         refs = self.corpus.refs([one.page_id for pages in found for one in pages])
         hits = [  # a page may just have left the corpus
             [Hit(page_id=one.page_id, ref=refs[one.page_id], score=one.score) for one in pages if one.page_id in refs]
             for pages in found
         ]
         return dict(zip(queries, hits, strict=True))
+
+
+def _only(document_id: str) -> Filter:
+    from vrag.index.vectors import Filter
+
+    return Filter(documents=[document_id])
 
 
 def open_retriever(

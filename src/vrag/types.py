@@ -139,6 +139,7 @@ class Task(Frozen):
     hops: int = 1
     kind: str = "unknown"  # kind of page: table, bar, line, pie, cards, …
     source: str = "unknown"  # dataset and split
+    document: str | None = None  # the one that the question is about, where it says so or a dataset does
     meta: dict[str, Any] = {}
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
-from vrag.errors import InfrastructureError
+from vrag.errors import InfrastructureError, UsageError
 from vrag.geometry import ViewSpec, render
 from vrag.prompts import PROMPTS, question_of
 from vrag.protocols import Retriever
@@ -218,3 +218,35 @@ def test_a_prompt_that_teaches_more_than_is_allowed_is_refused() -> None:
 
 def test_the_brief_prompt_is_the_question_alone() -> None:
     assert PROMPTS["brief-v1"].text("Who?") == "Question: Who?"
+
+
+class Scoped(WordRetriever):
+    """Says where it was asked to stay."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self._store = store
+
+    def within(self, document: str) -> Retriever:
+        return FixedRetriever([page for page in self._store.pages.values() if page.ref.document == document])
+
+
+def test_a_search_stays_within_the_tasks_document_where_the_scope_says_so(store: MemoryStore) -> None:
+    environment = world(store, Scoped(store))
+    assert environment.config.scope == "corpus"
+    (step,) = play(environment, "<search>Weather</search>")
+    assert image(step).view.ref.document == "other.pdf"
+    config = EnvironmentConfig(view=SMALL, scope="document")
+    environment = DocumentEnvironment(store, Scoped(store), config)
+    for document in ("acme.pdf", "other.pdf"):  # the scope is that of the episode
+        environment.reset(TASK.model_copy(update={"document": document}))
+        (step,) = play(environment, "<search>Weather</search>")
+        assert image(step).view.ref.document == document
+
+
+def test_a_scope_that_cannot_be_kept_is_an_error(store: MemoryStore) -> None:
+    config = EnvironmentConfig(view=SMALL, scope="document")
+    with pytest.raises(UsageError, match="task t names no document to search alone"):
+        DocumentEnvironment(store, Scoped(store), config).reset(TASK)
+    with pytest.raises(UsageError, match="WordRetriever can't search one document alone"):
+        DocumentEnvironment(store, WordRetriever(store), config).reset(TASK.model_copy(update={"document": "a"}))

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.catalogues import Texts
+from vrag.errors import CorpusError
 
 REPORT = ["The revenue of the harbour grew to 1,234.5 million", "The harbour was built in 1890"]
 MANUAL = ["How to season a cast iron pan; pan, pan and pan", "Whether pans rust"]
@@ -191,3 +192,17 @@ def test_both_find_the_same_pages_for_words_of_many_pages(folder: Path):
     assert shared >= 320
     for texts in (fts5, tantivy):
         texts.corpus.close()
+
+
+def test_a_search_may_stay_within_one_document(texts: Texts):
+    everywhere = {(hit.ref.document, hit.ref.page): hit.score for hit in texts.corpus.search("pan harbour 1890", 10)}
+    assert {document for document, _ in everywhere} == {"report.pdf", "manual.pdf"}
+    for named in ("manual.pdf", texts.corpus.document_id("manual.pdf")):
+        found = texts.corpus.search("pan harbour 1890", 10, named)
+        assert [(hit.ref.document, hit.ref.page) for hit in found] == [("manual.pdf", 1)]
+        # a word weighs what it weighs in the whole corpus
+        assert found[0].score == pytest.approx(everywhere["manual.pdf", 1], rel=1e-5)
+    assert texts.corpus.search("harbour", 1, "report.pdf") == texts.corpus.search("harbour", 1)
+    assert texts.corpus.search("harbour", 10, "手册.pdf") == []
+    with pytest.raises(CorpusError, match=r"no document 'gone\.pdf'"):
+        texts.corpus.search("harbour", 10, "gone.pdf")

@@ -10,9 +10,9 @@ import huggingface_hub
 import pytest
 
 from tests import vidore as made
-from vrag.data.vidore import shards
+from vrag.data import parquet as shards
+from vrag.data.parquet import find_dataset
 from vrag.data.vidore.layouts import Benchmark, load
-from vrag.data.vidore.shards import find_dataset
 from vrag.errors import DataError, UsageError
 
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from vrag.cli import benchmarks
 from vrag.cli.construct import construct
 from vrag.cli.options import By, Encoder, EncoderSet, Way, encoder_name
 from vrag.errors import UsageError
@@ -26,6 +27,7 @@ data.command()(construct)
 class TargetName(str, Enum):
     LLAMAFACTORY = "llamafactory"
     TRL = "trl"
+    UNIFIED = "unified"
 
 
 class SplitName(str, Enum):
@@ -91,9 +93,9 @@ def vidore(
     """Turn a dataset in ViDoRe's formats into a corpus and a task file, for `vrag eval retrieval`."""
     from vrag.cli.index import Reporter, open_or_create, show_failures
     from vrag.corpus.ingest import IngestOptions
+    from vrag.data.parquet import find_dataset
     from vrag.data.vidore.build import build
     from vrag.data.vidore.layouts import load
-    from vrag.data.vidore.shards import find_dataset
 
     benchmark = load(find_dataset(dataset, split, revision), language)
     console = Console(stderr=True)
@@ -112,6 +114,9 @@ def _built(report: BuildReport, corpus: str) -> str:
         f"{corpus}: {report.pages} pages of {report.rows} rows, {report.pages_with_text} with the dataset's text;"
         f" {report.questions} questions, gold pages: {grades}; {len(report.failures)} failures\n{report.tasks}"
     )
+
+
+benchmarks.register(data)
 
 
 @data.command()
@@ -194,12 +199,15 @@ def _made(manifest: Manifest, out: Path) -> str:
 
 @data.command("export")
 def export_dataset(
-    dataset: Annotated[Path, typer.Argument(help="A dataset of trajectories.")],
-    out: Annotated[Path, typer.Argument(help="A new directory.")],
-    to: Annotated[TargetName, typer.Option("--to", help="The trainer that is to read it.")],
+    dataset: Annotated[Path, typer.Argument(help="A dataset of trajectories; for unified, a task file.")],
+    out: Annotated[Path, typer.Argument(help="A new directory; for unified, a file.")],
+    to: Annotated[TargetName, typer.Option("--to", help="Who is to read it; unified: the reference's code.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Write a dataset of trajectories as LLaMA-Factory or TRL reads it."""
+    """Write a dataset of trajectories as LLaMA-Factory or TRL reads it, or tasks as the reference's code does."""
+    if to is TargetName.UNIFIED:
+        benchmarks.export_unified(dataset, out, as_json)
+        return
     from vrag.data.export import export
 
     report = export(dataset, out, to.value)

@@ -24,6 +24,8 @@ from vrag.cli.options import (
     Policy,
     PolicyModel,
     PolicySet,
+    Scope,
+    ScopeOption,
     Way,
     encoder_name,
     judge_settings,
@@ -65,6 +67,7 @@ def evaluate(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="One setting of the environment: key=value; repeat for more.")
     ] = None,
+    scope: Scope = None,
     by: By = Way.auto,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
@@ -100,6 +103,8 @@ def evaluate(
     with Corpus.open(corpus) as store, opened(judged) as by_model:
         agent = speaker(policy, store, served)
         environment = baseline_environment(agent.config, recipe, override or [])
+        if scope is not None:
+            environment = environment.model_copy(update={"scope": scope.value})
         config = {
             "corpus": corpus,
             "tasks": {"count": len(chosen), "key": content_key(*chosen)},
@@ -154,6 +159,7 @@ def retrieval(
     ] = None,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
+    scope: Scope = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
@@ -170,11 +176,13 @@ def retrieval(
     with Corpus.open(corpus) as store:
         every = ("text", "visual", "fused") if store.has_vectors else ("text",)
         ways: Sequence[str] = list(dict.fromkeys(way.value for way in by)) if by else every
-        config = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
+        config: dict[str, Any] = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
+        if scoped := scope is ScopeOption.document:
+            config["scope"] = "document"
         run = RunDir.open(out, config, overwrite=overwrite)
         asked = {way: None if way == "text" and len(ways) > 1 else named for way in ways}  # text asks no encoder
         retrievers = {way: open_retriever(store, Way(way).value, asked[way]) for way in ways}
-        summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers))
+        summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers, scoped=scoped))
     if as_json:
         print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))
     else:

@@ -50,6 +50,17 @@ PolicySet = Annotated[
     typer.Option("--policy-set", help="One setting of the served model: key=value; repeat for more."),
 ]
 
+
+class ScopeOption(str, Enum):
+    corpus = "corpus"
+    document = "document"
+
+
+Scope = Annotated[
+    ScopeOption | None,
+    typer.Option(help="document: search only the document that a question is about; corpus: all."),
+]
+
 Judge = Annotated[
     str | None,
     typer.Option("--judge", help="Score answers by a model at this OpenAI-compatible URL, http://HOST:PORT/v1."),

@@ -15,7 +15,7 @@ from typing import Literal
 from vrag.corpus import changes, paths
 from vrag.errors import CorpusError
 from vrag.index import lexical
-from vrag.index.lexical import Scored
+from vrag.index.lexical import Rows, Scored
 from vrag.index.tantivy_text import State, TantivyText
 
 TextIndex = Literal["fts5", "tantivy"]
@@ -37,16 +37,16 @@ class TextSearch:
         self._opened: tuple[int, int] | None = None  # what there was to open, the last time
         self._said: str | None = None
 
-    def search(self, db: sqlite3.Connection, query: str, k: int) -> list[Scored]:
+    def search(self, db: sqlite3.Connection, query: str, k: int, rows: Rows | None = None) -> list[Scored]:
         """As `lexical.search`; `db` is in a transaction. Raises `UsageError` when tantivy is missing."""
         wanted = changes.state(db)
         if wanted is None:
-            return lexical.search(db, query, k)
+            return lexical.search(db, query, k, rows)
         try:
-            found = self._at(wanted).search(query, k)
+            found = self._at(wanted).search(query, k, rows)
         except CorpusError as error:
             self._say(str(error))
-            return lexical.search(db, query, k)
+            return lexical.search(db, query, k, rows)
         self._said = None
         return found
 

@@ -221,6 +221,10 @@ class Corpus:
 
     # -------------------------------------------------------------------------------------- documents
 
+    def document_id(self, name: str) -> str:
+        """The id of the document with that name or id. Raises `CorpusError` when there is none."""
+        return self._all("SELECT id FROM documents WHERE seq = ?", self._sequence(name))[0][0]
+
     def documents(self) -> list[Document]:
         """All documents in the order they came in, also those of which nothing could be read."""
         held: dict[int, list[str]] = {}
@@ -264,12 +268,15 @@ class Corpus:
         if self.text_index == "tantivy":
             tantivy_text.require()
 
-    def search(self, query: str, k: int) -> list[Hit]:
-        """The `k` best pages by BM25 over their text; see `vrag.corpus.fulltext`. Raises as `check_search`."""
+    def search(self, query: str, k: int, document: str | None = None) -> list[Hit]:
+        """The `k` best pages by BM25 over their text; see `vrag.corpus.fulltext`. Raises as `check_search`. `document`:
+        only pages of the one with that name or id; raises `CorpusError` when there is none.
+        """
+        rows = None if document is None else catalog.row_span(self._sequence(document))
         with self._reader() as db:
             db.execute("BEGIN")  # one state of the corpus for both questions
             try:
-                scored = self._text.search(db, query, k)
+                scored = self._text.search(db, query, k, rows)
                 hits = [(one.score, db.execute(_REF, (one.rowid,)).fetchone()) for one in scored]
             finally:
                 db.execute("COMMIT")  # of the connection's temporary tables: nothing else was written

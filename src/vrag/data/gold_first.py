@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from vrag.fusion import within
 from vrag.protocols import Retriever
 from vrag.types import Hit, PageRef
 
@@ -17,6 +18,10 @@ class GoldFirst:
 
     def __init__(self, retriever: Retriever, gold: Collection[PageRef], depth: int) -> None:
         self._retriever, self._gold, self._depth = retriever, gold, depth
+
+    def within(self, document: str) -> GoldFirst:
+        """Raises `UsageError` as `vrag.fusion.within` does."""
+        return GoldFirst(within(self._retriever, document), self._gold, self._depth)
 
     async def search(self, query: str, k: int) -> list[Hit]:
         hits = await self._retriever.search(query, max(k, self._depth))

@@ -15,6 +15,7 @@ from vrag.episode import EpisodeRecord
 from vrag.evaluation.evidence import box_scores, first_hits, gold_pages
 from vrag.evaluation.intervals import Difference, Interval, compare, mean_by_question, wilson
 from vrag.evaluation.judging import Judging, judging
+from vrag.evaluation.mmlongbench import Published, published
 from vrag.rewards.answer import normalise
 from vrag.rewards.retrieval import mrr, ndcg, recall, shown_pages
 from vrag.types import Crop, Frozen, PageRef, Search, StopReason, Task, Usage
@@ -65,6 +66,7 @@ class Summary(Frozen):
     stops: dict[str, int]
     judge: Judging | None = None  # None: answers were scored by rules
     usage: Usage | None = None  # of the policy's server, errored episodes too; None: it asked none
+    mmlongbench: Published | None = None  # that dataset's own figures; None: no question is of it
 
 
 def is_correct(record: EpisodeRecord) -> bool:
@@ -114,6 +116,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         stops=dict(sorted(Counter(record.stop.value for record in records).items())),
         judge=judging(records),
         usage=_spent(records),
+        mmlongbench=published(scored),
     )
 
 

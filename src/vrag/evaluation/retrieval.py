@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from statistics import median
 
+from vrag.environment import own_document
 from vrag.errors import DataError, InfrastructureError
 from vrag.evaluation.intervals import Interval, bootstrap
+from vrag.fusion import within
 from vrag.protocols import Retriever
 from vrag.rewards.retrieval import mrr, ndcg, recall
 from vrag.runs import RunDir
@@ -49,9 +51,12 @@ async def evaluate_retrieval(
     retrievers: Mapping[str, Retriever],
     depth: int = max(RECALL_AT),
     on_found: Callable[[Found], None] = lambda _: None,
+    *,
+    scoped: bool = False,
 ) -> list[RetrievalSummary]:
-    """Ask every retriever every question that has gold pages; what `run` holds already isn't asked again. Raises
-    `DataError` when no question has gold pages.
+    """Ask every retriever every question that has gold pages; what `run` holds already isn't asked again. `scoped`:
+    each among the pages of its own document alone. Raises `DataError` when no question has gold pages, and `UsageError`
+    for a question without a document where it needs one.
     """
     judged = [task for task in tasks if task.gold]
     if not judged:
@@ -62,7 +67,7 @@ async def evaluate_retrieval(
     for by, retriever in retrievers.items():
         for task in judged:
             if (by, task.id) not in answered:
-                found = await _ask(by, retriever, task, depth)
+                found = await _ask(by, within(retriever, own_document(task)) if scoped else retriever, task, depth)
                 log.append(found)
                 answered[by, task.id] = found
             on_found(answered[by, task.id])

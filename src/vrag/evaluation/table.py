@@ -9,6 +9,7 @@ from rich.table import Table
 from vrag.evaluation.intervals import Interval
 from vrag.evaluation.judging import Judging, cost
 from vrag.evaluation.metrics import Ranking, Summary
+from vrag.evaluation.mmlongbench import Published
 from vrag.evaluation.retrieval import NDCG_AT, RECALL_AT, RetrievalSummary
 
 
@@ -41,6 +42,8 @@ def summary_table(summary: Summary, title: str) -> Table:
         table.add_row("agent's requests, tokens in + out", cost(summary.usage))
     if summary.judge:
         _judge(table, summary.judge)
+    if summary.mmlongbench:
+        _mmlongbench(table, summary.mmlongbench)
     table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
     table.add_row("scored + errored", f"{summary.scored} + {summary.errored} = {summary.episodes}")
     return table
@@ -53,6 +56,13 @@ def _judge(table: Table, judge: Judging) -> None:
     table.add_row("judged by a model, cache, rules", f"{judge.asked}, {judge.cached}, {judge.by_rules}")
     table.add_row("judge couldn't say", str(judge.unscored))
     table.add_row("judge's requests, tokens in + out", cost(judge))
+
+
+def _mmlongbench(table: Table, own: Published) -> None:
+    table.add_row("MMLongBench-Doc's own accuracy", _percent(own.accuracy), "", str(own.episodes))
+    table.add_row("MMLongBench-Doc's own F1", _percent(own.f1))
+    for name, value in {**own.by_pages, **own.by_source}.items():
+        table.add_row(f"  {name}", _percent(value))
 
 
 def retrieval_table(summaries: Sequence[RetrievalSummary], title: str) -> Table:

@@ -21,6 +21,8 @@ QUERY_TOKENS = 64  # of one query: bounds the time of any search
 _QUERY_CHARACTERS = 100_000  # of a query that are read
 _NAME_WEIGHT, _BODY_WEIGHT = 0.5, 1.0
 
+Rows = tuple[int, int]  # the first and the last
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -53,8 +55,9 @@ def remove(db: sqlite3.Connection, first: int, last: int) -> None:
     db.execute("DELETE FROM page_words WHERE rowid BETWEEN ? AND ?", (first, last))
 
 
-def search(db: sqlite3.Connection, query: str, k: int) -> list[Scored]:
-    """The `k` best pages that hold any word of `query`; no words, no pages. Safe for any text.
+def search(db: sqlite3.Connection, query: str, k: int, rows: Rows | None = None) -> list[Scored]:
+    """The `k` best pages that hold any word of `query`; no words, no pages. Safe for any text. `rows`: only pages of
+    these; what a word weighs is still that of the whole corpus.
 
     Words of more than half of the pages are left out at first: BM25 as FTS5 has it weighs them a millionth, and most of
     the time is spent on them. Where the others don't find `k` pages, all words are searched.
@@ -63,8 +66,8 @@ def search(db: sqlite3.Connection, query: str, k: int) -> list[Scored]:
     if not wanted or k <= 0:
         return []
     telling = _telling(db, wanted)
-    found = _best(db, telling, k)
-    return found if len(found) == k or telling == wanted else _best(db, wanted, k)
+    found = _best(db, telling, k, rows)
+    return found if len(found) == k or telling == wanted else _best(db, wanted, k, rows)
 
 
 def terms(query: str) -> list[str]:
@@ -85,15 +88,16 @@ def _telling(db: sqlite3.Connection, tokens: Sequence[str]) -> list[str]:
     return [token for token, count in zip(tokens, counts, strict=True) if count is None or count[0] <= half]
 
 
-def _best(db: sqlite3.Connection, tokens: Sequence[str], k: int) -> list[Scored]:
+def _best(db: sqlite3.Connection, tokens: Sequence[str], k: int, rows: Rows | None) -> list[Scored]:
     if not tokens:
         return []
-    rows = db.execute(
-        "SELECT rowid, -bm25(page_words, ?, ?) AS score FROM page_words WHERE page_words MATCH ?"
+    within = "" if rows is None else " AND rowid BETWEEN ? AND ?"
+    found = db.execute(
+        f"SELECT rowid, -bm25(page_words, ?, ?) AS score FROM page_words WHERE page_words MATCH ?{within}"
         " ORDER BY score DESC, rowid LIMIT ?",
-        (_NAME_WEIGHT, _BODY_WEIGHT, match_expression(tokens), k),
+        (_NAME_WEIGHT, _BODY_WEIGHT, match_expression(tokens), *(rows or ()), k),
     )
-    return [Scored(rowid, score) for rowid, score in rows]
+    return [Scored(rowid, score) for rowid, score in found]
 
 
 def snippet(text: str, query: str, width: int = 160) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrag.errors import CorpusError, UsageError
-from vrag.index.lexical import Scored, terms
+from vrag.index.lexical import Rows, Scored, terms
 from vrag.index.tokens import beginnings
 
 if TYPE_CHECKING:
@@ -105,37 +105,41 @@ class TantivyText:
             finally:
                 changes.finish()
 
-    def search(self, query: str, k: int) -> list[Scored]:
+    def search(self, query: str, k: int, rows: Rows | None = None) -> list[Scored]:
         """As `lexical.search`."""
         tokens = terms(query)
         if not tokens or k <= 0:
             return []
         with _named(self.folder):
             telling = [token for token in tokens if self._frequency(token) <= self.pages / 2]
-            found = self._best(telling, k)
-            return found if len(found) == k or telling == tokens else self._best(tokens, k)
+            found = self._best(telling, k, rows)
+            return found if len(found) == k or telling == tokens else self._best(tokens, k, rows)
 
     def _frequency(self, token: str) -> int:
         """How many pages hold a token."""
         return self._searcher.doc_freq(*_term(token))
 
-    def _best(self, tokens: Sequence[str], k: int) -> list[Scored]:
+    def _best(self, tokens: Sequence[str], k: int, rows: Rows | None) -> list[Scored]:
         """Equal pages in the order of the corpus, which isn't that of tantivy: so all that equal the last are seen."""
-        query, limit = self._query(tokens), min(k, self.pages) + _SPARE
+        query, limit = self._query(tokens, rows), min(k, self.pages) + _SPARE
         while True:
             hits = self._searcher.search(query, limit, count=False).hits
             if len(hits) < limit or not isclose(hits[-1][0], hits[k - 1][0], rel_tol=_CLOSE):
                 break
             limit *= 4
-        rows = self._searcher.fast_field_values("row", [place for _, place in hits])
-        found = [Scored(int(row or 0), score) for row, (score, _) in zip(rows, hits, strict=True)]
+        places = self._searcher.fast_field_values("row", [place for _, place in hits])
+        found = [Scored(int(row or 0), score) for row, (score, _) in zip(places, hits, strict=True)]
         return _ordered(found)[:k]
 
-    def _query(self, tokens: Sequence[str]) -> Query:
-        from tantivy import Occur, Query
+    def _query(self, tokens: Sequence[str], rows: Rows | None) -> Query:
+        from tantivy import FieldType, Occur, Query
 
         parts = [Query.term_query(self._schema, *_term(token), "freq") for token in tokens]
-        return Query.boolean_query([(Occur.Should, part) for part in parts])
+        words = Query.boolean_query([(Occur.Should, part) for part in parts])
+        if rows is None:
+            return words
+        inside = Query.range_query(self._schema, "row", FieldType.Integer, *rows)
+        return Query.boolean_query([(Occur.Must, words), (Occur.Must, Query.boost_query(inside, 0.0))])
 
 
 class Changes:

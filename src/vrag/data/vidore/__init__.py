@@ -1,6 +1,5 @@
 """Retrieval benchmarks in the formats of ViDoRe: pages as images, questions, and which pages answer them.
 
-    shards.py   a dataset's parquet files, in a folder or from the Hub, and their rows as a stream
     layouts.py  what the rows mean: pages and questions, the same for all formats
     build.py    a corpus of the pages and a task file of the questions
 

@@ -16,9 +16,10 @@ from vrag.corpus.files import content_id_of
 from vrag.corpus.ingest import IngestOptions, IngestReport, Progress, ingest
 from vrag.corpus.paths import page_id
 from vrag.corpus.store import Corpus, Failure
+from vrag.data.parquet import Dataset
+from vrag.data.rows import Problem
 from vrag.data.tasks import write_tasks
-from vrag.data.vidore.layouts import Benchmark, Layout, PageRow, Problem, Question
-from vrag.data.vidore.shards import Dataset
+from vrag.data.vidore.layouts import Benchmark, Layout, PageRow, Question
 from vrag.errors import DataError
 from vrag.killpoints import killpoint
 from vrag.runs import RunDir, atomic_write

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from vrag.data.vidore.shards import Dataset, Row, Table
+from vrag.data.parquet import Dataset, Table
+from vrag.data.rows import Problem, Row, image_of, text_of, texts_of
 from vrag.errors import DataError
 
 _META = ("language", "query_types", "query_format", "content_type")  # of a question; kept on its task
@@ -43,14 +43,6 @@ class Benchmark:
     layout: Layout
     questions: list[Question]
     language: str | None = None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A row that can't be used; the others are."""
-
-    where: str
-    reason: str
 
 
 class Layout(Protocol):
@@ -102,15 +94,15 @@ class Paired:
 
     def pages(self) -> Iterator[PageRow]:
         for number, row in enumerate(self._table.rows(["image"], ["text_description"]), start=1):
-            text = _text(row.values.get("text_description"))
-            yield PageRow(row.where, str(number), "", _image(row.values["image"]), text)
+            text = text_of(row.values.get("text_description"))
+            yield PageRow(row.where, str(number), "", image_of(row.values["image"]), text)
 
     def questions(self, language: str | None) -> list[Question]:
         _check_language(self._name, self._table, language)
         found: dict[str, Question] = {}
         seen: set[str] = set()
         for number, row in enumerate(self._table.rows(["query"], ["answer", *_META]), start=1):
-            text = _text(row.values["query"])
+            text = text_of(row.values["query"])
             if not text or not _speaks(row, language, seen):
                 continue
             question = found.setdefault(text, Question(str(number), text, meta=_meta(row)))
@@ -136,8 +128,8 @@ class Judged:
         for row in self._corpus.rows(["corpus_id", "image"], ["doc_id", "markdown", "text_description"]):
             key = str(row.values["corpus_id"])
             if self._is_new("page", key, row, seen):
-                text = _text(row.values.get("markdown")) or _text(row.values.get("text_description"))
-                yield PageRow(row.where, key, _text(row.values.get("doc_id")), _image(row.values["image"]), text)
+                text = text_of(row.values.get("markdown")) or text_of(row.values.get("text_description"))
+                yield PageRow(row.where, key, text_of(row.values.get("doc_id")), image_of(row.values["image"]), text)
 
     def questions(self, language: str | None) -> list[Question]:
         _check_language(self._name, self._queries, language)
@@ -145,7 +137,7 @@ class Judged:
         seen: dict[str, str] = {}
         languages: set[str] = set()
         for row in self._queries.rows(["query_id", "query"], ["answer", *_META]):
-            id, text = str(row.values["query_id"]), _text(row.values["query"])
+            id, text = str(row.values["query_id"]), text_of(row.values["query"])
             if not self._is_new("question", id, row, seen):
                 continue
             if not text:
@@ -184,7 +176,7 @@ def _check_language(name: str, table: Table, language: str | None) -> None:
 
 
 def _speaks(row: Row, language: str | None, seen: set[str]) -> bool:
-    spoken = _text(row.values.get("language"))
+    spoken = text_of(row.values.get("language"))
     seen.add(spoken)
     return language is None or spoken.casefold() == language.casefold()
 
@@ -198,29 +190,8 @@ def _check_found(name: str, found: Iterable[object], language: str | None, seen:
 
 
 def _add_answers(question: Question, answer: Any) -> None:
-    question.answers += [text for text in _answers(answer) if text not in question.answers]
-
-
-def _answers(answer: Any) -> list[str]:
-    """An answer is a text, or a list of them; some V1 sets hold the list written out as a text."""
-    if isinstance(answer, str) and answer.startswith("["):
-        try:
-            answer = ast.literal_eval(answer)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return [answer]
-    values: list[Any] = list(answer) if isinstance(answer, list | tuple) else [answer]
-    return [text for text in map(_text, values) if text]
+    question.answers += [text for text in texts_of(answer) if text not in question.answers]
 
 
 def _meta(row: Row) -> dict[str, Any]:
     return {name: row.values[name] for name in _META if row.values.get(name)}
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _image(value: Any) -> bytes | None:
-    """The bytes of an image column: a struct {bytes, path}, or bytes."""
-    data = value.get("bytes") if isinstance(value, dict) else value
-    return data if isinstance(data, bytes) and data else None

@@ -11,20 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vrag.data.hub import located
+from vrag.data.rows import Row
 from vrag.errors import DataError, UsageError
 
 BATCH = 8  # rows at once: page images are large
 _BUFFER = 1 << 20  # bytes that are read at once; pyarrow's own choice holds all images of a file in memory
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-
-
-@dataclass(frozen=True)
-class Row:
-    """Some columns of one row; `where` names file and row (from 1) for people."""
-
-    where: str
-    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,13 +69,13 @@ def find_dataset(name: str, split: str = "test", revision: str | None = None) ->
 
     Raises `DataError` when there is none or it has no such split, and `UsageError` for a missing extra.
     """
-    if Path(name).expanduser().is_dir():
-        if revision is not None:
-            raise UsageError(f"--revision {revision}: {name} is a folder, which has none; leave it out")
-        folder, commit = Path(name).expanduser().resolve(), None
-    else:
-        folder = _from_hub(name, split, revision)
-        commit = folder.name  # the cache keeps each commit in a folder of its name
+    wanted = [f"*{split}{ending}" for ending in ("-*.parquet", "/*.parquet", ".parquet")]
+    found = located(name, wanted, revision)
+    return dataset_in(found.folder, name, split, found.revision)
+
+
+def dataset_in(folder: Path, name: str, split: str, revision: str | None = None) -> Dataset:
+    """The tables of one split under `folder`; `name` is what it is called. Raises `DataError` without such a split."""
     files: dict[str, dict[str, list[Path]]] = {}
     for file in sorted(folder.rglob("*.parquet")):
         table, its_split = _place(file.relative_to(folder))
@@ -90,7 +83,7 @@ def find_dataset(name: str, split: str = "test", revision: str | None = None) ->
     if split not in files:
         there = ", ".join(sorted(files)) or "no parquet file at all"
         raise DataError(f"{name}: has no split {split!r} (but {there})")
-    return Dataset(name, split, {table: Table(folder, paths) for table, paths in files[split].items()}, commit)
+    return Dataset(name, split, {table: Table(folder, paths) for table, paths in files[split].items()}, revision)
 
 
 def _place(path: Path) -> tuple[str, str]:
@@ -102,23 +95,6 @@ def _place(path: Path) -> tuple[str, str]:
     if len(folders) > 1:
         return "/".join(folders[:-1]), folders[-1]
     return "/".join(folders), path.stem
-
-
-def _from_hub(name: str, split: str, revision: str | None) -> Path:
-    if not _HUB_NAME.fullmatch(name):
-        raise DataError(f"{name}: no such folder; give a folder in the Hub's layout or a Hub name, owner/name")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as failure:
-        raise UsageError(f"fetching {name} needs huggingface_hub: pip install 'vrag[datasets]'") from failure
-    wanted = [f"*{split}{ending}" for ending in ("-*.parquet", "/*.parquet", ".parquet")]
-    try:
-        return Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=wanted))
-    except (OSError, ValueError) as failure:
-        raise DataError(
-            f"{name}: no such folder, and the Hub doesn't give it ({failure}); check name, revision, network and "
-            "access, or download it and give its folder"
-        ) from failure
 
 
 def _open(file: Path) -> Any:

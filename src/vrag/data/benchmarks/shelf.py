@@ -1,0 +1,60 @@
+"""What datasets call a document → the document of the corpus, which may call it otherwise."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from vrag.corpus.files import content_id, scan
+from vrag.corpus.store import Corpus, Document
+from vrag.errors import DataError
+
+
+class Shelf:
+    """Documents by path, by file name, and by file name without its suffix; cases don't matter."""
+
+    def __init__(self, named: Iterable[tuple[str, Document]]) -> None:
+        self._by_name: dict[str, dict[str, Document]] = {}  # name → by id: two may be called the same
+        self._names: dict[str, str] = {}
+        for name, document in named:
+            for key in _keys(name):
+                self._by_name.setdefault(key, {})[document.id] = document
+                self._names.setdefault(key, PurePosixPath(name).name)
+
+    @classmethod
+    def of(cls, corpus: Corpus, paths: Sequence[Path]) -> Shelf:
+        """The documents of these files and folders, by their content: another dataset's may have the same names.
+        Without any, all documents of the corpus.
+        """
+        documents = corpus.documents()
+        if not paths:
+            return cls((name, document) for document in documents for name in document.names)
+        by_id = {document.id: document for document in documents}
+        found = ((file.name, by_id.get(_content(file.path))) for file in scan(paths).found)
+        return cls((name, document) for name, document in found if document is not None)
+
+    def find(self, name: str) -> Document:
+        """Raises `DataError` for a name of none, with the nearest, or of several."""
+        for key in _keys(name):
+            held = self._by_name.get(key, {})
+            if len(held) == 1:
+                return next(iter(held.values()))
+            if held:
+                names = ", ".join(sorted(document.name for document in held.values()))
+                raise DataError(f"document {name!r} may be any of {names}; say which, with its folder")
+        near = difflib.get_close_matches(PurePosixPath(_keys(name)[0]).name, self._by_name, n=1, cutoff=0.8)
+        hint = f"; did you mean {self._names[near[0]]!r}?" if near else ""
+        raise DataError(f"no document {name!r} could be read{hint}")
+
+
+def _keys(name: str) -> list[str]:
+    path = PurePosixPath(name.strip().replace("\\", "/").casefold())
+    return list(dict.fromkeys((str(path), path.name, path.stem if path.suffix == ".pdf" else path.name)))
+
+
+def _content(path: str) -> str:
+    try:
+        return content_id(path)
+    except OSError:
+        return ""  # that it can't be read is in the report of what was indexed
