@@ -63,7 +63,7 @@ class Learner:
         experiences, valid = self._experiences(episodes)
         if not experiences:
             return {"lr": lr}
-        metrics: dict[str, float] = {}
+        metrics: dict[str, float] = {"trained_tokens": float(sum(len(e.tokens.ids) for e in experiences))}
         if self.recomputes:
             experiences, metrics["logprob_drift"] = self._recompute(experiences)
         order = np.random.default_rng([config.seed, step]).permutation(len(experiences))
