@@ -31,7 +31,7 @@ def fetch(name: str, revision: str | None = None) -> Path:
         raise UsageError(f"fetching {name} needs huggingface_hub: pip install 'vrag[hub]'") from failure
     try:
         return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except _failures(huggingface_hub) as failure:
+    except _failures() as failure:
         raise CheckpointError(
             f"{name}: no such folder, and the Hub doesn't give it ({failure}); check name, revision, network "
             "and access, or download it and give its folder"
@@ -78,14 +78,16 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
             ignore_patterns=list(NOT_PUSHED),
             commit_message="Upload by vrag",
         )
-    except _failures(huggingface_hub) as failure:
+    except _failures() as failure:
         raise _refusal(name, failure) from failure
     return address
 
 
-def _failures(library: Any) -> tuple[type[BaseException], ...]:
+def _failures() -> tuple[type[BaseException], ...]:
     """What huggingface_hub raises: its HTTP library, which differs by version, has an error of its own."""
-    return (*library.errors.HfHubHTTPError.__bases__, OSError, ValueError)
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (*HfHubHTTPError.__bases__, OSError, ValueError)
 
 
 def _refusal(name: str, failure: BaseException) -> UsageError | InfrastructureError:

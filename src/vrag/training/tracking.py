@@ -1,5 +1,5 @@
-"""Metrics of a run shown elsewhere while it trains: by tensorboard, trackio or wandb. `metrics.jsonl` has them always; a
-tracker is a view, and when it fails, that is said once and training goes on without it.
+"""Metrics of a run shown elsewhere while it trains: by tensorboard, trackio or wandb. `metrics.jsonl` has them always;
+a tracker is a view, and when it fails, that is said once and training goes on without it.
 
     RUN/tracking.json   the id under which trackers know the run, so that a resumed run continues the same one
     RUN/tensorboard/    event files
@@ -147,6 +147,7 @@ class _Trackio:
     def __init__(self, run: TrackedRun) -> None:
         import trackio  # type: ignore[import-not-found]
 
+        self._trackio: Any = trackio
         self._run: Any = trackio.init(
             project=run.project,
             name=run.name,
@@ -161,7 +162,7 @@ class _Trackio:
         self._run.log(dict(metrics), step=step)
 
     def close(self) -> None:
-        self._run.finish()
+        self._trackio.finish()  # not the run's own, after which it would be finished, and say so, once more at exit
 
 
 class _Wandb:
