@@ -77,7 +77,7 @@ def test_a_folder_comes_before_the_hub(
 def test_what_the_hub_does_not_give_names_what_to_check(hub: list[dict[str, Any]]) -> None:
     with pytest.raises(CheckpointError, match=r"owner/other: .*outgoing traffic.*check name, revision, network"):
         checkpoint_path("owner/other")
-    with pytest.raises(UsageError, match="no checkpoint at qwen9: .*owner/name"):
+    with pytest.raises(UsageError, match=r"no checkpoint at qwen9: .*owner/name"):
         checkpoint_path("qwen9")
     assert len(hub) == 1
 
@@ -204,7 +204,7 @@ def test_what_the_hub_refuses_says_what_to_do(
 
 def test_without_a_token_the_login_is_named(policy: Path, fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
-    with pytest.raises(UsageError, match="hf auth login.*HF_TOKEN"):
+    with pytest.raises(UsageError, match=r"hf auth login.*HF_TOKEN"):
         push(policy, "owner/model")
     assert fake.made == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -91,7 +92,9 @@ def test_an_unknown_tracker_and_a_missing_package_name_the_fix(tmp_path: Path, m
 
 
 def test_no_tracker_is_imported_unless_it_is_asked_for() -> None:
-    code = "import sys, vrag.training.tracking, vrag.cli.train; print({'tensorboard','trackio','wandb'} & {*sys.modules})"
+    code = (
+        "import sys, vrag.training.tracking, vrag.cli.train; print({'tensorboard','trackio','wandb'} & {*sys.modules})"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
@@ -123,8 +126,6 @@ connect, socket.socket.connect = socket.socket.connect, refuse
 from pathlib import Path
 from tests.unit.test_tracking import train
 """
-    import os
-
     done = subprocess.run(
         [sys.executable, "-c", guard + code],
         capture_output=True,

@@ -26,8 +26,8 @@ CURVES: tuple[tuple[str, bool, dict[str, str]], ...] = (
     ("Its parts", False, {part: f"reward/{part}" for part in ("answer", "retrieval", "pattern", "overlong")}),
     ("Loss", False, {"loss": "loss"}),
     ("Sequences all right", True, {"exact": "exact"}),
-    ("Groups without variance", True, {"all": "groups_zero_variance", "right": "groups_all_right",
-                                       "wrong": "groups_all_wrong"}),
+    ("Groups", True, {"equal rewards": "groups_zero_variance", "all right": "groups_all_right",
+                      "all wrong": "groups_all_wrong"}),
     ("Actions per episode", False, {"searches": "search_per_episode", "crops": "bbox_per_episode"}),
     ("Turns without a valid action", True, {"invalid": "invalid_actions"}),
     ("How episodes end", True, {reason.value: f"stop/{reason.value}" for reason in StopReason}),
@@ -44,13 +44,13 @@ CURVES: tuple[tuple[str, bool, dict[str, str]], ...] = (
 
 
 def curves(rows: Sequence[Json]) -> list[Chart]:
-    """What training logged, over its steps. What was 0 all the time is left out, but for rewards."""
+    """What training logged, over its steps. What was 0 all the time is left out, but for how well it went."""
     drawn: list[Chart] = []
     for title, share, names in CURVES:
         series = {
             label: [(row["step"] + 1, row[name]) for row in rows if name in row]
             for label, name in names.items()
-            if name.startswith("reward") or any(row.get(name) for row in rows)
+            if name.startswith(("reward", "exact")) or any(row.get(name) for row in rows)
         }
         if any(series.values()):
             drawn.append(Chart(title, series, share=share))
@@ -66,8 +66,9 @@ def write_training_report(path: Path, run: Path, corpus: PageStore | None = None
     if not rows or "step" not in rows[0]:
         raise DataError(f"{run}: has no steps of training yet; name the folder that `vrag train` got as --out")
     origin, kept = read_origin(run), read_samples(run)
+    newest = sorted(kept, key=lambda one: -one.step)
     images = Images(corpus or _NoPages(), IMAGE_BUDGET)
-    cards = gallery([_trajectory(one) for one in kept[::-1][:samples]], images)
+    cards = gallery([_trajectory(one) for one in newest[:samples]], images)
     sections = [_warnings(rows), draw_curves(curves(rows)), images.definitions(), cards]
     write_page(
         path, sections, title=f"Training run {run.resolve().name}", lead=_lead(rows, kept), facts=_facts(config, origin)

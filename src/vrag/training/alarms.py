@@ -163,7 +163,8 @@ def _invalid(rows: Sequence[Json], config: AlarmConfig) -> Found:
         yield (
             "invalid_actions",
             f"{100 * now:.0f} % of the turns hold no valid action, {100 * start:.0f} % at the start: the format is "
-            "being lost. Try a lower optimizer.lr, a higher rewards.pattern, or more limits_turn_tokens if turns are cut",
+            "being lost. Try a lower optimizer.lr, a higher rewards.pattern, or, where turns are cut, more "
+            "limits_turn_tokens",
         )
 
 

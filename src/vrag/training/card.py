@@ -16,6 +16,10 @@ from vrag.training.origin import Origin
 from vrag.training.tracking import numbers
 
 LAST = 10  # steps over which the last metrics are taken
+SHOWN = (
+    "reward", "exact", "loss", "stop/answer", "turns", "search_per_episode", "bbox_per_episode",
+    "invalid_actions", "sampled_length", "groups_zero_variance", "entropy", "kl", "gradient_norm",
+)  # fmt: skip
 TITLES = {"sft": "supervised fine-tuning", "rl": "reinforcement learning"}
 
 
@@ -83,7 +87,8 @@ def _training(origin: Origin, rows: Sequence[Json]) -> str:
 
 def _metrics(rows: Sequence[Json]) -> str:
     last = [numbers(row) for row in rows[-LAST:]]
-    names = dict.fromkeys(name for row in last for name in row)
+    written = dict.fromkeys(name for row in last for name in row)
+    names = [name for name in written if name in SHOWN or name.startswith("reward/")]
     table = ["| metric | mean |", "|---|---|"]
     for name in names:
         values = [row[name] for row in last if name in row]
