@@ -40,7 +40,7 @@ def folder(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Pa
 
 def train(folder: Path, verb: str, *options: str) -> int:
     settings = {
-        "rl": ["steps=2", "groups=1", "group_size=3", "limits_tokens=600", "limits_turn_tokens=6", "algorithm.kl=0"],
+        "rl": ["steps=2", "groups=1", "group_size=3", "limits_tokens=3000", "limits_turn_tokens=6", "algorithm.kl=0"],
         "sft": ["epochs=2", "batch=1", "precision=fp32"],
     }
     where = ["--corpus", "mine", "--tasks", str(folder / "tasks.jsonl"), "--model", str(folder / "model")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -12,7 +12,7 @@ class Phases:
     """Wall-clock seconds by phase, of phases that don't overlap."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, phase: str) -> Generator[None]:
@@ -24,6 +24,6 @@ class Phases:
 
     def take(self) -> dict[str, float]:
         """`PHASE_seconds` of what was measured since the last call."""
-        taken = {f"{phase}_seconds": float(seconds) for phase, seconds in self._seconds.items()}
+        taken = {f"{phase}_seconds": seconds for phase, seconds in self._seconds.items()}
         self._seconds.clear()
         return taken

@@ -119,19 +119,19 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _require(name: str) -> None:
+def _require(name: str) -> Any:
+    """The module of a tracker; raises `UsageError` where it is missing."""
     try:
-        import_module(PACKAGES[name])
+        return import_module(PACKAGES[name])
     except ImportError as failure:
         raise UsageError(f"--track {name} needs {name} ({failure}): pip install 'vrag[{name}]'") from failure
 
 
 class _TensorBoard:
     def __init__(self, run: TrackedRun) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        # of a killed run, hides the steps that come again
-        self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=run.first or None)
+        # of a killed run, `purge_step` hides the steps that come again
+        writer = _require("tensorboard").SummaryWriter
+        self._writer = writer(str(run.path / "tensorboard"), purge_step=run.first or None)
         self._writer.add_text("config", f"```json\n{json.dumps(run.config, indent=2)}\n```", run.first)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -145,10 +145,8 @@ class _TensorBoard:
 
 class _Trackio:
     def __init__(self, run: TrackedRun) -> None:
-        import trackio  # type: ignore[import-not-found]
-
-        self._trackio: Any = trackio
-        self._run: Any = trackio.init(
+        self._trackio = _require("trackio")
+        self._run = self._trackio.init(
             project=run.project,
             name=run.name,
             config=run.config,
@@ -169,9 +167,8 @@ class _Wandb:
     """With `id` and `resume`, a run that goes on is the same one; wandb ignores the steps that it has already."""
 
     def __init__(self, run: TrackedRun) -> None:
-        import wandb  # type: ignore[import-not-found]
-
-        self._run: Any = wandb.init(
+        wandb = _require("wandb")
+        self._run = wandb.init(
             project=run.project,
             name=run.name,
             id=run.id,
