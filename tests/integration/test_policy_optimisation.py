@@ -63,7 +63,7 @@ def weights(tiny: Tiny) -> dict[str, torch.Tensor]:
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if "seconds" not in k} for row in read_lines(out / "metrics.jsonl")]
+    return [{k: v for k, v in row.items() if "second" not in k} for row in read_lines(out / "metrics.jsonl")]
 
 
 def stop(metrics: dict[str, Any]) -> None:

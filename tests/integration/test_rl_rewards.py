@@ -75,6 +75,15 @@ def test_a_step_with_too_many_unscored_samples_aborts_and_says_why(tiny: Tiny) -
         roll_out(tiny, Rubric([Term("answer", say(failed=2))]))
 
 
+def test_a_batch_in_which_nothing_could_be_said_makes_no_update(tiny: Tiny, tmp_path: Path) -> None:
+    """The prompt alone is over the limit; with a KL penalty every episode would count."""
+    config = RLConfig(steps=1, groups=2, group_size=2, limits_tokens=20, limits_turn_tokens=4)
+    rubric = Rubric([per_episode("answer", lambda episode: 0.0)])
+    GRPO(tiny.model, tiny.codec, lambda: NoisyWorld(tiny.factor), rubric, config).train(TASKS, tmp_path / "run")
+    [row] = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert (row["stop/length"], row["sampled_tokens"]) == (1, 0) and "loss" not in row
+
+
 # ------------------------------------------------------------------------------------ vrag train rl
 
 

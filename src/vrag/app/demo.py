@@ -24,10 +24,11 @@ from typing import Any
 from vrag import __version__
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import SplitData, prepare
+from vrag.app.training_report import curves
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.environment import EnvironmentConfig
 from vrag.episode import EpisodeRecord
-from vrag.evaluation.report import Chart, Run, write_report
+from vrag.evaluation.report import Run, write_report
 from vrag.evaluation.runner import EvalSettings, evaluate, finish
 from vrag.policies.extractive import ExtractivePolicy
 from vrag.policies.load import checkpoint_path, load_codec, load_trainable
@@ -36,7 +37,7 @@ from vrag.policies.transformers import TransformersPolicy
 from vrag.protocols import Policy
 from vrag.rewards.combine import score_episode
 from vrag.rollout import Limits
-from vrag.runs import Json, RunDir, content_key, read_lines
+from vrag.runs import RunDir, content_key, read_lines
 from vrag.training.rl import GRPO
 from vrag.training.rl_config import RLConfig
 from vrag.training.run import CheckpointConfig
@@ -184,27 +185,6 @@ def measure(
     if accuracy is not None:
         say(f"     {100 * accuracy.value:.1f} % right ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})")
     return records
-
-
-def curves(rows: list[Json]) -> list[Chart]:
-    """What training logged, over its steps."""
-
-    def series(**names: str) -> dict[str, list[tuple[float, float]]]:
-        return {
-            label.replace("_", " "): [(row["step"] + 1, row[name]) for row in rows if name in row]
-            for label, name in names.items()
-        }
-
-    return [
-        Chart("Reward in training", series(reward="reward")),
-        Chart(
-            "Its parts",
-            series(answer="reward/answer", retrieval="reward/retrieval", pattern="reward/pattern"),
-        ),
-        Chart("Actions per episode", series(searches="search_per_episode", crops="bbox_per_episode")),
-        Chart("Turns without a valid action", series(invalid="invalid_actions"), share=True),
-        Chart("Entropy of the sampled tokens", series(entropy="entropy")),
-    ]
 
 
 def lead(model: Any, questions: list[Task], config: DemoConfig) -> str:

@@ -33,6 +33,7 @@ VERBS: dict[str, Verb] = {
     "snapshot": Verb("vrag.cli.snapshot:snapshot", "Copy a corpus with its vectors while it is in use."),
     "eval": Verb("vrag.cli.eval:app", "Measure a policy, or retrieval, on questions, with intervals."),
     "train": Verb("vrag.cli.train:train", "Train a policy (SFT, GRPO, vrag-tiny from nothing) or an encoder."),
+    "push": Verb("vrag.cli.push:push", "Upload a checkpoint with its card to the Hugging Face Hub."),
     "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark, or from datasets."),
     "demo": Verb("vrag.cli.demo:demo", "Documents, training and a report, in minutes."),
 }

@@ -1,4 +1,4 @@
-"""A live line per training step on a terminal; plain lines, now and then, elsewhere."""
+"""A live line per training step on a terminal; plain lines, now and then, elsewhere; warnings, each cause once."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class LiveLine:
         self._live = sys.stderr.isatty()
         self._started: dict[str, tuple[float, int]] = {}
         self._last = 0.0
+        self._warned: set[tuple[str, str]] = set()
 
     def __enter__(self) -> LiveLine:
         return self
@@ -38,6 +39,7 @@ class LiveLine:
         sys.stderr.flush()
 
     def step(self, stage: str, metrics: dict[str, Any]) -> None:
+        self._warn(stage, metrics)
         now = time.monotonic()
         began, first = self._started.setdefault(stage, (now, metrics["step"]))
         done, steps = metrics["step"] + 1, metrics["steps"]
@@ -52,6 +54,12 @@ class LiveLine:
         else:
             sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+    def _warn(self, stage: str, metrics: dict[str, Any]) -> None:
+        for cause, text in metrics.get("warnings", {}).items():
+            if (stage, cause) not in self._warned:
+                self._warned.add((stage, cause))
+                self.say(f"warning, {stage} step {metrics['step'] + 1}: {text}")
 
 
 def _numbers(stage: str, metrics: dict[str, Any]) -> str:

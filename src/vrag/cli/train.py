@@ -1,15 +1,16 @@
-"""`vrag train …`: supervised fine-tuning, GRPO, vrag-tiny from nothing, and encoders of pages."""
+"""`vrag train …`: supervised fine-tuning, GRPO, vrag-tiny from nothing, encoders of pages, and reports of runs."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vrag.cli.live import LiveLine
+from vrag.cli.loaded import Loaded, Opened
 from vrag.cli.options import Judge, JudgeModel, JudgeSet, judge_overrides
+from vrag.cli.watch import Watch
 from vrag.config import resolve
 from vrag.errors import UsageError
 
@@ -21,9 +22,13 @@ train = typer.Typer(no_args_is_help=True, help="Train a policy or an encoder. Re
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, the result.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file with settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="One setting: key=value; repeat for more.")]
-Model = Annotated[str, typer.Option("--model", help="A checkpoint's folder, in the Hub's layout.")]
+Model = Annotated[str, typer.Option("--model", help="A checkpoint's folder in the Hub's layout, or owner/name.")]
 CorpusName = Annotated[str, typer.Option("--corpus", help="The corpus that the tasks are about.")]
 Tasks = Annotated[Path, typer.Option("--tasks", help="A JSONL file of tasks with gold answers and pages.")]
+Track = Annotated[
+    str | None,
+    typer.Option("--track", help="Show the metrics elsewhere too: tensorboard, trackio or wandb, or NAME:PROJECT."),
+]
 
 
 @train.callback()
@@ -83,8 +88,10 @@ def sft(
     ] = None,
     recipe: Recipe = None,
     override: Set = None,
+    track: Track = None,
 ) -> None:
     """Fine-tune on a dataset of trajectories, or on the scripted expert's over your own tasks with gold pages."""
+    from vrag.training.origin import command_line
     from vrag.training.precision import flushed_denormals
     from vrag.training.sft import SFTConfig
     from vrag.training.sft import sft as run
@@ -92,18 +99,25 @@ def sft(
     settings = resolve(SFTConfig, recipe, override or [])
     if (trajectories is None) == (corpus is None and tasks is None) or (corpus is None) != (tasks is None):
         raise UsageError("give either --trajectories, or both --corpus and --tasks")
-    with flushed_denormals(), LiveLine() as line:
-        loaded = _Loaded(model)
+    command = command_line(
+        "train sft",
+        {"out": out, "model": model, "trajectories": trajectories, "corpus": corpus, "tasks": tasks}
+        | {"recipe": recipe, "set": override, "track": track},
+    )
+    with flushed_denormals(), LiveLine() as line, Watch("sft", out, line, track) as watch:
+        loaded = Loaded(model)
         if trajectories is not None:
             episodes = _stored_episodes(loaded, trajectories, line)
         else:
             assert corpus is not None and tasks is not None
             episodes = _expert_episodes(loaded, corpus, tasks, settings.seed)
-        loaded.model = run(loaded.model, loaded.codec, episodes, settings, out, partial(line.step, "sft"))
-        print(loaded.save(out))
+        data = trajectories / "episodes.jsonl" if trajectories else tasks
+        watch.origin = loaded.origin("sft", command, corpus, {f"{len(episodes)} episodes": data})
+        loaded.model = run(loaded.model, loaded.codec, episodes, settings, out, watch)
+        print(loaded.save(out, watch.origin))
 
 
-def _stored_episodes(loaded: _Loaded, folder: Path, line: LiveLine) -> list[Episode]:
+def _stored_episodes(loaded: Loaded, folder: Path, line: LiveLine) -> list[Episode]:
     from vrag.data.dataset import read_manifest
     from vrag.data.replay import check_fits, load_episodes
     from vrag.policies.load import view_spec
@@ -117,11 +131,11 @@ def _stored_episodes(loaded: _Loaded, folder: Path, line: LiveLine) -> list[Epis
     return episodes
 
 
-def _expert_episodes(loaded: _Loaded, corpus: str, tasks: Path, seed: int) -> list[Episode]:
+def _expert_episodes(loaded: Loaded, corpus: str, tasks: Path, seed: int) -> list[Episode]:
     from vrag.data.trajectories import expert_episodes
     from vrag.policies.expert import ExpertStyle
 
-    with _Opened(corpus, tasks, loaded) as opened:
+    with Opened(corpus, tasks, loaded) as opened:
         spec = loaded.environment.view
         return expert_episodes(opened.tasks, opened.corpus, opened.make, loaded.codec, spec, ExpertStyle(), seed)
 
@@ -137,6 +151,7 @@ def rl(
     judge: Judge = None,
     judge_model: JudgeModel = None,
     judge_set: JudgeSet = None,
+    track: Track = None,
 ) -> None:
     """Train by GRPO, or by DAPO, Dr. GRPO, GSPO or CISPO (--set algorithm.name=dapo): search, crop and answer, rewarded
     as the paper does, answers scored by rules or by a judge.
@@ -145,20 +160,28 @@ def rl(
 
     from vrag.rewards.combine import paper_rubric
     from vrag.rewards.judge import opened as opened_judge
+    from vrag.training.origin import command_line
     from vrag.training.precision import flushed_denormals
     from vrag.training.recipe import RLRecipe
     from vrag.training.rl import GRPO
 
     settings = resolve(RLRecipe, recipe, [*(override or []), *judge_overrides(judge, judge_model, judge_set)])
-    with opened_judge(settings.judge) as by_model:
+    command = command_line(
+        "train rl",
+        {"corpus": corpus, "tasks": tasks, "out": out, "model": model, "recipe": recipe}
+        | {"set": [change for change in override or [] if not change.startswith("judge.url")]}
+        | {"judge": judge and "URL", "judge_model": judge_model, "judge_set": judge_set, "track": track},
+    )
+    with opened_judge(settings.judge) as by_model, LiveLine() as line, Watch("rl", out, line, track) as watch:
         if by_model is not None:
             asyncio.run(by_model.check())
         rubric = paper_rubric(settings.rewards, by_model)
-        loaded = _Loaded(model)
-        with flushed_denormals(), _Opened(corpus, tasks, loaded) as opened, LiveLine() as line:
+        loaded = Loaded(model)
+        with flushed_denormals(), Opened(corpus, tasks, loaded) as opened:
             trainer = GRPO(loaded.model, loaded.codec, opened.make, rubric, settings)
-            trainer.train(opened.tasks, out, partial(line.step, "rl"))
-            print(loaded.save(out))
+            watch.origin = loaded.origin("rl", command, corpus, {f"{len(opened.tasks)} tasks": tasks})
+            trainer.train(opened.tasks, out, watch)
+            print(loaded.save(out, watch.origin))
 
 
 @train.command()
@@ -169,6 +192,7 @@ def encoder(
     model: Annotated[str, typer.Option("--model", help="An encoder's folder in the Hub's layout, or owner/name.")],
     recipe: Recipe = None,
     override: Set = None,
+    track: Track = None,
 ) -> None:
     """Fine-tune an encoder of pages on your own pages: each question against the pages of its whole batch."""
     import asyncio
@@ -182,7 +206,12 @@ def encoder(
     from vrag.views import ViewRenderer
 
     settings = resolve(EncoderTrainingConfig, recipe, override or [])
-    with flushed_denormals(), Corpus.open(corpus) as store, LiveLine() as line:
+    with (
+        flushed_denormals(),
+        Corpus.open(corpus) as store,
+        LiveLine() as line,
+        Watch("encoder", out, line, track) as watch,
+    ):
         pairs, left_out = pairs_of(read_tasks(tasks), store)
         for reason in left_out:
             line.say(f"left out: {reason}")
@@ -190,54 +219,30 @@ def encoder(
             searched = open_retriever(store, settings.negatives_by)
             pairs = asyncio.run(with_negatives(pairs, searched, settings.negatives))
         image = ViewRenderer(store, pages=64).page
-        print(train_encoder(model, pairs, image, settings, out, partial(line.step, "encoder")))
+        print(train_encoder(model, pairs, image, settings, out, watch))
 
 
-class _Loaded:
-    """A checkpoint to train, and the environment that it acts in."""
+@train.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder that a training command got as --out.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page; RUN/report.html if not given.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option("--corpus", help="Where page images come from, if not from the run's own corpus.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Show at most so many episodes, the newest.")] = 24,
+) -> None:
+    """Write one HTML page about a run, finished or not: curves, warnings, and episodes that were kept on the way."""
+    from contextlib import nullcontext
 
-    def __init__(self, name: str) -> None:
-        from vrag.policies.load import checkpoint_path, load_codec, load_trainable
-        from vrag.policies.speaker import environment_of
+    from vrag.app.training_report import write_training_report
+    from vrag.corpus.store import Corpus
+    from vrag.training.origin import read_origin
 
-        path = checkpoint_path(name)
-        self.model, self.codec = load_trainable(path), load_codec(path)
-        self.environment = environment_of(path, self.model, self.codec)
-
-    def save(self, out: Path) -> Path:
-        """As `final` in the run's folder, whole or not at all."""
-        from vrag.policies.load import save_policy
-        from vrag.staging import whole_folder
-
-        final = out / "final"
-        if not final.exists():
-            with whole_folder(final) as folder:
-                save_policy(folder, self.model, self.codec, self.environment)
-        return final
-
-
-class _Opened:
-    """A corpus and its tasks, from the names on the command line, and what makes environments over them."""
-
-    def __init__(self, corpus: str, tasks: Path, loaded: _Loaded) -> None:
-        from vrag.corpus.store import Corpus
-        from vrag.data.tasks import read_tasks
-        from vrag.retriever import LexicalRetriever
-        from vrag.views import ViewRenderer
-
-        self.tasks = read_tasks(tasks)
-        self.corpus = Corpus.open(corpus)
-        self._loaded = loaded
-        self._retriever = LexicalRetriever(self.corpus)
-        self._renderer = ViewRenderer(self.corpus, 500)
-
-    def __enter__(self) -> _Opened:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.corpus.close()
-
-    def make(self) -> Any:
-        from vrag.environment import DocumentEnvironment
-
-        return DocumentEnvironment(self.corpus, self._retriever, self._loaded.environment, self._renderer)
+    origin = read_origin(run)
+    name = corpus or (origin.corpus if origin else None)
+    path = output or run / "report.html"
+    with nullcontext() if name is None else Corpus.open(name) as store:
+        write_training_report(path, run, store, samples)
+    print(path)

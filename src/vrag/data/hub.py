@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vrag.errors import DataError, UsageError
-
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+from vrag.hub import is_hub_name
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ def located(name: str, patterns: Sequence[str], revision: str | None = None) -> 
 
 
 def _fetched(name: str, patterns: Sequence[str], revision: str | None) -> Path:
-    if not _HUB_NAME.fullmatch(name):
+    if not is_hub_name(name):
         raise DataError(f"{name}: no such folder; give a folder in the Hub's layout or a Hub name, owner/name")
     try:
         from huggingface_hub import snapshot_download

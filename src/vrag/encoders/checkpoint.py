@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any, Literal
 
 from vrag.encoders.settings import EncoderSettings
 from vrag.errors import CheckpointError, ConfigError, UsageError
+from vrag.hub import FILES, fetch, is_hub_name, refuse_pickles
 
 Kind = Literal["late interaction", "dense"]
-FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")  # weights, settings, tokenizers; nothing that runs
-PICKLES = ("pytorch_model*.bin", "adapter_model.bin")
 
 
 @dataclass(frozen=True)
@@ -56,37 +54,18 @@ def find_checkpoint(settings: EncoderSettings) -> Checkpoint:
         raise CheckpointError(
             f"{found.folder}: holds no model, neither config.json nor modules.json; give a folder in the Hub's layout"
         )
-    _refuse_pickles(found.folder)
+    refuse_pickles(found.folder)
     return found
 
 
 def _from_hub(settings: EncoderSettings) -> Checkpoint:
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", settings.model):
+    if not is_hub_name(settings.model):
         raise CheckpointError(
             f"{settings.model}: no such folder; give a folder in the Hub's layout or a Hub name, owner/name"
         )
     require_library()
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(settings.model, revision=settings.revision, allow_patterns=list(FILES)))
-    except (OSError, ValueError) as failure:
-        raise CheckpointError(
-            f"{settings.model}: no such folder, and the Hub doesn't give it ({failure}); check name, revision, network "
-            "and access, or download it and give its folder"
-        ) from failure
+    folder = fetch(settings.model, settings.revision)
     return Checkpoint(settings.model, folder, commit=folder.name)  # the cache keeps each commit in a folder of its name
-
-
-def _refuse_pickles(folder: Path) -> None:
-    """sentence-transformers reads pytorch_model.bin where a module has no safetensors; a pickle can run code."""
-    for pattern in PICKLES:
-        for weights in folder.rglob(pattern):
-            if not any(weights.parent.glob("*.safetensors")):
-                raise CheckpointError(
-                    f"{weights}: only safetensors are loaded, and this is a pickle; load it where you trust it and "
-                    "save it again with save_pretrained"
-                )
 
 
 def kind_of(checkpoint: Checkpoint) -> Kind:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
+from vrag.hub import fetch, is_hub_name, refuse_pickles
 
 if TYPE_CHECKING:
     from vrag.codecs.qwen_vl import QwenVLCodec
@@ -20,13 +21,22 @@ FAMILIES: dict[str, tuple[str, int]] = {"qwen2_5_vl": ("absolute", 28), "qwen3_v
 
 
 def checkpoint_path(name: str) -> Path:
-    """The folder of a shipped checkpoint or of one on disk; raises `UsageError` when there is none."""
+    """The folder of a shipped checkpoint, of one on disk, or of one on the Hub, owner/name or owner/name@revision,
+    fetched at one commit. Raises `UsageError` when there is none, `CheckpointError` when the Hub doesn't give it
+    or its weights are pickles.
+    """
     if "://" in name:
         raise UsageError(f"{name}: a served model samples no token ids to train on: give the folder of a checkpoint")
     path = Path(__file__).parent.parent / "models" / SHIPPED[name] if name in SHIPPED else Path(name)
+    hub_name, _, revision = name.partition("@")
+    if not path.exists() and is_hub_name(hub_name):
+        path = fetch(hub_name, revision or None)
     if not (path / "config.json").is_file():
         known = ", ".join(SHIPPED)
-        raise UsageError(f"no checkpoint at {path}: give a folder in the Hub's layout, or one of {known}")
+        raise UsageError(
+            f"no checkpoint at {path}: give a folder in the Hub's layout, a Hub name, owner/name, or one of {known}"
+        )
+    refuse_pickles(path)
     return path
 
 
@@ -58,7 +68,10 @@ def load_model(path: Path) -> Any:
 
 
 def _base_of(adapters: Path) -> Path:
-    base = Path(json.loads(adapters.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+    name: str = json.loads(adapters.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+    base = Path(name)
+    if not base.exists() and is_hub_name(name):
+        return checkpoint_path(name)
     if not (base / "config.json").is_file():
         raise CheckpointError(f"{adapters}: the checkpoint that these adapters belong to isn't at {base}: put it there")
     return base

@@ -61,9 +61,9 @@ class Learner:
         config = self.config
         lr = rate(config.optimizer, step, config.steps)
         experiences, valid = self._experiences(episodes)
-        if not experiences:
+        if not any(len(e.old) for e in experiences):  # nothing was sampled, or nothing differs
             return {"lr": lr}
-        metrics: dict[str, float] = {}
+        metrics: dict[str, float] = {"trained_tokens": float(sum(len(e.tokens.ids) for e in experiences))}
         if self.recomputes:
             experiences, metrics["logprob_drift"] = self._recompute(experiences)
         order = np.random.default_rng([config.seed, step]).permutation(len(experiences))
@@ -115,7 +115,7 @@ class Learner:
         for group in self._micro_batches(chosen):
             sums.update(self._backward([chosen[i] for i in group], scale))
         norm = apply(self.optimizer, self.model, self.config.optimizer, lr)
-        sampled = sum(len(e.old) for e in chosen)
+        sampled = max(1, sum(len(e.old) for e in chosen))
         means = {key: value / sampled for key, value in sums.items() if key != "loss"}
         return {"loss": sums["loss"], **means, "gradient_norm": norm}
 

@@ -8,13 +8,12 @@ ids of the rollout itself. Left out on purpose: value functions and per-token re
 family has.
 
 Episodes whose reward is None (infrastructure failed) are masked; a group left with fewer than two is dropped.
-Each is counted in the metrics.
+Each is counted in the metrics, which `vrag.training.alarms` looks through for what goes wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,14 @@ from vrag.rewards.overlong import punish_overlong
 from vrag.rewards.rubric import Score, reward_all
 from vrag.rollout import Job, Limits, rollout_many
 from vrag.training.advantages import advantages_of
+from vrag.training.alarms import alarms
 from vrag.training.draws import Draw, draw, further_tasks
 from vrag.training.learner import Learner
+from vrag.training.phases import Phases
 from vrag.training.rl_config import RLConfig
-from vrag.training.rollout_metrics import describe
+from vrag.training.rollout_metrics import answers_by_group, describe, speeds
 from vrag.training.run import TrainingRun
+from vrag.training.samples import SampleLog
 from vrag.training.sft import indices
 from vrag.types import Sampling
 
@@ -52,6 +54,7 @@ class GRPO:
         self.make_environment, self.score = make_environment, score
         self.learner = Learner(model, codec, self.config)
         self.policy = TransformersPolicy(model, codec, max_batch=config.max_batch)
+        self.phases = Phases()
 
     def train(
         self,
@@ -66,19 +69,30 @@ class GRPO:
         """
         if not tasks:
             raise DataError("no tasks to train on")
-        config, size = self.config, self.config.group_size
+        config = self.config
         run = TrainingRun(out, config, self.model, self.codec, self.learner.optimizer, config.checkpoints)
+        samples = SampleLog(out, config.samples, config.seed, run.start)
+        rows = run.run.metrics.read()
         for step in range(run.start, config.steps):
-            began = time.perf_counter()
             found = self.draw(tasks, step)
-            rolled = time.perf_counter()
-            _, groups = advantages_of(found.drawn, size)
-            metrics = describe(found.drawn) | groups.metrics() | found.metrics(size)
-            metrics |= self.learner.update(found.kept, step)
-            metrics |= {"rollout_seconds": rolled - began, "update_seconds": time.perf_counter() - rolled}
+            metrics: dict[str, Any] = self.describe(found)
+            with self.phases("update"):
+                metrics |= self.learner.update(found.kept, step)
+            metrics |= self.phases.take() | {"saving_seconds": run.saving_seconds}
+            metrics |= speeds(metrics)
+            rows.append(metrics)
+            if warnings := alarms(rows, config.alarms):
+                metrics["warnings"] = warnings
+            samples.add(step, config.steps, found.drawn)
             run.commit(step, config.steps, metrics)
             on_episodes(step, found.drawn)
             on_step({"step": step, "steps": config.steps, **metrics})
+
+    def describe(self, found: Draw) -> dict[str, float]:
+        """What the step rolled out was like."""
+        size = self.config.group_size
+        _, groups = advantages_of(found.drawn, size)
+        return describe(found.drawn) | groups.metrics() | answers_by_group(found.drawn, size) | found.metrics(size)
 
     def draw(self, tasks: Sequence[Any], step: int) -> Draw:
         """The episodes of `step`: a function of the policy, the seed and `step`."""
@@ -102,18 +116,20 @@ class GRPO:
         # numbered through the step: a task that is drawn twice gets other samples the second time
         numbered = enumerate((task for task in tasks for _ in range(config.group_size)), start=len(before))
         jobs = [Job(task, sample, seed) for sample, task in numbered]
-        episodes = asyncio.run(
-            rollout_many(
-                jobs,
-                self.make_environment,
-                self.policy,
-                self.codec,
-                Limits(config.limits_tokens, config.limits_turn_tokens),
-                Sampling(temperature=config.temperature, max_tokens=config.limits_turn_tokens),
-                concurrency=len(jobs),
+        with self.phases("rollout"):
+            episodes = asyncio.run(
+                rollout_many(
+                    jobs,
+                    self.make_environment,
+                    self.policy,
+                    self.codec,
+                    Limits(config.limits_tokens, config.limits_turn_tokens),
+                    Sampling(temperature=config.temperature, max_tokens=config.limits_turn_tokens),
+                    concurrency=len(jobs),
+                )
             )
-        )
-        self.reward(episodes, step)
+        with self.phases("scoring"):
+            self.reward(episodes, step)
         rolled_out = [*before, *episodes]
         unscored = [e for e in rolled_out if e.reward is None]
         if len(unscored) > config.max_unscored * len(rolled_out):

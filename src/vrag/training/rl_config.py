@@ -6,9 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from vrag.training.alarms import AlarmConfig
 from vrag.training.algorithm import AlgorithmConfig
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.run import CheckpointConfig
+from vrag.training.samples import SampleConfig
 from vrag.types import Frozen
 
 OldLogprobs = Literal["auto", "rollout", "recompute"]
@@ -38,6 +40,9 @@ class RLConfig(Frozen):
     limits_turn_tokens: int = 2_048
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-6, schedule="constant", warmup=0.285)
     checkpoints: CheckpointConfig = CheckpointConfig()
+    # what is watched doesn't change what is trained: not part of what a run must agree in to be continued
+    samples: SampleConfig = Field(default=SampleConfig(), exclude=True)
+    alarms: AlarmConfig = Field(default=AlarmConfig(), exclude=True)
 
     def filled(self) -> RLConfig:
         """The same, with every setting of the algorithm written out: what a run saves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,16 @@ class TrainingRun:
         if newest is not None:
             self.state = checkpoint.restore(newest, model, optimizer, heads)
             self.start = int(self.state["step"])
+        self.saving_seconds = 0.0  # of the last commit
         start = self.start
         self.run.metrics.keep(lambda row: int(row["step"]) < start)
 
     def commit(self, step: int, steps: int, metrics: dict[str, Any], state: dict[str, Any] | None = None) -> None:
         """Log step `step` (from 0) and save when it is due."""
         self.run.metrics.append({"step": step, **metrics})
-        done = step + 1
+        done, began = step + 1, time.perf_counter()
+        self.saving_seconds = 0.0
         if done % self.checkpoints.every == 0 or done == steps:
             checkpoint.save(self.folder, done, self.model, self.codec, self.optimizer, state or {}, self.heads)
             checkpoint.prune(self.folder, self.checkpoints.keep)
+            self.saving_seconds = time.perf_counter() - began

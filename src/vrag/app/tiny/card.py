@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
-from vrag import __version__
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import Trained
 from vrag.evaluation.intervals import Interval
 from vrag.evaluation.metrics import Summary
 from vrag.runs import atomic_write
+from vrag.training.card import front, machine, settings_block
 
 COLUMNS = ("all", "1 hop", "2 hops", "finished", "invalid", "searches", "crops")
 
@@ -24,7 +21,7 @@ def write_card(
     """Write `path/README.md` in the Hub's form for the checkpoint of `stage` ("sft" or "rl")."""
     text = "\n\n".join(
         [
-            _front(),
+            front("transformers", licence="apache-2.0"),
             f"# vrag-tiny ({'SFT' if stage == 'sft' else 'SFT + RL'})",
             _about(recipe, stage),
             "## Held-out results\n\n" + _table(results) + "\n\n" + _notes(results),
@@ -33,10 +30,6 @@ def write_card(
     )
     atomic_write(path / "README.md", text.encode() + b"\n")
     return path / "README.md"
-
-
-def _front() -> str:
-    return "---\nlicense: apache-2.0\nlibrary_name: transformers\npipeline_tag: image-text-to-text\ntags: [vrag]\n---"
 
 
 def _about(recipe: TinyRecipe, stage: str) -> str:
@@ -90,7 +83,5 @@ def _notes(results: dict[str, Summary]) -> str:
 def making(recipe: TinyRecipe, seconds: Mapping[str, float], command: str) -> str:
     """The command, the machine, the time of each stage and all settings."""
     stages = ", ".join(f"{name} {spent / 60:.1f} min" for name, spent in seconds.items())
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    machine = f"{platform.machine()}, Python {platform.python_version()}, {versions}, vrag {__version__}"
-    settings = json.dumps(recipe.model_dump(mode="json"), indent=2)
-    return f"`{command}` on {machine}.\n\nTime of the steps by stage: {stages}.\n\n```json\n{settings}\n```"
+    settings = settings_block(recipe.model_dump(mode="json"))
+    return f"`{command}` on {machine()}.\n\nTime of the steps by stage: {stages}.\n\n{settings}"

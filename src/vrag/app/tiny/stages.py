@@ -35,6 +35,7 @@ from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import paper_rubric
 from vrag.runs import read_lines
 from vrag.staging import whole_folder
+from vrag.training import card
 from vrag.training.ground import ground
 from vrag.training.pretrain import pretrain
 from vrag.training.rl import GRPO
@@ -264,8 +265,7 @@ def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
 
 def seconds_of(stage: Path) -> float:
     """Of the steps of a stage, over all calls."""
-    rows = read_lines(stage / "metrics.jsonl")
-    return sum(value for row in rows for name, value in row.items() if name.endswith("seconds"))
+    return card.seconds_of(read_lines(stage / "metrics.jsonl"))
 
 
 def without_crop(environment: EnvironmentConfig) -> EnvironmentConfig:

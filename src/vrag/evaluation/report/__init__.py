@@ -24,7 +24,18 @@ from vrag.evaluation.report.tables import footnotes, group_table, headline, main
 from vrag.protocols import PageStore
 from vrag.runs import atomic_write
 
-__all__ = ["Chart", "Run", "Trajectory", "choose", "write_report"]
+__all__ = [
+    "Chart",
+    "Html",
+    "Images",
+    "Run",
+    "Trajectory",
+    "choose",
+    "draw_curves",
+    "gallery",
+    "write_page",
+    "write_report",
+]
 
 
 @dataclass(frozen=True)
@@ -60,16 +71,22 @@ def write_report(
     images = Images(corpus, image_budget)
     chosen = _trajectories(runs, trajectories) if isinstance(trajectories, int) else trajectories
     cards = gallery(chosen, images)
-    body = join([
-        el("header", el("h1", title), *([el("p", lead, class_="lead")] if lead else []), class_="top"),
+    sections = [
         headline(columns, compare_runs(runs[0].records, runs[-1].records) if len(runs) > 1 else None),
         _numbers(columns),
-        _charts(curves),
+        draw_curves(curves),
         images.definitions(),
         cards,
-        _facts(facts or {}),
-    ])  # fmt: skip
-    atomic_write(path, _document(title, body).encode())
+    ]
+    write_page(path, sections, title=title, lead=lead, facts=facts)
+
+
+def write_page(
+    path: Path, sections: Sequence[Html], *, title: str, lead: str = "", facts: Mapping[str, str] | None = None
+) -> None:
+    """Write `sections` as one page, replacing `path` as a whole; `facts` (name to value) close it."""
+    header = el("header", el("h1", title), *([el("p", lead, class_="lead")] if lead else []), class_="top")
+    atomic_write(path, _document(title, join([header, *sections, _facts(facts or {})])).encode())
 
 
 def _trajectories(runs: Sequence[Run], limit: int) -> list[Trajectory]:
@@ -97,7 +114,8 @@ def _by_hop(summary: Summary) -> dict[str, Interval]:
     return {f"{hops} hop" if hops == "1" else f"{hops} hops": share for hops, share in summary.by_hop.items()}
 
 
-def _charts(curves: Sequence[Chart]) -> Html:
+def draw_curves(curves: Sequence[Chart]) -> Html:
+    """The section of curves; nothing where none has a point."""
     drawn = [figure for figure in map(line_chart, curves) if figure]
     if not drawn:
         return Html("")

@@ -10,7 +10,7 @@ from vrag.evaluation.intervals import Interval
 from vrag.evaluation.report.html import Html, el
 
 WIDTH, HEIGHT = 360, 200
-LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 26
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 26
 SMOOTH_FROM = 20  # points; a shorter series is drawn as it is
 
 Points = Sequence[tuple[float, float]]
@@ -150,4 +150,8 @@ def _legend(name: str, points: Points, index: int, share: bool) -> Html:
 
 
 def _say(value: float, share: bool) -> str:
-    return f"{100 * value:.0f} %" if share else f"{value:.3g}"
+    if share:
+        return f"{100 * value:.0f} %"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 10_000 else f"{value / 1000:.3g}k"
+    return f"{value:.3g}".replace("e-0", "e-")

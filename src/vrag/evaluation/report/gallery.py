@@ -17,10 +17,13 @@ HITS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Trajectory:
-    """An episode to show, and what other runs answered to the same question: (run, their episode)."""
+    """An episode to show, and what other runs answered to the same question: (run, their episode). `note` stands at its
+    head.
+    """
 
     record: EpisodeRecord
     others: Sequence[tuple[str, EpisodeRecord]] = ()
+    note: str = ""
 
 
 def choose(records: Sequence[EpisodeRecord], limit: int) -> list[EpisodeRecord]:
@@ -71,7 +74,7 @@ def _card(trajectory: Trajectory, images: Images) -> Html:
     verdict = _verdict(record)
     marks = _marks(record)
     turns = [_turn(number, turn, record, marks, images) for number, turn in enumerate(record.turns, start=1)]
-    about = f"{record.task.hops}-hop · {record.task.kind}"
+    about = " · ".join(filter(None, (trajectory.note, f"{record.task.hops}-hop", record.task.kind)))
     return el(
         "article",
         el("header", el("p", el("span", verdict, class_=f"chip {verdict}"), about, class_="about"),
