@@ -10,6 +10,7 @@ from typing import Any
 
 from vrag.errors import CheckpointError, InfrastructureError, UsageError
 
+MODELS = Path(__file__).parent / "models"  # what ships with the package
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")  # weights, settings, tokenizers; nothing that runs
 PICKLES = ("pytorch_model*.bin", "adapter_model.bin")
 NOT_PUSHED = ("optimizer.safetensors", "heads.safetensors", "state.json", ".*", "*/.*")  # of training, and hidden

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from vrag.encoders.settings import EncoderSettings
 from vrag.errors import CheckpointError, ConfigError, UsageError
-from vrag.hub import FILES, fetch, is_hub_name, refuse_pickles
+from vrag.hub import FILES, MODELS, fetch, is_hub_name, refuse_pickles
 
 Kind = Literal["late interaction", "dense"]
+SHIPPED = {"tiny": "vrag-tiny-encoder"}  # learned vrag's synthetic documents, and knows nothing else
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ def require_library() -> Any:
 
 
 def find_checkpoint(settings: EncoderSettings) -> Checkpoint:
-    """Raises `CheckpointError` when there is none or its weights are pickles, `ConfigError` for a useless revision."""
-    folder = Path(settings.model)
+    """A folder, one that ships with the package by its short name, or the Hub's. Raises `CheckpointError` when there is
+    none or its weights are pickles, `ConfigError` for a useless revision.
+    """
+    folder = MODELS / SHIPPED[settings.model] if settings.model in SHIPPED else Path(settings.model)
     if folder.is_dir():
         if settings.revision is not None:
             raise ConfigError(f"revision {settings.revision!r}: {folder} is a folder, which has none; leave it out")

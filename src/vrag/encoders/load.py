@@ -20,9 +20,9 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def load_encoder(name: str, **settings: Any) -> PageEncoder:
-    """The encoder of a checkpoint, a folder or owner/name on the Hub, of the kind that the checkpoint is; or the one
-    behind the URL of an encoder server; or what your own factory "module:attribute" makes of `settings`. Raises as
-    `loading.load` and `remote.RemoteEncoder`, and `UsageError` for a bad factory.
+    """The encoder of a checkpoint (a folder, owner/name on the Hub, or "tiny", which ships with vrag), of the kind that
+    the checkpoint is; or the one behind the URL of an encoder server; or what your own factory "module:attribute" makes
+    of `settings`. Raises as `loading.load` and `remote.RemoteEncoder`, and `UsageError` for a bad factory.
     """
     if re.match(r"https?://", name):
         return _from_server(name, settings)

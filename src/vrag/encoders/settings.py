@@ -14,7 +14,7 @@ class EncoderSettings(Frozen):
     move a vector by no more than rounding, so pages encoded on a GPU may be searched from a CPU.
     """
 
-    model: str  # a folder in the Hub's layout, or owner/name on the Hub
+    model: str  # a folder in the Hub's layout, owner/name on the Hub, or "tiny", which ships with vrag
     revision: str | None = None  # branch, tag or commit on the Hub; None: its main branch
     device: str = "auto"  # auto: a GPU if there is one, else the CPU; or what torch calls it: cuda:1, cpu, mps
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: bfloat16 on a GPU, float32 elsewhere

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.hub import fetch, is_hub_name, refuse_pickles
+from vrag.hub import MODELS, fetch, is_hub_name, refuse_pickles
 
 if TYPE_CHECKING:
     from vrag.codecs.qwen_vl import QwenVLCodec
@@ -27,7 +27,7 @@ def checkpoint_path(name: str) -> Path:
     """
     if "://" in name:
         raise UsageError(f"{name}: a served model samples no token ids to train on: give the folder of a checkpoint")
-    path = Path(__file__).parent.parent / "models" / SHIPPED[name] if name in SHIPPED else Path(name)
+    path = MODELS / SHIPPED[name] if name in SHIPPED else Path(name)
     hub_name, _, revision = name.partition("@")
     if not path.exists() and is_hub_name(hub_name):
         path = fetch(hub_name, revision or None)
