@@ -92,7 +92,10 @@ class Chat:
             raise UsageError(f"a {what} needs {failure.name}: pip install 'vrag[remote]'") from failure
         self.settings = settings
         self._server = Server(what, settings.url, key or _key(settings), transport, _hints(settings))
-        self._patience = Patience(settings.timeout, settings.total, settings.attempts, 10.0, _PASSING)
+        # who asks also draws pages: while 64 episodes do, connecting may seem to take longer than it does
+        self._patience = Patience(
+            settings.timeout, settings.total, settings.attempts, 10.0, _PASSING, connect=settings.timeout
+        )
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def __str__(self) -> str:

@@ -22,7 +22,6 @@ from vrag.errors import InfrastructureError, UsageError
 T = TypeVar("T")
 
 PASSING = frozenset({429, 502, 503, 504})  # statuses of what may have passed when asked again
-_CONNECT = 5.0  # s
 _JITTER = 0.5  # s
 _SHOWN = 200  # characters of what a server says
 
@@ -30,7 +29,8 @@ _SHOWN = 200  # characters of what a server says
 @dataclass(frozen=True)
 class Patience:
     """One attempt takes at most `timeout` seconds, all of them and the pauses at most `total`; a pause that the server
-    doesn't ask for at most `pause`. Answers of the statuses `passing` are asked for again.
+    doesn't ask for at most `pause`. Answers of the statuses `passing` are asked for again. Connecting
+    takes at most `connect`, of which the time that the caller's own work blocks the event loop is a part.
     """
 
     timeout: float
@@ -38,6 +38,7 @@ class Patience:
     attempts: int
     pause: float = 5.0
     passing: frozenset[int] = PASSING
+    connect: float = 5.0
 
 
 class Refused(InfrastructureError):
@@ -114,7 +115,7 @@ class Server:
         self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
     ) -> httpx.Response:
         """One attempt of `ask`, for `patiently`."""
-        timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, _CONNECT))
+        timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, patience.connect))
         response = await client.request(method, f"{self.url}{path}", timeout=timeout, **content)
         if response.status_code != 200:
             raise Refused(self, response)

@@ -46,7 +46,7 @@ def tasks(tmp_path: Path, corpus: Path, full: bool) -> Path:
             answers=[year],
             gold=[Evidence(ref=PageRef(document=f"{name}.pdf", page=1))],
         )
-        for number in range(100 if full else 10)
+        for number in range(50 if full else 10)
         for name, year in GOLD.items()
     ]
     write_tasks(tmp_path / "tasks.jsonl", rows)
@@ -73,9 +73,9 @@ def test_an_evaluation_ends_and_counts_all_and_a_rerun_does_what_is_owed(
     kind: str, tasks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     healthy = plays(GOLD)
-    share = 0.1 if kind == "hangs" else 0.2
-    with chat_server(at_random(share, 7, FAULTS[kind], healthy)) as server:
-        first = evaluate(tasks, server.url, capsys)
+    with chat_server(at_random(0.2, 7, FAULTS[kind], healthy)) as server:
+        # a busy machine may let healthy answers time out too, which fails more episodes and no assertion
+        first = evaluate(tasks, server.url, capsys, timeout=1.0 if kind == "hangs" else 60.0)
     count = sum(1 for line in tasks.read_text().splitlines() if line)
     assert first["episodes"] == count and first["scored"] + first["errored"] == count
     assert 0 < first["errored"] < count, "the test is to see both"
@@ -87,7 +87,7 @@ def test_an_evaluation_ends_and_counts_all_and_a_rerun_does_what_is_owed(
 
     with chat_server(healthy) as server:
         second = evaluate(tasks, server.url, capsys)
-        assert len(server.asked) == 3 * first["errored"], "nothing is asked again that was answered"
+        assert len(server.asked) == 2 * first["errored"], "nothing is asked again that was answered"
     assert (second["scored"], second["errored"], second["accuracy"]["value"]) == (count, 0, 1.0)
     added = log.read_bytes().removeprefix(before)
     assert len(keys(added)) == len(set(keys(added))) == first["errored"]
@@ -106,15 +106,17 @@ def test_a_hint_says_what_to_do_about_an_unknown_model(tasks: Path, capsys: pyte
     assert "1 of 1 episodes have no score" in said and f"does it have the model {MODEL}?" in said
 
 
-def command(tasks: Path, url: str) -> list[str]:
-    quick = [item for change in ("attempts=1", "timeout=0.3", "total=5") for item in ("--policy-set", change)]
+def command(tasks: Path, url: str, timeout: float = 60.0) -> list[str]:
+    changes = ("attempts=1", f"timeout={timeout}", "total=120")
     names = {"-c": "corpus", "--tasks": "tasks.jsonl", "--out": "run"}
     where = [item for option, name in names.items() for item in (option, str(tasks.parent / name))]
-    return ["eval", *where, "--policy", url, "--policy-model", MODEL, *quick]
+    settings = [item for change in changes for item in ("--policy-set", change)]
+    text = ["--recipe", "react-text"]  # two requests an episode, and no image to draw
+    return ["eval", *where, *text, "--policy", url, "--policy-model", MODEL, *settings]
 
 
-def evaluate(tasks: Path, url: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    assert main([*command(tasks, url), "--json"]) == 0
+def evaluate(tasks: Path, url: str, capsys: pytest.CaptureFixture[str], timeout: float = 60.0) -> dict[str, Any]:
+    assert main([*command(tasks, url, timeout), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 

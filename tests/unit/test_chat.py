@@ -12,11 +12,12 @@ from collections.abc import Generator
 from io import BytesIO
 from typing import Any
 
+import httpx
 import pytest
 import stamina
 from PIL import Image
 
-from tests.chats import Answer, Asked, chat_server, cuts, fails, garbage, hangs, repeats_the_key, says
+from tests.chats import Answer, Asked, chat_server, completion, cuts, fails, garbage, hangs, repeats_the_key, says
 from vrag.chat import Chat, ChatSettings, NoReply, Reply, wire
 from vrag.errors import UsageError
 from vrag.types import Box, ImagePart, Message, PageRef, Sampling, Usage, View
@@ -188,6 +189,18 @@ def test_requests_run_together_and_no_more_than_allowed() -> None:
     with chat_server(says("hi")) as server:
         asyncio.run(many(server.url, 2))
         assert server.most_together <= 2 and len(server.asked) == 8
+
+
+def test_an_event_loop_that_is_busy_for_a_while_is_no_server_that_cannot_be_reached() -> None:
+    given: list[Any] = []
+
+    def listen(request: httpx.Request) -> httpx.Response:
+        given.append(request.extensions["timeout"])
+        return httpx.Response(200, content=completion("hi"))
+
+    chat = Chat(settings("http://127.0.0.1:1/v1", timeout=77.0), transport=httpx.MockTransport(listen))
+    asyncio.run(chat.ask(HELLO))
+    assert given[0]["connect"] == given[0]["read"] == 77.0
 
 
 def test_one_client_serves_event_loop_after_event_loop() -> None:
