@@ -1,7 +1,7 @@
 """`vrag demo`: the whole path on a small scale, as one script of calls.
 
-    documents → corpus → the extractive agent answers → report
-    documents → corpus → evaluate a model → GRPO → evaluate again → report      (with a checkpoint as `model`)
+    documents → corpus → evaluate a model → GRPO → evaluate again → report
+    documents → corpus → the extractive agent answers → report                  (with "extractive" as `model`)
 
 Everything lies under one folder and each stage continues what is there, so rerunning a killed demo goes on
 where it stopped. The questions that are measured are about documents of the held-out split: other names,
@@ -53,16 +53,17 @@ OnStep = Callable[[dict[str, Any]], None]
 class DemoConfig(Frozen):
     """Sized for ten minutes on two CPU cores, the installation included.
 
-    `model` is "extractive", which needs no training, or the folder of a checkpoint (`vrag train tiny` makes one).
+    `model` is a checkpoint to train: one that ships, a folder, or owner/name on the Hub; or "extractive", which needs no
+    training.
     """
 
-    model: str = EXTRACTIVE
+    model: str = "tiny-sft"
     train_documents: int = 60
     heldout_documents: int = 40
     questions: int = 150
     trajectories: int = 12
     seed: int = 0
-    rl: RLConfig = TinyRecipe().rl.model_copy(update={"steps": 40, "checkpoints": CheckpointConfig(every=10)})
+    rl: RLConfig = TinyRecipe().rl.model_copy(update={"steps": 24, "checkpoints": CheckpointConfig(every=10)})
 
 
 def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
@@ -140,7 +141,7 @@ def _without_training(config: DemoConfig, recipe: TinyRecipe, run: RunDir, out: 
             "tables and charts."
         ),
         facts={
-            "Command": "vrag demo",
+            "Command": "vrag demo --set model=extractive",
             "Documents": _pages(heldout),
             "Answers": "right means equal to the gold answer after normalisation",
             "Versions": f"vrag {__version__}",

@@ -52,7 +52,7 @@ def make_retriever(model: Any, layers: int, dim: int, seed: int) -> Any:
     """
     from transformers import ColQwen2Config, ColQwen2ForRetrieval
 
-    settings = model.config.to_dict()
+    settings = model.config.to_dict() | {"_name_or_path": ""}  # a folder of the machine that trains
     settings["text_config"]["num_hidden_layers"] = layers
     if settings["text_config"].get("layer_types"):
         settings["text_config"]["layer_types"] = settings["text_config"]["layer_types"][:layers]
