@@ -53,8 +53,8 @@ OnStep = Callable[[dict[str, Any]], None]
 class DemoConfig(Frozen):
     """Sized for ten minutes on two CPU cores, the installation included.
 
-    `model` is a checkpoint to train: one that ships, a folder, or owner/name on the Hub; or "extractive", which needs no
-    training.
+    `model` is a checkpoint to train (one that ships, a folder, or owner/name on the Hub), or "extractive", which learns
+    nothing.
     """
 
     model: str = "tiny-sft"

@@ -19,6 +19,7 @@ from vrag.training.samples import KeptEpisode, read_samples
 from vrag.types import Page, StopReason, Word
 
 IMAGE_BUDGET = 12_000_000  # bytes
+ROUNDING = 1e-6  # what a loss is off 0 where it is 0, as with one update of a batch: advantages of a group add up to 0
 
 # title, whether it is a share, and the metrics by what their curve is called
 CURVES: tuple[tuple[str, bool, dict[str, str]], ...] = (
@@ -44,13 +45,15 @@ CURVES: tuple[tuple[str, bool, dict[str, str]], ...] = (
 
 
 def curves(rows: Sequence[Json]) -> list[Chart]:
-    """What training logged, over its steps. What was 0 all the time is left out, but for how well it went."""
+    """What training logged, over its steps. What was 0 all the time, but for rounding, is left out, except for how well
+    it went.
+    """
     drawn: list[Chart] = []
     for title, share, names in CURVES:
         series = {
             label: [(row["step"] + 1, row[name]) for row in rows if name in row]
             for label, name in names.items()
-            if name.startswith(("reward", "exact")) or any(row.get(name) for row in rows)
+            if name.startswith(("reward", "exact")) or any(abs(row.get(name, 0.0)) > ROUNDING for row in rows)
         }
         if any(series.values()):
             drawn.append(Chart(title, series, share=share))
