@@ -102,9 +102,8 @@ def evaluate(
     judged, served = judge_settings(judge, judge_model, judge_set), served_settings(policy, policy_model, policy_set)
     with Corpus.open(corpus) as store, opened(judged) as by_model:
         agent = speaker(policy, store, served)
-        environment = baseline_environment(agent.config, recipe, override or [])
-        if scope is not None:
-            environment = environment.model_copy(update={"scope": scope.value})
+        scoped = [f"scope={scope.value}"] if scope is not None else []
+        environment = baseline_environment(agent.config, recipe, [*(override or []), *scoped])
         config = {
             "corpus": corpus,
             "tasks": {"count": len(chosen), "key": content_key(*chosen)},
