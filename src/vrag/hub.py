@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,14 @@ MODELS = Path(__file__).parent / "models"  # what ships with the package
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")  # weights, settings, tokenizers; nothing that runs
 PICKLES = ("pytorch_model*.bin", "adapter_model.bin")
 NOT_PUSHED = ("optimizer.safetensors", "heads.safetensors", "state.json", ".*", "*/.*")  # of training, and hidden
+
+
+def quiet_elsewhere() -> None:
+    """No progress bars of transformers where there is no terminal to show them: they would fill a log."""
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
 
 
 def is_hub_name(name: str) -> bool:

@@ -94,6 +94,13 @@ def _only(document_id: str) -> Filter:
     return Filter(documents=[document_id])
 
 
+def way_of(corpus: Corpus, by: Way) -> Way:
+    """What "auto" is for `corpus` as it stands: a run says which search it used."""
+    if by != "auto":
+        return by
+    return "fused" if corpus.has_vectors else "text"
+
+
 def open_retriever(
     corpus: Corpus, by: Way = "auto", encoder: EncoderName | None = None, kernel: KernelChoice | None = None
 ) -> Retriever:

@@ -142,7 +142,7 @@ class RunDir:
             if changes := list(_differences(found, wanted)):
                 raise UsageError(
                     f"{path}: holds a run with another configuration ({'; '.join(changes)}); "
-                    "name another folder, or pass --overwrite to delete that run"
+                    "name another folder, or delete that run (--overwrite does, where a command has it)"
                 )
         else:
             if path.exists() and any(path.iterdir()):

@@ -125,7 +125,8 @@ def trajectories(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold answers, pages and boxes.")],
     target: Annotated[
-        str, typer.Option("--for", help="The model that learns: qwen2_5_vl, qwen3_vl, or a checkpoint's folder.")
+        str,
+        typer.Option("--for", help="The model that learns: qwen2_5_vl, qwen3_vl, tiny-sft, or a checkpoint's folder."),
     ],
     samples: Annotated[int, typer.Option(min=1, help="Episodes of each task.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")] = None,
@@ -182,6 +183,9 @@ def trajectories(
                 on_episode=lambda: progress.advance(row),
             )
         )
+    blind = sum(not any(gold.box for gold in task.gold) for task in chosen)
+    if blind and "bbox" in environment.actions:
+        print(f"{blind} of {len(chosen)} tasks have no gold box: in these the expert never crops", file=sys.stderr)
     print(manifest.model_dump_json() if as_json else _made(manifest, out))
     if manifest.kept == 0 or manifest.failed:
         raise typer.Exit(1)

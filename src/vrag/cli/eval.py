@@ -90,7 +90,7 @@ def evaluate(
     from vrag.evaluation.runner import evaluate as run_evaluation
     from vrag.evaluation.table import summary_table
     from vrag.policies.speaker import speaker
-    from vrag.retriever import open_retriever
+    from vrag.retriever import open_retriever, way_of
     from vrag.rewards.combine import paper_rubric
     from vrag.rewards.judge import opened
     from vrag.rollout import Limits
@@ -108,7 +108,7 @@ def evaluate(
             "corpus": corpus,
             "tasks": {"count": len(chosen), "key": content_key(*chosen)},
             "policy": served.model_dump(mode="json") if served else policy,
-            "by": by.value,
+            "by": way_of(store, by.value),
             "environment": environment.model_dump(mode="json"),
             "settings": settings.model_dump(mode="json"),
         }

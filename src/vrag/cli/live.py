@@ -46,8 +46,9 @@ class LiveLine:
         if not self._live and now - self._last < PLAIN_SECONDS and done < steps:
             return
         self._last = now
-        pace = (now - began) / max(1, metrics["step"] - first)
-        line = f"{stage} {done}/{steps}  {_numbers(stage, metrics)}  ETA {_duration(pace * (steps - done))}"
+        line = f"{stage} {done}/{steps}  {_numbers(stage, metrics)}"
+        if done > first + 1:  # the first step only starts the clock
+            line += f"  ETA {_duration((now - began) / (metrics['step'] - first) * (steps - done))}"
         if self._live:
             end = "\n" if done == steps else ""
             sys.stderr.write(f"\r\x1b[2K{line}{end}")

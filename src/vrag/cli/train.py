@@ -22,7 +22,9 @@ train = typer.Typer(no_args_is_help=True, help="Train a policy or an encoder. Re
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, the result.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file with settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="One setting: key=value; repeat for more.")]
-Model = Annotated[str, typer.Option("--model", help="A checkpoint's folder in the Hub's layout, or owner/name.")]
+Model = Annotated[
+    str, typer.Option("--model", help="tiny-sft, tiny, a checkpoint's folder in the Hub's layout, or owner/name.")
+]
 CorpusName = Annotated[str, typer.Option("--corpus", help="The corpus that the tasks are about.")]
 Tasks = Annotated[Path, typer.Option("--tasks", help="A JSONL file of tasks with gold answers and pages.")]
 Track = Annotated[

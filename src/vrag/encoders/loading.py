@@ -11,6 +11,7 @@ from typing import Any
 from vrag.encoders.checkpoint import Checkpoint, Kind, find_checkpoint, fingerprint, kind_of, require_library
 from vrag.encoders.settings import EncoderSettings
 from vrag.errors import CheckpointError, ConfigError
+from vrag.hub import quiet_elsewhere
 
 CLASSES: dict[Kind, str] = {"late interaction": "MultiVectorEncoder", "dense": "SentenceTransformer"}
 
@@ -32,6 +33,7 @@ def load(kind: Kind, settings: EncoderSettings) -> Loaded:
     checkpoint = find_checkpoint(settings)
     if kind_of(checkpoint) != kind:
         raise CheckpointError(f"{settings.model}: is no {kind} encoder; load_encoder picks the right one")
+    quiet_elsewhere()
     device = _device(settings.device)
     model = _construct(getattr(library, CLASSES[kind]), checkpoint, settings, device)
     if kind == "dense" and not (checkpoint.folder / "modules.json").is_file() and len(model) > 1:

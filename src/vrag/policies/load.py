@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.hub import MODELS, fetch, is_hub_name, refuse_pickles
+from vrag.hub import MODELS, fetch, is_hub_name, quiet_elsewhere, refuse_pickles
 
 if TYPE_CHECKING:
     from vrag.codecs.qwen_vl import QwenVLCodec
@@ -55,6 +55,7 @@ def load_model(path: Path) -> Any:
     import torch
     from transformers import AutoModelForImageTextToText
 
+    quiet_elsewhere()
     family_of(path)
     on_gpu = torch.cuda.is_available()
     adapters = path / "adapter_config.json"
