@@ -58,7 +58,9 @@ def train(folder: Path, *options: str) -> int:
 def test_trajectories_are_made_trained_on_and_exported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("peft")
     assert construct(folder, "set", str(folder / "model"), "--json") == 0
-    manifest = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "1 of 3 tasks have no gold box" in said.err
+    manifest = json.loads(said.out)
     assert manifest["kept"] == 2 and manifest["dropped"] == {"unusable task": 1}
     assert manifest["environment"] == environment_for(str(folder / "model")).model_dump(mode="json")
 

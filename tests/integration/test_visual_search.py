@@ -17,7 +17,7 @@ from vrag.corpus.store import Corpus
 from vrag.embed import embed, make_index, open_index
 from vrag.errors import CorpusError, InfrastructureError, UsageError
 from vrag.index.vectors import EncoderName
-from vrag.retriever import VisualRetriever, open_retriever
+from vrag.retriever import VisualRetriever, open_retriever, way_of
 
 NAME = "tests.colours:ColourEncoder"
 
@@ -77,10 +77,11 @@ def test_fusion_finds_both_and_says_where_each_came_from(corpus: Corpus):
     assert found["re.png", 1] == {"visual": 1}
     assert {hits[0].ref.document, hits[1].ref.document} == {"words.pdf", "re.png"}
     assert names(corpus, "red", "text") == ["words.pdf"]
+    assert (way_of(corpus, "auto"), way_of(corpus, "visual")) == ("fused", "visual")
 
 
 def test_without_vectors_search_is_by_text_and_visual_search_says_what_to_do(corpus: Corpus):
-    assert names(corpus, "red") == ["words.pdf"]
+    assert names(corpus, "red") == ["words.pdf"] and way_of(corpus, "auto") == "text"
     with pytest.raises(UsageError, match="--encoder MODEL"):
         open_retriever(corpus, "visual")
 
