@@ -3,6 +3,7 @@
 import pytest
 
 from tests.tiny import Tiny, make_tiny, spec_of
+from tests.trajectories import make_store, two_hops
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
@@ -10,9 +11,7 @@ from vrag.geometry import ViewSpec, page_view
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore, WordRetriever
 from vrag.training.sft import example
-from vrag.types import Box, Evidence, Task
-
-QUERIES = ["acme corp plants", "plant 42 output"]
+from vrag.types import Box
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +26,12 @@ def spec(tiny: Tiny) -> ViewSpec:
 
 @pytest.fixture(scope="module")
 def store() -> MemoryStore:
-    store = MemoryStore()
-    store.add("noise.pdf", 1, ["Acme Corp plant plant plant", "nothing here"])
-    store.add("acme.pdf", 1, ["Acme Corp plants", "plant 42", "mine 17"])
-    store.add("acme.pdf", 2, ["Plant 42 output", "output 48", "staff 310"])
-    return store
+    return make_store()
 
 
 @pytest.fixture(scope="module")
 def episode(tiny: Tiny, store: MemoryStore, spec: ViewSpec) -> Episode:
-    first, second = (p for p in store.pages.values() if p.ref.document == "acme.pdf")
-    task = Task(
-        id="two",
-        question="What is the output of the plant of Acme Corp?",
-        answers=["48"],
-        gold=[
-            Evidence(ref=first.ref, box=store.box(first, "42")),
-            Evidence(ref=second.ref, box=store.box(second, "48")),
-        ],
-        hops=2,
-        meta={"entity": "Acme Corp", "metric": "Output", "site": "Plant", "bridge": "42", "queries": QUERIES},
-    )
+    task = two_hops(store)
     config = EnvironmentConfig(view=spec, max_turns=8)
 
     def make() -> DocumentEnvironment:

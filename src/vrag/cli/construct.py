@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
-from vrag.cli.live import PLAIN_SECONDS
+from vrag.cli.live import PLAIN_SECONDS, counting
 from vrag.cli.options import (
     By,
     Encoder,
@@ -141,9 +139,8 @@ class _Live:
     """
 
     def __init__(self, tasks: int, replies: Replies) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._console, self._replies, self._said = Console(stderr=True), replies, -PLAIN_SECONDS
-        self._bars = Bars(*columns, console=self._console, transient=True)
+        self._bars = counting(self._console)
         self._row = self._bars.add_task("tasks", total=tasks)
 
     def __enter__(self) -> _Live:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
+from vrag.cli.live import counting
 from vrag.cli.options import (
     By,
     Encoder,
@@ -213,8 +213,7 @@ class _Bar:
     """Progress on stderr: episodes done, and the share that is right so far."""
 
     def __init__(self, tasks: list[Task], seeds: tuple[int, ...]) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._progress = counting(Console(stderr=True))
         self._row = self._progress.add_task("episodes", total=len(tasks) * len(seeds))
         self._done = self._right = 0
 

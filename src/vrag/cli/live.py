@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 SHOWN = {
     "pretrain": ("loss", "words", "tokens", "names", "digits", "level"),
@@ -16,6 +20,14 @@ SHOWN = {
     "rl": ("reward", "reward/answer", "reward/retrieval", "reward/pattern", "entropy", "invalid_actions"),
 }
 PLAIN_SECONDS = 10.0
+
+
+def counting(console: Console) -> Progress:
+    """A bar that counts, with its description before it and the time left behind it; gone when it ends."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 class LiveLine:
