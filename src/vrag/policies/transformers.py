@@ -26,6 +26,7 @@ from torch import Tensor
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.errors import InvariantError
 from vrag.policies.vision import image_inputs
+from vrag.policies.wave import Row, Wave
 from vrag.types import EncodedImage, Request, Sample
 
 STOP_TAGS = ("</search>", "</bbox>", "</answer>")
@@ -37,28 +38,6 @@ def mask_reserved(logits: Tensor, reserved: Sequence[int]) -> Tensor:
     if not reserved:
         return logits
     return logits.index_fill(-1, torch.as_tensor(list(reserved), device=logits.device), float("-inf"))
-
-
-@dataclass
-class _Row:
-    """One episode of a wave. `ids` are all its tokens; the first `cached` of them are in the KV cache."""
-
-    session: str
-    rng: np.random.Generator
-    ids: list[int] = field(default_factory=lambda: [])
-    cached: int = 0
-    images_cached: int = 0
-    closed: bool = False
-
-
-@dataclass
-class _Wave:
-    rows: list[_Row]
-    cache: Any
-    mask: Tensor  # [B, L]: 1 where the cache holds a real token
-
-    def open_rows(self) -> int:
-        return sum(not row.closed for row in self.rows)
 
 
 class TransformersPolicy:
@@ -85,7 +64,7 @@ class TransformersPolicy:
         forward = inspect.signature(type(model).forward).parameters
         self._cache_name = "cache" if "cache" in forward else "past_key_values"  # the latter before transformers 5.24
         self._pad = int(codec.tokenizer.pad_token_id)
-        self._rows: dict[str, tuple[_Wave, _Row]] = {}
+        self._rows: dict[str, tuple[Wave, Row]] = {}
         self._pending: dict[str, tuple[Request, asyncio.Future[Sample]]] = {}
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -179,7 +158,7 @@ class TransformersPolicy:
         found = {row.session: sample for row, sample in zip(wave.rows, samples, strict=True)}
         return [found[request.session] for request in requests]
 
-    def _wave(self, requests: list[Request]) -> _Wave:
+    def _wave(self, requests: list[Request]) -> Wave:
         held = self._rows.get(requests[0].session)
         if held is None:
             return self._open(requests)
@@ -190,42 +169,48 @@ class TransformersPolicy:
         if waiting:
             return self._split(wave, wanted)
         if len(keep) < len(wave.rows):
-            self._select(wave, keep)
+            wave.keep(keep)
         return wave
 
-    def _open(self, requests: list[Request]) -> _Wave:
-        from transformers import DynamicCache
+    def _open(self, requests: list[Request]) -> Wave:
+        rows = [Row(r.session, np.random.default_rng(r.sampling.seed)) for r in requests]
+        return self._hold(Wave.empty(rows, self.model.config))
 
-        rows = [_Row(r.session, np.random.default_rng(r.sampling.seed)) for r in requests]
-        wave = _Wave(rows, DynamicCache(config=self.model.config), torch.zeros(len(rows), 0, dtype=torch.long))
-        for row in rows:
+    def _split(self, wave: Wave, wanted: set[str]) -> Wave:
+        """Some of the wave's rows wait on a slow environment: the ready ones go on as a wave of their own."""
+        ready = wave.part([i for i, row in enumerate(wave.rows) if row.session in wanted], self.model.config)
+        wave.keep([i for i, row in enumerate(wave.rows) if row.session not in wanted and not row.closed])
+        return self._hold(ready)
+
+    def _hold(self, wave: Wave) -> Wave:
+        for row in wave.rows:
             self._rows[row.session] = (wave, row)
         return wave
 
-    def _select(self, wave: _Wave, keep: list[int]) -> None:
-        index = torch.tensor(keep)
-        wave.cache.batch_select_indices(index.to(self.model.device))
-        wave.mask = wave.mask[index]
-        wave.rows = [wave.rows[i] for i in keep]
+    def _prefill(self, wave: Wave, requests: list[Request]) -> tuple[Tensor, Tensor]:
+        """Feed each row's new tokens; returns the last logits [B, V] and each row's next mRoPE position [B].
 
-    def _split(self, wave: _Wave, wanted: set[str]) -> _Wave:
-        """Some of the wave's rows wait on a slow environment: the ready ones go on as a wave of their own."""
-        import copy
-
-        ready = _Wave(list(wave.rows), copy.deepcopy(wave.cache), wave.mask.clone())
-        self._select(ready, [i for i, row in enumerate(ready.rows) if row.session in wanted])
-        self._select(wave, [i for i, row in enumerate(wave.rows) if row.session not in wanted and not row.closed])
-        for row in ready.rows:
-            self._rows[row.session] = (ready, row)
-        return ready
-
-    def _prefill(self, wave: _Wave, requests: list[Request]) -> tuple[Tensor, Tensor]:
-        """Feed each row's new tokens; returns the last logits [B, V] and each row's next mRoPE position [B]."""
-        blocks: list[list[int]] = []
-        fresh: list[EncodedImage] = []
+        Rows with the same past and the same news, as siblings are at first, are computed once.
+        """
         for row, request in zip(wave.rows, requests, strict=True):
             if request.input_ids[: len(row.ids)] != row.ids:
                 raise InvariantError(f"session {row.session}: the conversation's past changed between turns")
+        distinct, shared = _distinct(wave.rows, requests)
+        if len(distinct) == len(requests):
+            return self._feed(wave, wave.rows, requests)
+        wave.gather(distinct)
+        logits, following = self._feed(wave, [wave.rows[i] for i in distinct], [requests[i] for i in distinct])
+        wave.gather(shared)
+        for row, twin in zip(wave.rows, shared, strict=True):
+            first = wave.rows[distinct[twin]]
+            row.ids, row.cached, row.images_cached = list(first.ids), first.cached, first.images_cached
+        return logits[shared], following[shared]
+
+    def _feed(self, wave: Wave, rows: Sequence[Row], requests: Sequence[Request]) -> tuple[Tensor, Tensor]:
+        """`rows` are those that the cache holds now."""
+        blocks: list[list[int]] = []
+        fresh: list[EncodedImage] = []
+        for row, request in zip(rows, requests, strict=True):
             row.ids = list(request.input_ids)
             blocks.append(row.ids[row.cached :])
             fresh += request.images[row.images_cached :]
@@ -255,7 +240,7 @@ class TransformersPolicy:
         return self.model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)[0][:, 0]
 
     def _forward(
-        self, wave: _Wave, ids: Tensor, mask: Tensor, positions: Tensor, images: Sequence[EncodedImage] = ()
+        self, wave: Wave, ids: Tensor, mask: Tensor, positions: Tensor, images: Sequence[EncodedImage] = ()
     ) -> Tensor:
         """One forward over the cache. `ids`, `mask` [B, L], `positions` [3, B, L] -> last logits [B, V] fp32."""
         device = self.model.device
@@ -272,47 +257,58 @@ class TransformersPolicy:
         )
         return mask_reserved(out.logits[:, -1].float(), self._reserved)
 
-    def _decode(self, wave: _Wave, requests: list[Request], logits: Tensor, position: Tensor) -> list[Sample]:
-        """Sample every row to its stop. A row's last token stays out of the cache until its next turn."""
-        n = len(wave.rows)
-        ids: list[list[int]] = [[] for _ in range(n)]
-        logprobs: list[list[float]] = [[] for _ in range(n)]
-        finish: list[str | None] = [None] * n
-        temperature = torch.tensor([r.sampling.temperature for r in requests])[:, None].to(logits.device)
+    def _decode(self, wave: Wave, requests: list[Request], logits: Tensor, position: Tensor) -> list[Sample]:
+        """Sample every row to its stop. A row's last token stays out of the cache until its next turn.
+
+        When half of a batch has stopped, the rest goes on in a batch of its own, so that little is computed for rows
+        that are done.
+        """
+        turns = [_Spoken(row, request) for row, request in zip(wave.rows, requests, strict=True)]
+        batch, left = wave, list(turns)
+        wider: list[tuple[Wave, list[int]]] = []
         while True:
-            running = [i for i in range(n) if finish[i] is None]
-            tokens, lps = self._pick(wave, logits, temperature, running)
-            for i in running:
-                ids[i].append(int(tokens[i]))
-                logprobs[i].append(float(lps[i]))
-                finish[i] = self._finished(ids[i], requests[i])
-            alive = torch.tensor([f is None for f in finish])
-            if not alive.any():
+            tokens = self._pick(left, logits)
+            alive = [i for i, turn in enumerate(left) if turn.finish is None]
+            if not alive:
                 break
-            feed = torch.where(alive, tokens, torch.full_like(tokens, self._pad))[:, None]
-            where = (position * alive).view(1, n, 1).expand(3, n, 1)
-            logits = self._forward(wave, feed, alive.long()[:, None], where)
-            position = position + alive.long()
-        for row, sampled in zip(wave.rows, ids, strict=True):
-            row.ids = row.ids + sampled
-            row.cached = len(row.ids) - 1
+            if 2 * len(alive) <= len(left):
+                wider.append((batch, alive))
+                batch, left = batch.part(alive, self.model.config), [left[i] for i in alive]
+                tokens, position = tokens[alive], position[alive]
+                alive = list(range(len(left)))
+            running = torch.zeros(len(left), dtype=torch.long)
+            running[alive] = 1
+            feed = torch.where(running.bool(), tokens, self._pad)[:, None]
+            logits = self._forward(batch, feed, running[:, None], (position * running).expand(3, -1)[..., None])
+            position = position + running
+        for whole, places in reversed(wider):
+            whole.absorb(batch, places)
+            batch = whole
+        for turn in turns:
+            turn.row.ids = turn.row.ids + turn.ids
+            turn.row.cached = len(turn.row.ids) - 1
         return [
-            Sample(self.codec.decode(i), "stop" if f == "stop" else "length", i, lp)
-            for i, lp, f in zip(ids, logprobs, finish, strict=True)
+            Sample(self.codec.decode(t.ids), "stop" if t.finish == "stop" else "length", t.ids, t.logprobs)
+            for t in turns
         ]
 
-    def _pick(self, wave: _Wave, logits: Tensor, temperature: Tensor, running: list[int]) -> tuple[Tensor, Tensor]:
-        """One token per row, [B] ids and [B] log-probabilities, by each row's own random stream."""
-        scaled = torch.where(temperature > 0, logits / temperature.clamp(min=1e-6), logits)
-        logprobs = scaled.log_softmax(-1)
+    def _pick(self, turns: Sequence[_Spoken], logits: Tensor) -> Tensor:
+        """A token [B] for each of `turns`, drawn from its own random stream; adds it to those that haven't stopped."""
+        temperature = torch.tensor([turn.request.sampling.temperature for turn in turns])[:, None].to(logits.device)
+        logprobs = torch.where(temperature > 0, logits / temperature.clamp(min=1e-6), logits).log_softmax(-1)
         greedy = logprobs.argmax(-1)
         cumulative = logprobs.double().exp().cumsum(-1)
-        draws = torch.zeros(len(wave.rows), 1, dtype=torch.float64)
-        for i in running:
-            draws[i] = wave.rows[i].rng.random()
-        sampled = torch.searchsorted(cumulative, draws.to(logits.device) * cumulative[:, -1:], right=True)[:, 0]
+        draws = [[turn.row.rng.random() if turn.finish is None else 0.0] for turn in turns]
+        targets = torch.tensor(draws, dtype=torch.float64, device=logits.device) * cumulative[:, -1:]
+        sampled = torch.searchsorted(cumulative, targets, right=True)[:, 0]
         tokens = torch.where(temperature[:, 0] > 0, sampled.clamp(max=logits.shape[-1] - 1), greedy)
-        return tokens.cpu(), logprobs.gather(-1, tokens[:, None])[:, 0].cpu()
+        chosen = logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
+        for turn, token, logprob in zip(turns, tokens.tolist(), chosen, strict=True):
+            if turn.finish is None:
+                turn.ids.append(token)
+                turn.logprobs.append(logprob)
+                turn.finish = self._finished(turn.ids, turn.request)
+        return tokens.cpu()
 
     def _finished(self, ids: list[int], request: Request) -> str | None:
         if ids[-1] == self.codec.end_of_turn_id:
@@ -321,6 +317,31 @@ class TransformersPolicy:
         if any(tag in tail for tag in self.stop_tags):
             return "stop"
         return "length" if len(ids) >= request.sampling.max_tokens else None
+
+
+@dataclass
+class _Spoken:
+    """What a row has said in this turn so far; `finish` is None while it speaks."""
+
+    row: Row
+    request: Request
+    ids: list[int] = field(default_factory=lambda: [])
+    logprobs: list[float] = field(default_factory=lambda: [])
+    finish: str | None = None
+
+
+def _distinct(rows: Sequence[Row], requests: Sequence[Request]) -> tuple[list[int], list[int]]:
+    """The first row of each conversation, and for each row the place of its conversation among these."""
+    places: dict[tuple[Any, ...], int] = {}
+    distinct: list[int] = []
+    shared: list[int] = []
+    for i, (row, request) in enumerate(zip(rows, requests, strict=True)):
+        key = tuple(request.input_ids), row.cached, tuple(map(id, request.images))
+        if key not in places:
+            places[key] = len(distinct)
+            distinct.append(i)
+        shared.append(places[key])
+    return distinct, shared
 
 
 @contextmanager
