@@ -14,7 +14,7 @@ from vrag.episode import Episode
 from vrag.policies.transformers import TransformersPolicy
 from vrag.rollout import Job, Limits, rollout, rollout_many
 from vrag.training.batch import collate
-from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_targets
+from vrag.training.logprobs import sampled_scores
 from vrag.types import Message, Sampling, StopReason, Task
 
 FAMILIES = ["qwen2_5_vl", "qwen3_vl"]
@@ -37,8 +37,7 @@ def trained(tiny: Tiny, episodes: list[Episode], temperature: float) -> torch.Te
     pad = codec.tokenizer.pad_token_id
     batch = collate(tokens, pad_id=pad, image_pad_id=codec.image_pad_id, model=tiny.model)
     # with gradients, as in training: without them the features of the rollout would be taken again
-    logits = sampled_logits(tiny.model, batch, sorted(codec.forbidden_ids), temperature)
-    return logprobs_and_entropy(logits, sampled_targets(batch))[0].detach()
+    return sampled_scores(tiny.model, batch, sorted(codec.forbidden_ids), temperature).logprobs.detach()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.3])

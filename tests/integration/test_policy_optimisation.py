@@ -16,6 +16,7 @@ from vrag.episode import Episode, Reward
 from vrag.errors import InfrastructureError
 from vrag.runs import read_config, read_lines
 from vrag.training.algorithm import PRESETS, AlgorithmConfig
+from vrag.training.lora import PolicyLora
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.rl import GRPO
 from vrag.training.rl_config import RLConfig
@@ -186,3 +187,29 @@ def test_a_step_without_any_useful_group_leaves_the_model_as_it_is(tmp_path: Pat
     assert (row["groups_drawn"], row["groups_kept"], row["groups_zero_variance"]) == (4, 0, 1.0)
     assert "loss" not in row
     assert all(torch.equal(before[key], value) for key, value in weights(tiny).items())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft 0.21 with transformers 5.24
+@pytest.mark.parametrize("kl", [0.0, 0.1])
+def test_adapters_alone_learn_and_continue_exactly(kl: float, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    algorithm = AlgorithmConfig(kl=kl)
+    config = BASE.model_copy(
+        update={"algorithm": algorithm} | {"lora": PolicyLora(rank=4), "steps": 3, "freeze_vision": True}
+    )
+    before = weights(make_tiny("qwen2_5_vl"))
+    tiny, trainer = trainer_of(config)
+    trainer.train(TASKS, tmp_path / "whole")
+    whole = weights(tiny)
+    changed = {key.split(".")[-2] for key in before if not torch.equal(before[key], whole[key])}
+    assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    found = rows(tmp_path / "whole")
+    assert all(row["logprob_drift"] < 1e-5 for row in found), "what is sampled from has the adapters in it"
+    assert found[0]["kl"] == pytest.approx(0, abs=1e-6) and (found[-1]["kl"] > 1e-7) == (kl > 0)
+
+    with pytest.raises(Stopped):
+        trainer_of(config)[1].train(TASKS, tmp_path / "stopped", stop)
+    tiny, trainer = trainer_of(config)
+    trainer.train(TASKS, tmp_path / "stopped")
+    assert rows(tmp_path / "stopped") == found
+    assert all(torch.equal(whole[key], value) for key, value in weights(tiny).items())

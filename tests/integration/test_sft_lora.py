@@ -18,9 +18,10 @@ from vrag.policies.load import load_codec, load_model, save_policy
 from vrag.runs import read_lines
 from vrag.training.batch import collate
 from vrag.training.lora import PolicyLora
+from vrag.training.lora import trainable as made_trainable
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.run import CheckpointConfig
-from vrag.training.sft import SFTConfig, sft, trainable
+from vrag.training.sft import SFTConfig, sft
 
 pytest.importorskip("peft")
 # peft 0.21 asks transformers 5.24 for what has another name there
@@ -54,6 +55,10 @@ def base(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(base: Path) -> tuple[Any, Any, list[Episode]]:
     codec = load_codec(base)
     return load_model(base).requires_grad_(True), codec, load_episodes(base.parent / "set", codec)[0]
+
+
+def trainable(model: Any, config: SFTConfig) -> Any:
+    return made_trainable(model, config.lora, freeze_vision=config.freeze_vision, seed=config.seed)
 
 
 def trained(model: Any) -> set[str]:

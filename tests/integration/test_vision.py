@@ -12,7 +12,7 @@ from vrag.geometry import ViewSpec, page_view
 from vrag.policies import vision
 from vrag.testing import MemoryStore
 from vrag.training.batch import collate
-from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_targets
+from vrag.training.logprobs import sampled_scores
 from vrag.types import EncodedImage, ImagePart
 
 
@@ -33,8 +33,7 @@ def test_siblings_that_saw_the_same_images_share_the_vision_tower(family: str, m
         pad = codec.tokenizer.pad_token_id
         batch = collate(tokens, pad_id=pad, image_pad_id=codec.image_pad_id, model=tiny.model)
         tiny.model.zero_grad()
-        logits = sampled_logits(tiny.model, batch, sorted(codec.forbidden_ids))
-        logprobs, _ = logprobs_and_entropy(logits, sampled_targets(batch))
+        logprobs = sampled_scores(tiny.model, batch, sorted(codec.forbidden_ids)).logprobs
         logprobs.sum().backward()
         return logprobs.detach(), tower.patch_embed.proj.weight.grad.clone()
 
@@ -63,7 +62,7 @@ def test_a_frozen_tower_sees_an_image_once_until_its_weights_change(family: str)
                 patch.setattr(vision, "_takes_features", lambda kind: False)
             pad = codec.tokenizer.pad_token_id
             batch = collate(tokens, pad_id=pad, image_pad_id=codec.image_pad_id, model=tiny.model)
-            return sampled_logits(tiny.model, batch, sorted(codec.forbidden_ids))
+            return sampled_scores(tiny.model, batch, sorted(codec.forbidden_ids)).logprobs
 
     plain = run(cached=False)
     assert patches == [seen]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ Fed = list[tuple[int, int]]  # rows and new tokens of each forward
 class OnePast(NoisyWorld):
     """Siblings are asked the same and shown the same images, by the codec's own objects."""
 
-    seen: dict[tuple[str, int], Step] = {}
+    seen: ClassVar[dict[tuple[str, int], Step]] = {}
 
     def reset(self, task: Task) -> list[Message]:
         self.name = task.id
@@ -54,7 +54,9 @@ def groups(tiny: Tiny, tasks: list[str], size: int, temperature: float, max_batc
     policy = TransformersPolicy(tiny.model, tiny.codec, max_batch=max_batch, stop_tags=("x", "e", "</search>"))
     jobs = [Job(Task(id=name, question="?"), sample) for name in tasks for sample in range(size)]
     limits = Limits(max_tokens=600, max_turn_tokens=12, min_turn_tokens=4)
-    run = rollout_many(jobs, lambda: OnePast(tiny.factor), policy, tiny.codec, limits, Sampling(temperature=temperature))
+    run = rollout_many(
+        jobs, lambda: OnePast(tiny.factor), policy, tiny.codec, limits, Sampling(temperature=temperature)
+    )
     return asyncio.run(run)
 
 

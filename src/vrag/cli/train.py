@@ -182,7 +182,7 @@ def rl(
         with flushed_denormals(), Opened(corpus, tasks, loaded) as opened:
             trainer = GRPO(loaded.model, loaded.codec, opened.make, rubric, settings)
             watch.origin = loaded.origin("rl", command, corpus, {f"{len(opened.tasks)} tasks": tasks})
-            trainer.train(opened.tasks, out, watch)
+            loaded.model = trainer.train(opened.tasks, out, watch)
             print(loaded.save(out, watch.origin))
 
 

@@ -16,8 +16,10 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode, Tokens
 from vrag.training.advantages import advantages_of
 from vrag.training.batch import Batch, collate, micro_batches
-from vrag.training.logprobs import logprobs_and_entropy, sampled_logits, sampled_rows, sampled_targets
+from vrag.training.logprobs import TokenScores, sampled_rows, sampled_scores
+from vrag.training.lora import trainable
 from vrag.training.losses import Scale, policy_loss, token_weights
+from vrag.training.memory import checkpoint_activations
 from vrag.training.optimizer import apply, make_optimizer, rate
 from vrag.training.rl_config import RLConfig
 
@@ -38,16 +40,18 @@ class Experience:
 
 
 class Learner:
-    """The model, its optimiser, and the frozen copy that a KL penalty is taken to."""
+    """The model, its optimiser, and the starting model that a KL penalty is taken to."""
 
     def __init__(self, model: Any, codec: QwenVLCodec, config: RLConfig) -> None:
         self.model, self.codec, self.config = model, codec, config
         self.algorithm = config.algorithm.settle()
         self.reserved = sorted(codec.forbidden_ids)
-        self.reference = copy.deepcopy(model).eval().requires_grad_(False) if self.algorithm.kl else None
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
-        self.optimizer = make_optimizer(model, config.optimizer)
+        copied = self.algorithm.kl > 0 and config.lora is None  # adapters switched off leave the starting model
+        self._reference = copy.deepcopy(model).eval().requires_grad_(False) if copied else None
+        self.trained = trainable(model, config.lora, freeze_vision=config.freeze_vision, seed=config.seed)
+        if config.gradient_checkpointing:
+            checkpoint_activations(model)
+        self.optimizer = make_optimizer(self.trained, config.optimizer)
 
     @property
     def recomputes(self) -> bool:
@@ -101,8 +105,7 @@ class Learner:
         for group in self._micro_batches(experiences):
             chosen = [experiences[i] for i in group]
             batch = self._collate(chosen)
-            logprobs, _ = self._logprobs(self.model, batch)
-            found = logprobs.cpu().split([len(e.old) for e in chosen])
+            found = self._scores(self.model, batch).logprobs.cpu().split([len(e.old) for e in chosen])
             for i, old in zip(group, found, strict=True):
                 drift += float((old - experiences[i].old).abs().sum())
                 result[i] = replace(experiences[i], old=old)
@@ -114,7 +117,7 @@ class Learner:
         self.model.train()
         for group in self._micro_batches(chosen):
             sums.update(self._backward([chosen[i] for i in group], scale))
-        norm = apply(self.optimizer, self.model, self.config.optimizer, lr)
+        norm = apply(self.optimizer, self.trained, self.config.optimizer, lr)
         sampled = max(1, sum(len(e.old) for e in chosen))
         means = {key: value / sampled for key, value in sums.items() if key != "loss"}
         return {"loss": sums["loss"], **means, "gradient_norm": norm}
@@ -122,15 +125,12 @@ class Learner:
     def _backward(self, chosen: Sequence[Experience], scale: Scale) -> dict[str, float]:
         batch = self._collate(chosen)
         rows = sampled_rows(batch)
-        logprobs, entropy = self._logprobs(self.model, batch)
+        scores = self._scores(self.model, batch)
+        logprobs = scores.logprobs
         old = torch.cat([e.old for e in chosen]).to(logprobs.device)
-        reference = None
-        if self.reference is not None:
-            with torch.no_grad():
-                reference, _ = self._logprobs(self.reference, batch)
         advantages = torch.tensor([e.advantage for e in chosen], device=logprobs.device)[rows]
         weights = token_weights(rows, self.algorithm.aggregate, scale)
-        found = policy_loss(logprobs, old, advantages, rows, weights, self.algorithm, reference)
+        found = policy_loss(logprobs, old, advantages, rows, weights, self.algorithm, self._by_reference(batch))
         found.loss.backward()
         n = len(old)
         return {
@@ -139,9 +139,19 @@ class Learner:
             "clip_fraction_low": found.clipped_low * n,
             "clip_fraction_high": found.clipped_high * n,
             "kl": (found.kl or 0.0) * n,
-            "entropy": float(entropy.sum()),
+            "entropy": float(scores.entropy.sum()),
             "logprob_change": float((logprobs.detach() - old).abs().sum()),
         }
+
+    @torch.no_grad()
+    def _by_reference(self, batch: Batch) -> Tensor | None:
+        """Log-probabilities by the starting model, where a KL penalty asks for them."""
+        if not self.algorithm.kl:
+            return None
+        if self._reference is not None:
+            return self._scores(self._reference, batch).logprobs
+        with self.trained.disable_adapter():
+            return self._scores(self.model, batch).logprobs
 
     def _micro_batches(self, chosen: Sequence[Experience]) -> list[list[int]]:
         return list(micro_batches([len(e.tokens.ids) for e in chosen], self.config.max_tokens))
@@ -150,6 +160,5 @@ class Learner:
         pad, image = self.codec.tokenizer.pad_token_id, self.codec.image_pad_id
         return collate([e.tokens for e in chosen], pad_id=pad, image_pad_id=image, model=self.model)
 
-    def _logprobs(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-        logits = sampled_logits(model, batch, self.reserved, self.config.temperature)
-        return logprobs_and_entropy(logits, sampled_targets(batch))
+    def _scores(self, model: Any, batch: Batch) -> TokenScores:
+        return sampled_scores(model, batch, self.reserved, self.config.temperature)

@@ -53,3 +53,21 @@ def with_adapters(model: Any, lora: LoraConfig, seed: int, exclude: str | None =
         return peft.get_peft_model(model, settings)
     except ValueError as failure:
         raise ConfigError(f"lora.targets: {failure}") from failure
+
+
+def trainable(model: Any, lora: PolicyLora | None, *, freeze_vision: bool, seed: int) -> Any:
+    """`model` with gradients where it is to learn: everywhere, or with `lora` in its adapters, wrapped by peft; with
+    `freeze_vision` in neither case in the vision tower, its mergers included.
+    """
+    if lora is None:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not (freeze_vision and "visual" in name))
+        return model
+    if freeze_vision:
+        return with_adapters(model, lora, seed, exclude=r".*visual\..*")
+    return with_adapters(model, lora.model_copy(update={"targets": lora.targets + VISION_TARGETS}), seed)
+
+
+def result_of(trained: Any, lora: PolicyLora | None) -> Any:
+    """What is to be saved of what `trainable` gave: whole weights, or with `merge` off the adapters alone."""
+    return trained.merge_and_unload() if lora is not None and lora.merge else trained

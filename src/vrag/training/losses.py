@@ -111,7 +111,6 @@ def policy_loss(
     return PolicyLoss(loss, float(low.float().mean()), float(high.float().mean()), kl)
 
 
-def supervised_loss(logits_MV: Tensor, targets_M: Tensor, weights_M: Tensor) -> Tensor:
+def supervised_loss(logprobs_M: Tensor, weights_M: Tensor) -> Tensor:
     """Weighted mean cross-entropy of the assistant's tokens."""
-    nll = torch.nn.functional.cross_entropy(logits_MV, targets_M, reduction="none")
-    return (nll * weights_M).sum() / weights_M.sum()
+    return -(logprobs_M * weights_M).sum() / weights_M.sum()

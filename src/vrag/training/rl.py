@@ -30,6 +30,7 @@ from vrag.training.advantages import advantages_of
 from vrag.training.alarms import alarms
 from vrag.training.draws import Draw, draw, further_tasks
 from vrag.training.learner import Learner
+from vrag.training.lora import result_of
 from vrag.training.phases import Phases
 from vrag.training.rl_config import RLConfig
 from vrag.training.rollout_metrics import answers_by_group, describe, speeds
@@ -62,15 +63,16 @@ class GRPO:
         out: Path,
         on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
         on_episodes: Callable[[int, list[Episode]], None] = lambda step, episodes: None,
-    ) -> None:
-        """Train in place; rerunning the same call continues from the newest checkpoint.
+    ) -> Any:
+        """Train in place; rerunning the same call continues from the newest checkpoint. Returns what is to be saved:
+        the model, adapters merged, or with `lora.merge` off the peft model around it.
 
         `on_episodes` gets all that a step rolled out, also what dynamic sampling dropped.
         """
         if not tasks:
             raise DataError("no tasks to train on")
         config = self.config
-        run = TrainingRun(out, config, self.model, self.codec, self.learner.optimizer, config.checkpoints)
+        run = TrainingRun(out, config, self.learner.trained, self.codec, self.learner.optimizer, config.checkpoints)
         samples = SampleLog(out, config.samples, config.seed, run.start)
         rows = run.run.metrics.read()
         for step in range(run.start, config.steps):
@@ -87,6 +89,7 @@ class GRPO:
             run.commit(step, config.steps, metrics)
             on_episodes(step, found.drawn)
             on_step({"step": step, "steps": config.steps, **metrics})
+        return result_of(self.learner.trained, config.lora)
 
     def describe(self, found: Draw) -> dict[str, float]:
         """What the step rolled out was like."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from vrag.training.alarms import AlarmConfig
 from vrag.training.algorithm import AlgorithmConfig
+from vrag.training.lora import PolicyLora
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.samples import SampleConfig
@@ -33,7 +34,10 @@ class RLConfig(Frozen):
     temperature: float = 1.0
     max_tokens: int = 16_384  # padded tokens of one micro-batch
     max_batch: int = 64  # episodes that decode together
+    # less memory for a second forward: as what is watched below, no part of what a run must agree in
+    gradient_checkpointing: bool = Field(default=False, exclude=True)
     freeze_vision: bool = False
+    lora: PolicyLora | None = None  # None: all weights that aren't frozen are trained
     max_unscored: float = 0.1  # the step aborts when more episodes than this share have no reward
     seed: int = 0
     limits_tokens: int = 10_240

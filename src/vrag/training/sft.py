@@ -23,7 +23,8 @@ from vrag.errors import DataError, InvariantError
 from vrag.geometry import block_at
 from vrag.runs import content_key
 from vrag.training.guidance import GuidanceConfig
-from vrag.training.lora import VISION_TARGETS, PolicyLora, with_adapters
+from vrag.training.lora import PolicyLora, result_of, trainable
+from vrag.training.memory import checkpoint_activations
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
@@ -42,6 +43,8 @@ class SFTConfig(Frozen):
     lora: PolicyLora | None = None  # None: all weights that aren't frozen are trained
     guidance: GuidanceConfig | None = None  # tells the tokens of a box where to look; needs gold boxes
     precision: Precision = "bf16"
+    # less memory for a second forward: it trains the same, so a run may be continued with it or without
+    gradient_checkpointing: bool = Field(default=False, exclude=True)
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-5, schedule="cosine", warmup=0.1, floor=0.0)
     checkpoints: CheckpointConfig = CheckpointConfig()
@@ -106,7 +109,9 @@ def sft(
     """
     if not episodes:
         raise DataError("no expert episodes to train on: construct some first")
-    trained = trainable(model, config)
+    trained = trainable(model, config.lora, freeze_vision=config.freeze_vision, seed=config.seed)
+    if config.gradient_checkpointing:
+        checkpoint_activations(model)
     examples = [example(e, config.turn_weights, codec if config.guidance else None) for e in episodes]
     optimizer = make_optimizer(trained, config.optimizer)
     key = _Run(episodes=_digest(examples), config=config)
@@ -131,23 +136,7 @@ def sft(
         }
         run.commit(step, steps, metrics)
         on_step({"step": step, "steps": steps, **metrics})
-    if config.lora is not None and config.lora.merge:
-        return trained.merge_and_unload()
-    return trained
-
-
-def trainable(model: Any, config: SFTConfig) -> Any:
-    """`model` with gradients where `config` trains it: everywhere, or in its adapters, wrapped by peft; with
-    `freeze_vision` in neither case in the vision tower, its mergers included.
-    """
-    if config.lora is None:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(not (config.freeze_vision and "visual" in name))
-        return model
-    if config.freeze_vision:
-        return with_adapters(model, config.lora, config.seed, exclude=r".*visual\..*")
-    everywhere = config.lora.model_copy(update={"targets": config.lora.targets + VISION_TARGETS})
-    return with_adapters(model, everywhere, config.seed)
+    return result_of(trained, config.lora)
 
 
 def _digest(examples: Sequence[Example]) -> str:

@@ -18,7 +18,7 @@ from vrag.data.lessons import Lesson
 from vrag.episode import Tokens
 from vrag.training.batch import collate, micro_batches
 from vrag.training.guidance import GuidanceConfig, guidance_loss, kept_heads
-from vrag.training.logprobs import sampled_logits, sampled_targets
+from vrag.training.logprobs import sampled_scores
 from vrag.training.losses import supervised_loss
 from vrag.training.precision import Precision, autocast
 
@@ -124,9 +124,9 @@ def _forward(model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidan
         model=model,
     )
     with nullcontext([]) if guidance is None else kept_heads(model, guidance) as heads:
-        logits, targets = sampled_logits(model, batch, ()), sampled_targets(batch)
-    weights = torch.tensor([w for e in examples for w in e.weights], device=logits.device)
-    glances, looked = logits.new_zeros(0), list[bool]()
+        scores = sampled_scores(model, batch)
+    weights = torch.tensor([w for e in examples for w in e.weights], device=scores.logprobs.device)
+    glances, looked = scores.logprobs.new_zeros(0), list[bool]()
     if guidance is not None and heads:
         glances, looked = guidance_loss(heads[-1], batch.kinds == 1, [e.glances for e in examples], guidance)
-    return _Forward(supervised_loss(logits, targets, weights), glances, (logits.argmax(-1) == targets).tolist(), looked)
+    return _Forward(supervised_loss(scores.logprobs, weights), glances, scores.best.tolist(), looked)

@@ -1,0 +1,77 @@
+"""What saves memory in an update changes nothing that is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tiny import Tiny, make_tiny, roll_out
+from vrag.training.batch import Batch, collate
+from vrag.training.logprobs import sampled_scores
+from vrag.training.memory import checkpoint_activations
+
+
+@pytest.fixture(params=["qwen2_5_vl", "qwen3_vl"])
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    tiny = make_tiny(request.param)
+    tiny.model.train()
+    return tiny
+
+
+def batch_of(tiny: Tiny) -> Batch:
+    tokens = [e.tokens for e in roll_out(tiny, ["1", "2", "3", "4"]) if e.tokens]
+    codec = tiny.codec
+    return collate(tokens, pad_id=codec.tokenizer.pad_token_id, image_pad_id=codec.image_pad_id, model=tiny.model)
+
+
+def learned(tiny: Tiny, batch: Batch, **settings: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The scores, and the gradient of the summed log-probabilities."""
+    tiny.model.zero_grad()
+    scores = sampled_scores(tiny.model, batch, sorted(tiny.codec.forbidden_ids), **settings)
+    scores.logprobs.sum().backward()
+    found = [p.grad.clone() for p in tiny.model.parameters() if p.grad is not None]
+    return [scores.logprobs.detach(), scores.entropy, scores.best.float()], found
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.allclose(x, y, rtol=1e-4, atol=1e-5) for x, y in zip(a, b, strict=True))
+
+
+def test_chunked_scores_equal_whole_ones_and_never_hold_more_logits(tiny: Tiny) -> None:
+    batch, rows = batch_of(tiny), list[int]()
+    whole, gradient = learned(tiny, batch)
+    tiny.model.lm_head.register_forward_hook(lambda module, args, out: rows.append(out.shape[0]))
+    vocabulary = tiny.model.lm_head.weight.shape[0]
+    chunked, chunked_gradient = learned(tiny, batch, chunk_bytes=7 * 4 * vocabulary)
+    assert max(rows) == 7 and sum(rows) == 2 * len(whole[0]), "each chunk once more for the gradient"
+    assert same(whole, chunked) and same(gradient, chunked_gradient)
+
+
+def test_checkpointed_layers_learn_the_same_from_less_that_is_kept(tiny: Tiny) -> None:
+    batch = batch_of(tiny)
+
+    def kept() -> int:
+        total = 0
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal total
+            total += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            sampled_scores(tiny.model, batch)
+        return total
+
+    plain, before = learned(tiny, batch), kept()
+    checkpoint_activations(tiny.model)
+    checkpointed, after = learned(tiny, batch), kept()
+    assert same(plain[0], checkpointed[0]) and same(plain[1], checkpointed[1])
+    assert after < before / 2
+
+
+def test_the_rollout_of_a_checkpointed_model_still_has_its_cache(tiny: Tiny) -> None:
+    expected = [e.tokens.ids for e in roll_out(tiny, ["1", "2"]) if e.tokens]
+    checkpoint_activations(tiny.model)
+    assert [e.tokens.ids for e in roll_out(tiny, ["1", "2"]) if e.tokens] == expected
