@@ -193,10 +193,8 @@ def test_a_step_without_any_useful_group_leaves_the_model_as_it_is(tmp_path: Pat
 @pytest.mark.parametrize("kl", [0.0, 0.1])
 def test_adapters_alone_learn_and_continue_exactly(kl: float, tmp_path: Path) -> None:
     pytest.importorskip("peft")
-    algorithm = AlgorithmConfig(kl=kl)
-    config = BASE.model_copy(
-        update={"algorithm": algorithm} | {"lora": PolicyLora(rank=4), "steps": 3, "freeze_vision": True}
-    )
+    adapters = {"lora": PolicyLora(rank=4), "freeze_vision": True}
+    config = BASE.model_copy(update=adapters | {"algorithm": AlgorithmConfig(kl=kl), "steps": 3, "updates": 1})
     before = weights(make_tiny("qwen2_5_vl"))
     tiny, trainer = trainer_of(config)
     trainer.train(TASKS, tmp_path / "whole")
