@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vrag.evaluation.intervals import Difference, Interval
-from vrag.evaluation.judging import cost
+from vrag.evaluation.judging import cost, cost_each
 from vrag.evaluation.metrics import Summary
 from vrag.evaluation.report.charts import interval_mark
 from vrag.evaluation.report.html import Html, el, foreign, join
@@ -54,16 +54,16 @@ def main_table(columns: Sequence[Column]) -> Html:
         ("Right answers", lambda s: s.accuracy),
         ("Finished with an answer", lambda s: s.finished),
         ("Turns without a valid action", lambda s: s.invalid),
-        (
-            "Gold page first in the first search",
-            lambda s: s.first_search and _percent(s.first_search.recall[1]),
-        ),
-        ("MRR of the first search", lambda s: s.first_search and f"{s.first_search.mrr:.2f}"),
-        ("nDCG of the pages shown", lambda s: s.shown and f"{s.shown.ndcg:.2f}"),
-        ("Gold pages shown", lambda s: s.shown and _percent(s.shown.recall[max(s.shown.recall)])),
-        ("Gold boxes inside the crop", lambda s: _maybe(s.box_containment, _percent)),
-        ("IoU of crop and gold box", lambda s: _maybe(s.box_iou, lambda value: f"{value:.2f}")),
+        ("Gold pages first in the first search", lambda s: s.first_search and s.first_search.recall[1]),
+        ("Recall@5 of the first search", lambda s: s.first_search and s.first_search.recall[5]),
+        ("MRR of the first search", lambda s: s.first_search and _value(s.first_search.mrr)),
+        ("nDCG of the pages shown", lambda s: s.shown and _value(s.shown.ndcg)),
+        ("Gold pages shown", lambda s: s.coverage),
+        ("All gold pages shown", lambda s: s.complete),
+        ("Gold boxes inside the crop", lambda s: s.box_containment),
+        ("IoU of crop and gold box", lambda s: s.box_iou and _value(s.box_iou)),
         ("Agent's requests, tokens in + out", lambda s: s.usage and cost(s.usage)),
+        ("The same per episode", lambda s: s.usage and cost_each(s.usage, s.episodes)),
         ("Judge and rules agree", lambda s: s.judge and s.judge.agreement),
         ("Answers the judge couldn't judge", lambda s: s.judge and str(s.judge.unscored)),
         ("Judge's requests, tokens in + out", lambda s: s.judge and cost(s.judge)),
@@ -71,6 +71,7 @@ def main_table(columns: Sequence[Column]) -> Html:
         ("Turns", lambda s: f"{s.turns:.1f}"),
         ("Searches", lambda s: f"{s.searches:.1f}"),
         ("Crops", lambda s: f"{s.crops:.1f}"),
+        ("Tokens", lambda s: f"{s.total_tokens:.0f}" if s.total_tokens else None),
         ("Tokens written", lambda s: f"{s.sampled_tokens:.0f}" if s.sampled_tokens else None),
         ("Seconds per episode", lambda s: f"{s.seconds:.2f}"),
         ("Episodes scored", lambda s: f"{s.scored} of {s.episodes}"),
@@ -120,6 +121,10 @@ def _range(interval: Interval) -> str:
 
 def _percent(value: float, digits: int = 0) -> str:
     return f"{100 * value:.{digits}f} %"
+
+
+def _value(interval: Interval) -> str:
+    return f"{interval.value:.2f} ({interval.low:.2f}–{interval.high:.2f})"
 
 
 def _maybe(value: float | None, say: Callable[[float], str]) -> str | None:
