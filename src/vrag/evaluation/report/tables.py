@@ -149,8 +149,8 @@ def percent(value: float, digits: int = 0) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
-def _value(interval: Interval) -> str:
-    return f"{interval.value:.2f} ({interval.low:.2f}–{interval.high:.2f})"
+def _value(interval: Interval) -> Html:
+    return join([f"{interval.value:.2f} ", el("small", f"{interval.low:.2f}–{interval.high:.2f}")])
 
 
 def _maybe(value: float | None, say: Callable[[float], str]) -> str | None:
