@@ -48,13 +48,7 @@ class _Answers(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    cls=_Answers,
-    no_args_is_help=True,
-    help="Measure on questions; a rerun continues. `vrag eval RECIPE …` is `vrag eval answers RECIPE …`.",
-)
-app.command("retrieval")(retrieval)
-app.command("compare")(compare)
+app = typer.Typer(cls=_Answers, no_args_is_help=True, help="Measure on questions; a rerun continues.")
 
 
 @app.command("answers")
@@ -91,7 +85,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Answer every question of a task file and measure: accuracy, retrieval, behaviour, 95 % intervals."""
+    """`vrag eval RECIPE`: answer every question and measure accuracy, retrieval, behaviour, with 95 % intervals."""
     from vrag.corpus.store import Corpus
     from vrag.environment import DocumentEnvironment
     from vrag.evaluation.baselines import baseline_environment
@@ -158,6 +152,10 @@ def recipes() -> None:
 
     for name, baseline in baselines().items():
         print(f"{name:<26}{baseline.about}")
+
+
+app.command("retrieval")(retrieval)
+app.command("compare")(compare)
 
 
 def _say_failures(records: Sequence[EpisodeRecord]) -> None:

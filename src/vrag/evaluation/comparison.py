@@ -88,8 +88,12 @@ def compare_all(runs: Sequence[EvalRun], baseline: str | None = None) -> Compari
         paired={name: Paired(difference=one, p_holm=corrected[name]) for name, one in differences.items()},
         disagreements=list(_disagreements(by_name)),
         settings=_settings(runs),
-        paper=paper_tables(by_name),
+        paper=paper_tables(by_name, [run.name for run in runs if _scoped(run)]),
     )
+
+
+def _scoped(run: EvalRun) -> bool:
+    return dict(_flat(run.config)).get("environment.scope") == "document"
 
 
 def _disagreements(runs: Mapping[str, Sequence[EpisodeRecord]]) -> Iterator[Disagreement]:

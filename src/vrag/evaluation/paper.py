@@ -7,7 +7,7 @@ paper calls extraction and logic (an inference).
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 
 from vrag.episode import EpisodeRecord
@@ -46,13 +46,15 @@ class PaperTable(Frozen):
     notes: list[str]
 
 
-def paper_tables(runs: Mapping[str, Sequence[EpisodeRecord]]) -> list[PaperTable]:
-    """A table for each benchmark of the paper that any run is on; none for other questions."""
+def paper_tables(runs: Mapping[str, Sequence[EpisodeRecord]], scoped: Collection[str] = ()) -> list[PaperTable]:
+    """A table for each benchmark of the paper that any run is on; none for other questions. `scoped`: the runs that
+    searched one document at a time.
+    """
     found = {benchmark for records in runs.values() for record in records if (benchmark := _benchmark(record.task))}
-    return [_table(benchmark, runs) for benchmark in sorted(found)]
+    return [_table(benchmark, runs, scoped) for benchmark in sorted(found)]
 
 
-def _table(benchmark: str, runs: Mapping[str, Sequence[EpisodeRecord]]) -> PaperTable:
+def _table(benchmark: str, runs: Mapping[str, Sequence[EpisodeRecord]], scoped: Collection[str]) -> PaperTable:
     columns, rows = _rows(benchmark)
     of_it = {name: [one for one in records if _benchmark(one.task) == benchmark] for name, records in runs.items()}
     return PaperTable(
@@ -60,7 +62,7 @@ def _table(benchmark: str, runs: Mapping[str, Sequence[EpisodeRecord]]) -> Paper
         columns=columns,
         ours={name: [_share(records, column) for column in columns] for name, records in of_it.items() if records},
         rows=rows,
-        notes=_notes(benchmark, of_it),
+        notes=_notes(benchmark, of_it, scoped),
     )
 
 
@@ -93,7 +95,7 @@ def _benchmark(task: Task) -> str | None:
     return _SOURCES.get(task.source)
 
 
-def _notes(benchmark: str, runs: Mapping[str, Sequence[EpisodeRecord]]) -> list[str]:
+def _notes(benchmark: str, runs: Mapping[str, Sequence[EpisodeRecord]], scoped: Collection[str]) -> list[str]:
     """What keeps figures from being compared as they stand."""
     notes = ["The paper's answers are judged by a model, searched for in all documents at once, and have no interval."]
     if benchmark in _CAVEATS:
@@ -104,4 +106,6 @@ def _notes(benchmark: str, runs: Mapping[str, Sequence[EpisodeRecord]]) -> list[
             notes.append(f"{name}: {asked:,} questions, {_QUESTIONS[benchmark]:,} in the paper.")
         if any(record.judgement is None and record.reward is not None for record in records):
             notes.append(f"{name}: answers are scored by rules, not by a judge.")
+        if records and name in scoped:
+            notes.append(f"{name}: searched one document at a time, which is far easier.")
     return notes
