@@ -93,6 +93,24 @@ def test_an_evaluation_ends_and_counts_all_and_a_rerun_does_what_is_owed(
     assert len(keys(added)) == len(set(keys(added))) == first["errored"]
 
 
+def test_failing_calls_change_no_verdict_on_what_was_scored(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = plays({**GOLD, "kelp": "1066"})  # is wrong about the kelp
+    with chat_server(half) as server:
+        assert evaluate(tasks, server.url, capsys)["accuracy"]["value"] == 0.5
+    log = tasks.parent / "run/episodes.jsonl"
+    healthy = verdicts(log)
+    log.unlink()
+    with chat_server(at_random(0.2, 3, [fails(500), cuts], half)) as server:
+        assert main(command(tasks, server.url)) == 0
+    failing, said = verdicts(log), capsys.readouterr()
+    scored = {name: right for name, right in failing.items() if right is not None}
+    owed = len(healthy) - len(scored)
+    assert owed > 0 and set(scored.values()) == {0.0, 1.0}, "the test is to see all three"
+    assert scored == {name: healthy[name] for name in scored} and set(failing) == set(healthy)
+    assert f"{owed} of {len(healthy)} episodes have no score" in said.err
+    assert f"{len(scored)} + {owed} = {len(healthy)}" in said.out
+
+
 def test_a_server_that_is_gone_is_one_line_and_no_traceback(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lost = evaluate(tasks, "http://127.0.0.1:1/v1", capsys)
     assert (lost["scored"], lost["errored"], lost["accuracy"]) == (0, lost["episodes"], None)
@@ -123,3 +141,8 @@ def evaluate(tasks: Path, url: str, capsys: pytest.CaptureFixture[str], timeout:
 def keys(log: bytes) -> list[tuple[str, int, int]]:
     rows = [json.loads(line) for line in log.splitlines()]
     return [(row["task"]["id"], row["sample"], row["seed"]) for row in rows]
+
+
+def verdicts(log: Path) -> dict[str, float | None]:
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    return {row["task"]["id"]: row["reward"] and row["reward"]["parts"]["answer"] for row in rows}

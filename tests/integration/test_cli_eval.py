@@ -55,7 +55,7 @@ def test_the_summary_is_all_that_stdout_holds_and_is_kept(tasks: Path, capsys: p
     assert json.loads((tasks.parent / "run" / "summary.json").read_text()) == printed
     accuracy, shown = printed["accuracy"], printed["shown"]
     assert isinstance(accuracy, dict) and accuracy["value"] == pytest.approx(2 / 3)
-    assert isinstance(shown, dict) and shown["recall"]["10"] == 1.0
+    assert isinstance(shown, dict) and shown["recall"]["10"]["value"] == 1.0
 
 
 def test_the_table_names_the_measures(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrag.evaluation.intervals import bootstrap, compare, mean_by_question, sign_flip_p, wilson
+from vrag.evaluation.intervals import bootstrap, compare, holm, mean_by_question, sign_flip_p, wilson
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,9 @@ def test_runs_are_compared_on_the_questions_that_both_scored() -> None:
 
 def test_runs_without_a_shared_question_are_not_compared() -> None:
     assert compare({"a": [1.0]}, {"b": [1.0]}) is None
+
+
+def test_holm_corrects_the_smallest_most_and_keeps_the_order() -> None:
+    corrected = holm({"a": 0.04, "b": 0.01, "c": 0.03})
+    assert corrected == pytest.approx({"b": 0.03, "c": 0.06, "a": 0.06})
+    assert holm({"a": 0.7, "b": 0.9}) == {"a": 1.0, "b": 1.0} and holm({"a": 0.2}) == {"a": 0.2} and holm({}) == {}

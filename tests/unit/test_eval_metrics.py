@@ -1,8 +1,11 @@
+import random
+
+import ir_measures as ir
 import pytest
 
 from tests.fabricated import GOLD, answer_turn, crop_turn, episode, failed, invalid_turn, make_task, search_turn
 from vrag.evaluation.evidence import box_scores, first_hits
-from vrag.evaluation.metrics import best_constant, compare_runs, summarize
+from vrag.evaluation.metrics import best_constant, compare_runs, said_pages, summarize
 from vrag.rewards.retrieval import shown_pages
 from vrag.types import Box, StopReason, Task
 
@@ -55,15 +58,69 @@ def test_the_first_search_is_judged_by_all_it_returned_and_views_by_what_was_sho
     assert [ref.page for ref in shown_pages(record.turns)] == [9, 3]
     summary = summarize([record])
     assert summary.first_search is not None and summary.shown is not None
-    assert summary.first_search.recall == {1: 0.0, 5: 1.0, 10: 1.0}
-    assert summary.first_search.mrr == 0.5
-    assert summary.shown.recall[10] == 0.5
-    assert summary.shown.ndcg < summary.first_search.ndcg < 1
+    assert {depth: one.value for depth, one in summary.first_search.recall.items()} == {1: 0.0, 5: 1.0, 10: 1.0}
+    assert summary.first_search.mrr.value == 0.5
+    assert summary.shown.recall[10].value == 0.5
+    assert summary.shown.ndcg.value < summary.first_search.ndcg.value < 1
 
 
 def test_an_episode_that_never_searched_found_nothing() -> None:
     summary = summarize([episode(None, answer_turn("42"))])
-    assert summary.first_search is not None and summary.first_search.mrr == 0.0
+    assert summary.first_search is not None and summary.first_search.mrr.value == 0.0
+
+
+def test_ranking_is_that_of_ir_measures() -> None:
+    rng = random.Random(0)
+    records = []
+    for number in range(12):
+        task = make_task(f"q{number:02}", hops=1 + number % 3)
+        ranked = tuple(rng.sample(range(1, 12), rng.randint(1, 8)))
+        records.append(episode(task, search_turn(ranked[0], ranked=ranked), answer_turn("42")))
+    summary = summarize(records)
+    qrels = [ir.Qrel(record.task.id, str(gold.ref.page), 1) for record in records for gold in record.task.gold]
+    run = [
+        ir.ScoredDoc(record.task.id, str(hit.ref.page), -rank)
+        for record in records
+        for rank, hit in enumerate(first_hits(record))
+    ]
+    found = summary.first_search
+    assert found is not None
+    ours = {ir.R @ depth: one.value for depth, one in found.recall.items()}
+    ours |= {ir.RR: found.mrr.value, ir.nDCG: found.ndcg.value}
+    assert ours == pytest.approx(ir.calc_aggregate(list(ours), qrels, run))
+    assert found.mrr.n == 12 and found.mrr.low < found.mrr.value < found.mrr.high
+
+
+def test_coverage_counts_gold_pages_whenever_they_were_shown() -> None:
+    task = make_task("a", hops=2)  # gold pages 3 and 4
+    late = [search_turn(page) for page in (9, 8, 7, 6, 5, 2, 1, 10, 11, 12, 3)]
+    records = [episode(task, *late, answer_turn("42")), episode(make_task("b"), search_turn(3), answer_turn("42"))]
+    summary = summarize([*records, episode(Task(id="c", question="?", answers=["42"]))])
+    assert summary.coverage is not None and summary.complete is not None and summary.shown is not None
+    assert (summary.coverage.value, summary.coverage.n) == (0.75, 2)
+    assert (summary.complete.value, summary.shown.recall[10].value) == (0.5, 0.5)
+
+
+def test_accuracy_is_split_by_document_content_type_and_pages_shown() -> None:
+    both = make_task("a", kind="chart+table")
+    other = make_task("b", kind="table").model_copy(update={"document": "other.pdf"})
+    many = [search_turn(page) for page in range(1, 9)]
+    records = [
+        episode(both),
+        episode(other, *many, answer_turn("17"), right=False),
+        episode(make_task("c"), right=False),
+    ]
+    summary = summarize(records)
+    assert {kind: (one.value, one.n) for kind, one in summary.by_kind.items()} == {
+        "chart": (1.0, 1),
+        "table": (pytest.approx(1 / 3), 3),
+    }
+    assert {name: (one.value, one.n) for name, one in summary.by_document.items()} == {
+        "other.pdf": (0.0, 1),
+        "report.pdf": (0.5, 2),
+    }
+    assert {pages: (one.value, one.n) for pages, one in summary.by_pages.items()} == {"1": (0.5, 2), "6": (0.0, 1)}
+    assert [said_pages(key) for key in ("1", "2", "6")] == ["1 page", "2 pages", "6 pages or more"]
 
 
 def test_questions_without_gold_pages_have_no_retrieval_numbers() -> None:
@@ -102,4 +159,6 @@ def test_two_runs_are_compared_question_by_question() -> None:
     assert difference is not None
     assert (difference.better, difference.worse, difference.n) == (7, 1, 8)
     assert difference.value == pytest.approx(6 / 8)
-    assert difference.p == pytest.approx(2 * 9 / 2**8)
+    assert difference.p == pytest.approx(2 * 9 / 2**8) and difference.test == "mcnemar"
+    several = compare_runs(before, [*after, *(episode(task, right=False, seed=1) for task in tasks[:3])])
+    assert several is not None and several.test == "sign-flip"

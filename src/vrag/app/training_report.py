@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL.Image import Image
-
-from vrag.errors import CorpusError, DataError
+from vrag.errors import DataError
 from vrag.evaluation.report import Chart, Html, Images, Trajectory, draw_curves, gallery, write_page
 from vrag.evaluation.report.html import el
+from vrag.evaluation.report.images import NoPages
 from vrag.protocols import PageStore
 from vrag.runs import Json, read_config, read_lines
 from vrag.training.alarms import warned
 from vrag.training.card import seconds_of
 from vrag.training.origin import Origin, read_origin
 from vrag.training.samples import KeptEpisode, read_samples
-from vrag.types import Page, StopReason, Word
+from vrag.types import StopReason
 
 IMAGE_BUDGET = 12_000_000  # bytes
 ROUNDING = 1e-6  # what a loss is off 0 where it is 0, as with one update of a batch: advantages of a group add up to 0
@@ -70,7 +69,7 @@ def write_training_report(path: Path, run: Path, corpus: PageStore | None = None
         raise DataError(f"{run}: has no steps of training yet; name the folder that `vrag train` got as --out")
     origin, kept = read_origin(run), read_samples(run)
     newest = sorted(kept, key=lambda one: -one.step)
-    images = Images(corpus or _NoPages(), IMAGE_BUDGET)
+    images = Images(corpus or NoPages(), IMAGE_BUDGET)
     cards = gallery([_trajectory(one) for one in newest[:samples]], images)
     sections = [_warnings(rows), draw_curves(curves(rows)), images.definitions(), cards]
     write_page(
@@ -103,16 +102,3 @@ def _facts(config: Json, origin: Origin | None) -> dict[str, str]:
         if isinstance(value, (int, float, str))
     }
     return facts
-
-
-class _NoPages:
-    """Of a report without a corpus."""
-
-    def page(self, page_id: str) -> Page:
-        raise CorpusError("name the run's corpus with --corpus")
-
-    def image(self, page_id: str) -> Image:
-        raise CorpusError("name the run's corpus with --corpus")
-
-    def words(self, page_id: str) -> list[Word]:
-        raise CorpusError("name the run's corpus with --corpus")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vrag.data.benchmarks.build import BenchmarkReport
     from vrag.data.rows import Problem
 
+CORPUS = "paper"  # one for all datasets, as the paper searches
 _FILES = (".zip", ".parquet", ".json")
 _UNPACKED = (".json", ".jsonl", ".parquet", ".pdf", ".jpg", ".jpeg", ".png")
 
@@ -34,7 +35,14 @@ class ViDoSeekSplit(str, Enum):
 
 
 Dataset = Annotated[str, typer.Argument(help="A folder, zip or parquet as published, or owner/name on the Hub.")]
-Out = Annotated[Path, typer.Argument(help="A directory for tasks.jsonl and documents/; an earlier run is continued.")]
+Out = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A directory for tasks.jsonl and documents/; an earlier run is continued. If none, where "
+        "`vrag eval --benchmark NAME` looks.",
+        show_default=False,
+    ),
+]
 CorpusName = Annotated[
     str, typer.Option("--corpus", "-c", help="Name of the corpus for its documents, or a path; it may hold others.")
 ]
@@ -54,9 +62,9 @@ def register(data: typer.Typer) -> None:
 
 
 def slidevqa(
-    dataset: Dataset,
-    out: Out,
-    corpus: CorpusName,
+    dataset: Dataset = "NTT-hil-insight/SlideVQA",
+    out: Out = None,
+    corpus: CorpusName = CORPUS,
     split: Annotated[SlideVQASplit, typer.Option(help="Which split.")] = SlideVQASplit.TEST,
     revision: Revision = None,
     ocr: Ocr = True,
@@ -71,9 +79,9 @@ def slidevqa(
 
 
 def vidoseek(
-    dataset: Dataset,
-    out: Out,
-    corpus: CorpusName,
+    dataset: Dataset = "autumncc/ViDoSeek",
+    out: Out = None,
+    corpus: CorpusName = CORPUS,
     split: Annotated[
         ViDoSeekSplit, typer.Option(help="slidevqa_refined: SlideVQA's test set as the paper measures on it.")
     ] = ViDoSeekSplit.VIDOSEEK,
@@ -90,9 +98,9 @@ def vidoseek(
 
 
 def mmlongbench(
-    dataset: Dataset,
-    out: Out,
-    corpus: CorpusName,
+    dataset: Dataset = "yubo2333/MMLongBench-Doc",
+    out: Out = None,
+    corpus: CorpusName = CORPUS,
     revision: Revision = None,
     ocr: Ocr = True,
     workers: Workers = 0,
@@ -107,8 +115,8 @@ def mmlongbench(
 
 def import_own(
     questions: Annotated[Path, typer.Argument(help="Questions: CSV, TSV, JSON, JSON Lines, the reference's JSON.")],
-    out: Annotated[Path, typer.Argument(help="A directory for tasks.jsonl; an earlier run is continued.")],
     corpus: CorpusName,
+    out: Out = None,
     documents: Annotated[
         list[Path] | None,
         typer.Option(help="Files or folders to index; repeat for more. None: the corpus holds them already."),
@@ -121,11 +129,12 @@ def import_own(
 ) -> None:
     """Turn your own questions (columns question, answer, document, page) into a task file, and index the documents."""
     from vrag.data.benchmarks.own import OwnQuestions
+    from vrag.data.benchmarks.place import folder_of
     from vrag.runs import RunDir
 
     benchmark = OwnQuestions(questions, documents or [], source)
     identity = {"questions": str(questions.resolve()), "documents": [str(one.resolve()) for one in documents or []]}
-    run = RunDir.open(out, identity, overwrite=overwrite)
+    run = RunDir.open(out or folder_of(questions.stem), identity, overwrite=overwrite)
     _build(benchmark, run, corpus, _options(ocr, workers), as_json, create=bool(documents))
 
 
@@ -153,13 +162,14 @@ def _published(
     dataset: str,
     split: str,
     revision: str | None,
-    out: Path,
+    out: Path | None,
     corpus: str,
     options: Any,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Find the dataset's files and build; an OUT that holds another dataset is an error."""
+    from vrag.data.benchmarks.place import folder_of, name_of
     from vrag.data.hub import Located, located
     from vrag.runs import RunDir
 
@@ -173,7 +183,7 @@ def _published(
         found = located(dataset, family.patterns(split), revision)
     name = dataset if found.revision else str(file.resolve())
     identity = {"family": family.name, "dataset": name, "revision": found.revision, "split": split}
-    run = RunDir.open(out, identity, overwrite=overwrite)
+    run = RunDir.open(out or folder_of(name_of(family.name, split)), identity, overwrite=overwrite)
     problems: list[Problem] = []
     folder = _unpacked(file, run.path / "unpacked", problems) if zipped else found.folder
     benchmark = family.load(folder, dataset, split)
@@ -193,11 +203,13 @@ def _build(benchmark: Benchmark, run: Any, corpus: str, options: Any, as_json: b
     from vrag.cli.index import Reporter, open_or_create, show_failures
     from vrag.corpus.store import Corpus
     from vrag.data.benchmarks.build import build
+    from vrag.data.benchmarks.place import mark
 
     console = Console(stderr=True)
     store = open_or_create(corpus, [], None) if create else Corpus.open(corpus)
     with store, Reporter(console) as reporter:
         report = build(benchmark, run, store, options, reporter.update)
+    mark(run.path, corpus)
     show_failures(console, report.failures)
     for line in (*report.differences, report.note):
         if line:

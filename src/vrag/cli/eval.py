@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from vrag.cli.compare import compare
 from vrag.cli.live import counting
 from vrag.cli.options import (
     By,
@@ -25,13 +25,14 @@ from vrag.cli.options import (
     PolicyModel,
     PolicySet,
     Scope,
-    ScopeOption,
     Way,
     encoder_name,
     judge_settings,
     served_settings,
 )
-from vrag.errors import ConfigError
+from vrag.cli.questions import BenchmarkName, CorpusName, Limit, Out, TaskFile, asked
+from vrag.cli.retrieval import retrieval
+from vrag.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from vrag.episode import EpisodeRecord
@@ -52,18 +53,21 @@ app = typer.Typer(cls=_Answers, no_args_is_help=True, help="Measure on questions
 
 @app.command("answers")
 def evaluate(
-    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
-    tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold answers and pages.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="What the policy sees and may do: a name (`vrag eval recipes`) or a TOML file; else its own.",
+            show_default=False,
+        ),
+    ] = None,
+    benchmark: BenchmarkName = None,
+    corpus: CorpusName = None,
+    tasks: TaskFile = None,
+    out: Out = None,
     policy: Policy = "extractive",
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="What the policy sees and may do: a name (`vrag eval recipes`) or a TOML file; else its own."
-        ),
-    ] = None,
+    named_recipe: Annotated[str | None, typer.Option("--recipe", help="The same as RECIPE.")] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", help="One setting of the environment: key=value; repeat for more.")
     ] = None,
@@ -71,7 +75,7 @@ def evaluate(
     by: By = Way.auto,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+    limit: Limit = None,
     seeds: Annotated[str, typer.Option(help="Comma-separated; each runs every question.")] = "0",
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
     judge: Judge = None,
@@ -81,9 +85,8 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Answer every question of a task file and measure: accuracy, retrieval, behaviour, 95 % intervals."""
+    """`vrag eval RECIPE`: answer every question and measure accuracy, retrieval, behaviour, with 95 % intervals."""
     from vrag.corpus.store import Corpus
-    from vrag.data.tasks import read_tasks
     from vrag.environment import DocumentEnvironment
     from vrag.evaluation.baselines import baseline_environment
     from vrag.evaluation.runner import EvalSettings, finish
@@ -98,14 +101,16 @@ def evaluate(
     from vrag.views import ViewRenderer
 
     settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
-    chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
+    recipe = _one_of(recipe, named_recipe)
+    questions = asked(benchmark, corpus, tasks, limit, out, recipe and Path(recipe).stem, policy_model or policy)
+    chosen, named = questions.tasks, encoder_name(encoder, encoder_set)
     judged, served = judge_settings(judge, judge_model, judge_set), served_settings(policy, policy_model, policy_set)
-    with Corpus.open(corpus) as store, opened(judged) as by_model:
+    with Corpus.open(questions.corpus) as store, opened(judged) as by_model:
         agent = speaker(policy, store, served)
         scoped = [f"scope={scope.value}"] if scope is not None else []
         environment = baseline_environment(agent.config, recipe, [*(override or []), *scoped])
         config = {
-            "corpus": corpus,
+            "corpus": questions.corpus,
             "tasks": {"count": len(chosen), "key": content_key(*chosen)},
             "policy": served.model_dump(mode="json") if served else policy,
             "by": way_of(store, by.value),
@@ -114,7 +119,7 @@ def evaluate(
         }
         if judged is not None:
             config["judge"] = judged.model_dump(mode="json")
-        run = RunDir.open(out, config, overwrite=overwrite)
+        run = RunDir.open(questions.out, config, overwrite=overwrite)
         retriever, renderer = open_retriever(store, by.value, named), ViewRenderer(store)
         with _Bar(chosen, settings.seeds) as bar:
             records = asyncio.run(
@@ -132,10 +137,12 @@ def evaluate(
             )
     summary = finish(run, records)
     _say_failures(records)
+    if out is None:
+        print(f"vrag: the run is in {questions.out}", file=sys.stderr)
     if as_json:
         print(summary.model_dump_json())
     else:
-        Console().print(summary_table(summary, f"{agent.name} on {corpus}"))
+        Console().print(summary_table(summary, f"{agent.name} on {questions.corpus}"))
 
 
 @app.command("recipes")
@@ -147,45 +154,8 @@ def recipes() -> None:
         print(f"{name:<26}{baseline.about}")
 
 
-@app.command("retrieval")
-def retrieval(
-    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
-    tasks: Annotated[Path, typer.Option(help="JSON Lines of questions with gold pages.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run of the same is continued.")],
-    by: Annotated[
-        list[Way] | None,
-        typer.Option(help="Which search; repeat to compare several. All that the corpus has, if none."),
-    ] = None,
-    encoder: Encoder = None,
-    encoder_set: EncoderSet = None,
-    scope: Scope = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run at --out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
-) -> None:
-    """Search with every question and measure how well the gold pages are found: recall, nDCG, MRR."""
-    from vrag.corpus.store import Corpus
-    from vrag.data.tasks import read_tasks
-    from vrag.evaluation.retrieval import evaluate_retrieval
-    from vrag.evaluation.table import retrieval_table
-    from vrag.retriever import open_retriever
-    from vrag.runs import RunDir, content_key
-
-    chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
-    with Corpus.open(corpus) as store:
-        every = ("text", "visual", "fused") if store.has_vectors else ("text",)
-        ways: Sequence[str] = list(dict.fromkeys(way.value for way in by)) if by else every
-        config: dict[str, Any] = {"corpus": corpus, "tasks": {"count": len(chosen), "key": content_key(*chosen)}}
-        if scoped := scope is ScopeOption.document:
-            config["scope"] = "document"
-        run = RunDir.open(out, config, overwrite=overwrite)
-        asked = {way: None if way == "text" and len(ways) > 1 else named for way in ways}  # text asks no encoder
-        retrievers = {way: open_retriever(store, Way(way).value, asked[way]) for way in ways}
-        summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers, scoped=scoped))
-    if as_json:
-        print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))
-    else:
-        Console(width=160).print(retrieval_table(summaries, f"retrieval on {corpus}"))
+app.command("retrieval")(retrieval)
+app.command("compare")(compare)
 
 
 def _say_failures(records: Sequence[EpisodeRecord]) -> None:
@@ -197,6 +167,12 @@ def _say_failures(records: Sequence[EpisodeRecord]) -> None:
             "they count as neither right nor wrong, and the same command tries them again",
             file=sys.stderr,
         )
+
+
+def _one_of(recipe: str | None, named: str | None) -> str | None:
+    if recipe is not None and named is not None and recipe != named:
+        raise UsageError(f"two recipes, {recipe} and --recipe {named}: give one")
+    return recipe or named
 
 
 def _seeds(text: str) -> tuple[int, ...]:

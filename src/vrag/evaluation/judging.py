@@ -63,6 +63,12 @@ def cost(spent: Judging | Usage) -> str:
     return f"{spent.calls}, {spent.prompt_tokens} + {spent.completion_tokens}"
 
 
+def cost_each(spent: Judging | Usage, episodes: int) -> str:
+    """The same as means over `episodes`."""
+    prompt, completion = spent.prompt_tokens / episodes, spent.completion_tokens / episodes
+    return f"{spent.calls / episodes:.1f}, {prompt:.0f} + {completion:.0f}"
+
+
 def _share(flags: Sequence[tuple[str, bool]]) -> Interval | None:
     """Of the true ones, over questions."""
     by_question: defaultdict[str, list[float]] = defaultdict(list)

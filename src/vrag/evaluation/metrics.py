@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -22,14 +23,15 @@ from vrag.types import Crop, Frozen, PageRef, Search, StopReason, Task, Usage
 
 ANSWER = "answer"  # the part of the reward that says whether the answer is right
 DEPTHS = (1, 5, 10)
+MANY = 6  # pages: the paper's figure 3 ends there
 
 
 class Ranking(Frozen):
     """How well a list of pages finds the gold pages; means over questions that have gold pages."""
 
-    recall: dict[int, float]  # share of the gold pages among the first k, by k
-    mrr: float
-    ndcg: float
+    recall: dict[int, Interval]  # share of the gold pages among the first k, by k
+    mrr: Interval
+    ndcg: Interval
 
 
 class Constant(Frozen):
@@ -49,19 +51,24 @@ class Summary(Frozen):
     accuracy: Interval | None
     by_sample: dict[str, float]  # accuracy of each sample (seed) alone
     by_hop: dict[str, Interval]
-    by_kind: dict[str, Interval]
+    by_kind: dict[str, Interval]  # kind of content; a question about "chart+table" counts in both
+    by_document: dict[str, Interval]  # that which it is about, or each that has a gold page
+    by_pages: dict[str, Interval]  # number of different pages that were shown, `MANY` of them or more as one
     constant: Constant | None
     reward: dict[str, float]  # total and each part
     first_search: Ranking | None  # what the first search returned; an episode without one scores 0
-    shown: Ranking | None  # the pages shown, in order: recall is the coverage of the evidence
-    box_iou: float | None  # of the last crop on each gold page with each gold box
-    box_containment: float | None
+    shown: Ranking | None  # the pages shown, in order
+    coverage: Interval | None  # share of the gold pages that were shown at any time
+    complete: Interval | None  # share of questions of which all gold pages were
+    box_iou: Interval | None  # of the last crop on each gold page with each gold box
+    box_containment: Interval | None
     finished: Interval | None  # share that ended in an answer
     invalid: Interval | None  # share of turns without a valid action
     turns: float
     searches: float
     crops: float
     sampled_tokens: float
+    total_tokens: float  # of the conversation, images included; 0 for a policy that speaks only text
     seconds: float
     stops: dict[str, int]
     judge: Judging | None = None  # None: answers were scored by rules
@@ -75,19 +82,34 @@ def is_correct(record: EpisodeRecord) -> bool:
 
 
 def accuracy(records: Iterable[EpisodeRecord]) -> Interval | None:
-    return mean_by_question(_correct_by_question(records))
+    return mean_by_question(correct_by_question(records))
 
 
 def compare_runs(before: Iterable[EpisodeRecord], after: Iterable[EpisodeRecord]) -> Difference | None:
     """Accuracy of `after` minus `before` on the questions that both scored."""
-    return compare(_correct_by_question(before), _correct_by_question(after))
+    return compare(correct_by_question(before), correct_by_question(after))
+
+
+def correct_by_question(records: Iterable[EpisodeRecord]) -> dict[str, list[float]]:
+    """1 for each right answer and 0 for each wrong one, by question; those without a score are left out."""
+    return _by_question(records, lambda record: None if record.reward is None else float(is_correct(record)))
+
+
+def documents(record: EpisodeRecord) -> list[str]:
+    """The document that the question is about, where it says so, or else those that have its gold pages."""
+    task = record.task
+    return [task.document] if task.document else list(dict.fromkeys(gold.ref.document for gold in task.gold))
+
+
+def said_pages(key: str) -> str:
+    """A key of `by_pages`, for people."""
+    return "1 page" if key == "1" else f"{key} pages" + (" or more" if key == str(MANY) else "")
 
 
 def summarize(records: Sequence[EpisodeRecord]) -> Summary:
     scored = [record for record in records if record.reward is not None]
     stops = Counter(record.stop.value for record in scored)
     turns = [turn for record in scored for turn in record.turns]
-    boxes = [score for record in scored for score in box_scores(record)]
     return Summary(
         episodes=len(records),
         scored=len(scored),
@@ -96,22 +118,27 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         accuracy=accuracy(scored),
         by_sample={
             name: float(np.mean([is_correct(record) for record in group]))
-            for name, group in _grouped(scored, lambda record: f"{record.seed}.{record.sample}").items()
+            for name, group in _grouped(scored, lambda record: [f"{record.seed}.{record.sample}"]).items()
         },
-        by_hop=_accuracy_by(scored, lambda record: str(record.task.hops)),
-        by_kind=_accuracy_by(scored, lambda record: record.task.kind),
+        by_hop=_accuracy_by(scored, lambda record: [str(record.task.hops)]),
+        by_kind=_accuracy_by(scored, lambda record: record.task.kind.split("+")),
+        by_document=_accuracy_by(scored, documents),
+        by_pages=_accuracy_by(scored, lambda record: [str(min(MANY, len(set(shown_pages(record.turns)))))]),
         constant=best_constant([record.task for record in scored]),
         reward=_mean_reward(scored),
-        first_search=_ranking([(gold_pages(record), [hit.ref for hit in first_hits(record)]) for record in scored]),
-        shown=_ranking([(gold_pages(record), shown_pages(record.turns)) for record in scored]),
-        box_iou=float(np.mean([iou for iou, _ in boxes])) if boxes else None,
-        box_containment=float(np.mean([inside for _, inside in boxes])) if boxes else None,
+        first_search=_ranking(scored, lambda record: [hit.ref for hit in first_hits(record)]),
+        shown=_ranking(scored, lambda record: shown_pages(record.turns)),
+        coverage=_over_questions(scored, _covered),
+        complete=_over_questions(scored, _complete),
+        box_iou=_over_questions(scored, lambda record: _mean_or_none(iou for iou, _ in box_scores(record))),
+        box_containment=_over_questions(scored, lambda record: _mean_or_none(share for _, share in box_scores(record))),
         finished=wilson(stops[StopReason.ANSWER.value], len(scored)),
         invalid=wilson(sum(turn.action is None for turn in turns), len(turns)),
         turns=_mean(len(record.turns) for record in scored),
         searches=_mean(_count(record, Search) for record in scored),
         crops=_mean(_count(record, Crop) for record in scored),
         sampled_tokens=_mean(record.sampled_tokens for record in scored),
+        total_tokens=_mean(record.total_tokens for record in scored),
         seconds=_mean(record.seconds for record in scored),
         stops=dict(sorted(Counter(record.stop.value for record in records).items())),
         judge=judging(records),
@@ -136,35 +163,63 @@ def best_constant(tasks: Sequence[Task]) -> Constant | None:
     return Constant(answer=answer, share=count / len(unique))
 
 
-def _correct_by_question(records: Iterable[EpisodeRecord]) -> dict[str, list[float]]:
-    scored = [record for record in records if record.reward is not None]
-    return {
-        name: [float(is_correct(record)) for record in group]
-        for name, group in _grouped(scored, lambda record: record.task.id).items()
-    }
-
-
-def _accuracy_by(records: Sequence[EpisodeRecord], key: Callable[[EpisodeRecord], str]) -> dict[str, Interval]:
-    intervals = {name: accuracy(group) for name, group in _grouped(records, key).items()}
+def _accuracy_by(
+    records: Sequence[EpisodeRecord], keys: Callable[[EpisodeRecord], Iterable[str]]
+) -> dict[str, Interval]:
+    intervals = {name: accuracy(group) for name, group in _grouped(records, keys).items()}
     return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
-def _grouped(records: Iterable[EpisodeRecord], key: Callable[[EpisodeRecord], str]) -> dict[str, list[EpisodeRecord]]:
+def _grouped(
+    records: Iterable[EpisodeRecord], keys: Callable[[EpisodeRecord], Iterable[str]]
+) -> dict[str, list[EpisodeRecord]]:
+    """In each of its groups, where a record has several."""
     groups: defaultdict[str, list[EpisodeRecord]] = defaultdict(list)
     for record in records:
-        groups[key(record)].append(record)
+        for key in keys(record):
+            groups[key].append(record)
     return dict(sorted(groups.items()))
 
 
-def _ranking(lists: Sequence[tuple[Sequence[PageRef], Sequence[PageRef]]]) -> Ranking | None:
-    judged = [(gold, found) for gold, found in lists if gold]
-    if not judged:
+def _by_question(
+    records: Iterable[EpisodeRecord], value: Callable[[EpisodeRecord], float | None]
+) -> dict[str, list[float]]:
+    """A value that is None doesn't apply."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for record in records:
+        one = value(record)
+        if one is not None:
+            found[record.task.id].append(one)
+    return dict(sorted(found.items()))
+
+
+def _over_questions(
+    records: Iterable[EpisodeRecord], value: Callable[[EpisodeRecord], float | None]
+) -> Interval | None:
+    found = _by_question(records, value)
+    return mean_by_question(found) if found else None
+
+
+def _ranking(records: Sequence[EpisodeRecord], pages: Callable[[EpisodeRecord], Sequence[PageRef]]) -> Ranking | None:
+    def mean(score: Callable[[Sequence[PageRef], Sequence[PageRef]], float]) -> Interval | None:
+        return _over_questions(
+            records, lambda record: score(pages(record), gold_pages(record)) if record.task.gold else None
+        )
+
+    recalls = {depth: mean(partial(recall, depth=depth)) for depth in DEPTHS}
+    first, gain = mean(mrr), mean(ndcg)
+    if first is None or gain is None:
         return None
-    return Ranking(
-        recall={depth: _mean(recall(found[:depth], gold) for gold, found in judged) for depth in DEPTHS},
-        mrr=_mean(mrr(found, gold) for gold, found in judged),
-        ndcg=_mean(ndcg(found, gold) for gold, found in judged),
-    )
+    return Ranking(recall={depth: one for depth, one in recalls.items() if one}, mrr=first, ndcg=gain)
+
+
+def _covered(record: EpisodeRecord) -> float | None:
+    return recall(shown_pages(record.turns), gold_pages(record)) if record.task.gold else None
+
+
+def _complete(record: EpisodeRecord) -> float | None:
+    covered = _covered(record)
+    return None if covered is None else float(covered == 1.0)
 
 
 def _mean_reward(records: Sequence[EpisodeRecord]) -> dict[str, float]:
@@ -182,5 +237,9 @@ def _count(record: EpisodeRecord, action: type[Search] | type[Crop]) -> int:
 
 
 def _mean(values: Iterable[float]) -> float:
+    return _mean_or_none(values) or 0.0
+
+
+def _mean_or_none(values: Iterable[float]) -> float | None:
     listed = list(values)
-    return float(np.mean(listed)) if listed else 0.0
+    return float(np.mean(listed)) if listed else None

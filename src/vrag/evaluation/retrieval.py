@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
 
@@ -98,7 +98,7 @@ def summarize(by: str, tasks: Sequence[Task], found: Sequence[Found]) -> Retriev
         by=by,
         questions=len(found),
         errored=len(found) - len(scored),
-        recall=at(RECALL_AT, _recall_at),
+        recall=at(RECALL_AT, recall),
         ndcg=at(NDCG_AT, ndcg),
         mrr=mean(mrr),
         milliseconds=1000 * median(one.seconds for _, one in scored) if scored else None,
@@ -111,7 +111,3 @@ def grades(task: Task) -> dict[PageRef, int]:
     for gold in task.gold:
         grades[gold.ref] = max(gold.relevance, grades.get(gold.ref, 0))
     return grades
-
-
-def _recall_at(pages: Sequence[PageRef], gold: Iterable[PageRef], depth: int) -> float:
-    return recall(list(dict.fromkeys(pages))[:depth], gold)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from vrag.evaluation.intervals import Interval
-from vrag.evaluation.judging import Judging, cost
-from vrag.evaluation.metrics import Ranking, Summary
+from vrag.evaluation.judging import Judging, cost, cost_each
+from vrag.evaluation.metrics import Ranking, Summary, said_pages
 from vrag.evaluation.mmlongbench import Published
 from vrag.evaluation.retrieval import NDCG_AT, RECALL_AT, RetrievalSummary
 
@@ -30,16 +30,24 @@ def summary_table(summary: Summary, title: str) -> Table:
     _share(table, "invalid actions (of turns)", summary.invalid)
     _ranking(table, "first search", summary.first_search)
     _ranking(table, "pages shown", summary.shown)
-    for label, value in (("crop IoU", summary.box_iou), ("gold box in crop", summary.box_containment)):
-        if value is not None:
-            table.add_row(label, f"{value:.3f}")
+    _share(table, "gold pages shown", summary.coverage)
+    _share(table, "all gold pages shown", summary.complete)
+    for pages, interval in summary.by_pages.items() if len(summary.by_pages) > 1 else ():
+        _share(table, f"  right with {said_pages(pages)} shown", interval)
+    _mean(table, "crop IoU", summary.box_iou)
+    _share(table, "gold box in crop", summary.box_containment)
     for name, value in summary.reward.items():
         table.add_row("reward" if name == "total" else f"  {name}", f"{value:.3f}")
     for label, value in (("turns", summary.turns), ("searches", summary.searches), ("crops", summary.crops)):
         table.add_row(f"{label} per episode", f"{value:.2f}")
+    if summary.total_tokens:
+        table.add_row(
+            "tokens per episode, of them written", f"{summary.total_tokens:.0f}, {summary.sampled_tokens:.0f}"
+        )
     table.add_row("seconds per episode", f"{summary.seconds:.2f}")
     if summary.usage:
         table.add_row("agent's requests, tokens in + out", cost(summary.usage))
+        table.add_row("  the same per episode", cost_each(summary.usage, summary.episodes))
     if summary.judge:
         _judge(table, summary.judge)
     if summary.mmlongbench:
@@ -84,11 +92,17 @@ def _share(table: Table, label: str, interval: Interval | None) -> None:
         table.add_row(label, _percent(interval.value), between, str(interval.n))
 
 
+def _mean(table: Table, label: str, interval: Interval | None) -> None:
+    if interval is not None:
+        table.add_row(label, f"{interval.value:.3f}", f"{interval.low:.3f} to {interval.high:.3f}", str(interval.n))
+
+
 def _ranking(table: Table, label: str, ranking: Ranking | None) -> None:
     if ranking is not None:
-        depths = "/".join(str(depth) for depth in ranking.recall)
-        table.add_row(f"{label}: recall@{depths}", " / ".join(f"{v:.3f}" for v in ranking.recall.values()))
-        table.add_row(f"{label}: MRR, nDCG", f"{ranking.mrr:.3f}, {ranking.ndcg:.3f}")
+        for depth, interval in ranking.recall.items():
+            _mean(table, f"{label}: recall@{depth}", interval)
+        _mean(table, f"{label}: MRR", ranking.mrr)
+        _mean(table, f"{label}: nDCG", ranking.ndcg)
 
 
 def _percent(value: float) -> str:

@@ -42,10 +42,10 @@ def _discounted(gains: Iterable[int]) -> float:
     return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
 
 
-def recall(found: Iterable[PageRef], gold: Iterable[PageRef]) -> float:
-    """The share of the gold pages that was found; cut `found` for recall@k."""
-    wanted = set(gold)
-    return len(wanted.intersection(found)) / len(wanted) if wanted else 0.0
+def recall(found: Iterable[PageRef], gold: Iterable[PageRef], depth: int | None = None) -> float:
+    """The share of the gold pages among the first `depth` pages that were found; None: among all."""
+    wanted, pages = set(gold), list(dict.fromkeys(found))
+    return len(wanted.intersection(pages[:depth])) / len(wanted) if wanted else 0.0
 
 
 def mrr(found: Iterable[PageRef], gold: Iterable[PageRef]) -> float:

@@ -82,11 +82,19 @@ def write_report(
 
 
 def write_page(
-    path: Path, sections: Sequence[Html], *, title: str, lead: str = "", facts: Mapping[str, str] | None = None
+    path: Path,
+    sections: Sequence[Html],
+    *,
+    title: str,
+    lead: str = "",
+    facts: Mapping[str, str] | None = None,
+    wide: bool = False,
 ) -> None:
-    """Write `sections` as one page, replacing `path` as a whole; `facts` (name to value) close it."""
+    """Write `sections` as one page, replacing `path` as a whole; `facts` (name to value) close it. `wide`: for tables
+    of many columns.
+    """
     header = el("header", el("h1", title), *([el("p", lead, class_="lead")] if lead else []), class_="top")
-    atomic_write(path, _document(title, join([header, *sections, _facts(facts or {})])).encode())
+    atomic_write(path, _document(title, join([header, *sections, _facts(facts or {})]), wide).encode())
 
 
 def _trajectories(runs: Sequence[Run], limit: int) -> list[Trajectory]:
@@ -104,13 +112,14 @@ def _numbers(columns: Sequence[tuple[str, Summary]]) -> Html:
         "section",
         el("h2", "Numbers"),
         main_table(columns),
-        group_table("Right answers by number of hops", columns, _by_hop),
+        group_table("Right answers by number of hops", columns, by_hop),
         group_table("Right answers by kind of page", columns, lambda summary: summary.by_kind),
         footnotes(columns),
     )
 
 
-def _by_hop(summary: Summary) -> dict[str, Interval]:
+def by_hop(summary: Summary) -> dict[str, Interval]:
+    """Right answers by number of hops, named for people."""
     return {f"{hops} hop" if hops == "1" else f"{hops} hops": share for hops, share in summary.by_hop.items()}
 
 
@@ -129,7 +138,7 @@ def _facts(facts: Mapping[str, str]) -> Html:
     return el("section", el("h2", "How this was made"), el("dl", *rows, class_="facts"))
 
 
-def _document(title: str, body: Html) -> str:
+def _document(title: str, body: Html, wide: bool) -> str:
     style = Html(files(__name__).joinpath("page.css").read_text(encoding="utf-8"))
     script = Html(files(__name__).joinpath("page.js").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -141,5 +150,6 @@ def _document(title: str, body: Html) -> str:
         el("title", title),
         el("style", style),
     ]
-    document = el("html", el("head", *head), el("body", el("main", body), el("script", script)), lang="en")
+    main = el("main", body, class_="wide" if wide else None)
+    document = el("html", el("head", *head), el("body", main, el("script", script)), lang="en")
     return f"<!doctype html>\n{document}\n"

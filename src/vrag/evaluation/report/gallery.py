@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from vrag.episode import EpisodeRecord
 from vrag.evaluation.metrics import is_correct
@@ -13,6 +14,7 @@ from vrag.evaluation.report.images import Images, Mark
 from vrag.types import Answer, Crop, Hit, Observation, PageRef, Search, StopReason, Turn, View
 
 HITS_SHOWN = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,13 @@ def choose(records: Sequence[EpisodeRecord], limit: int) -> list[EpisodeRecord]:
         if record.task.id not in seen:
             seen.add(record.task.id)
             groups[(not is_correct(record), record.task.hops, record.task.kind)].append(record)
-    queues = [list(reversed(group)) for _, group in sorted(groups.items())]
-    chosen: list[EpisodeRecord] = []
+    return spread([group for _, group in sorted(groups.items())], limit)
+
+
+def spread(groups: Iterable[Sequence[T]], limit: int) -> list[T]:
+    """At most `limit` items, one of each group in turn."""
+    queues = [list(reversed(group)) for group in groups]
+    chosen: list[T] = []
     while len(chosen) < limit and any(queues):
         chosen += [queue.pop() for queue in queues if queue][: limit - len(chosen)]
     return chosen
@@ -44,48 +51,57 @@ def choose(records: Sequence[EpisodeRecord], limit: int) -> list[EpisodeRecord]:
 def gallery(trajectories: Sequence[Trajectory], images: Images) -> Html:
     if not trajectories:
         return Html("")
-    verdicts = Counter(_verdict(trajectory.record) for trajectory in trajectories)
+    verdicts = Counter(verdict_of(trajectory.record) for trajectory in trajectories)
     choices = [("all", len(trajectories)), *sorted(verdicts.items())]
-    buttons = [_button(name, count, pressed=name == "all") for name, count in choices]
     cards = [_card(trajectory, images) for trajectory in trajectories]
-    filters = el("div", *buttons, class_="filter", role="group", aria_label="Which trajectories to show")
     return el(
         "section",
-        el("div", el("h2", "Trajectories"), filters, class_="bar"),
-        _legend(),
+        el("div", el("h2", "Trajectories"), filters([(name, name, count) for name, count in choices]), class_="bar"),
+        legend(),
         *cards,
         class_="gallery",
     )
 
 
-def _legend() -> Html:
+def legend() -> Html:
     cropped = el("span", el("i", class_="key cut"), "what the agent cropped")
     gold = el("span", el("i", class_="key gold"), "where the gold answer stands")
     return el("p", cropped, gold, class_="legend")
 
 
-def _button(verdict: str, count: int, *, pressed: bool) -> Html:
-    label = (f"{verdict} ", el("small", str(count)))
-    return el("button", *label, type="button", data_show=verdict, aria_pressed="true" if pressed else "false")
+def filters(choices: Sequence[tuple[str, str, int]]) -> Html:
+    """Buttons that show the cards with a key in their `data-verdict` alone: (key, label, count); the first, which is to
+    be "all", is on.
+    """
+    buttons = [
+        el("button", f"{label} ", el("small", str(count)), type="button", data_show=key,
+           aria_pressed="false" if index else "true")
+        for index, (key, label, count) in enumerate(choices)
+    ]  # fmt: skip
+    return el("div", *buttons, class_="filter", role="group", aria_label="Which trajectories to show")
 
 
 def _card(trajectory: Trajectory, images: Images) -> Html:
     record = trajectory.record
-    verdict = _verdict(record)
-    marks = _marks(record)
-    turns = [_turn(number, turn, record, marks, images) for number, turn in enumerate(record.turns, start=1)]
+    verdict = verdict_of(record)
     about = " · ".join(filter(None, (trajectory.note, f"{record.task.hops}-hop", record.task.kind)))
     return el(
         "article",
         el("header", el("p", el("span", verdict, class_=f"chip {verdict}"), about, class_="about"),
            el("h3", foreign(record.task.question)), _answers(trajectory)),
-        el("ol", *turns),
-        _outcome(record),
+        steps(record, images),
         data_verdict=verdict,
     )  # fmt: skip
 
 
-def _verdict(record: EpisodeRecord) -> str:
+def steps(record: EpisodeRecord, images: Images) -> Html:
+    """The turns of an episode and what came of it."""
+    marks = _marks(record)
+    turns = [_turn(number, turn, record, marks, images) for number, turn in enumerate(record.turns, start=1)]
+    return join([el("ol", *turns), _outcome(record)])
+
+
+def verdict_of(record: EpisodeRecord) -> str:
     if record.reward is None:
         return "failed"
     return "right" if is_correct(record) else "wrong"
@@ -93,17 +109,18 @@ def _verdict(record: EpisodeRecord) -> str:
 
 def _answers(trajectory: Trajectory) -> Html:
     record = trajectory.record
-    rows = [("Answer", _answer(record)), ("Gold", join(_listed([foreign(a) for a in record.task.answers])))]
-    rows += [(name, join([_answer(other), f" ({_verdict(other)})"])) for name, other in trajectory.others]
+    rows = [("Answer", answer_of(record)), ("Gold", gold_of(record))]
+    rows += [(name, join([answer_of(other), f" ({verdict_of(other)})"])) for name, other in trajectory.others]
     return el("dl", *[el("div", el("dt", name), el("dd", said)) for name, said in rows])
 
 
-def _answer(record: EpisodeRecord) -> Html:
+def answer_of(record: EpisodeRecord) -> Html:
     return foreign(record.answer) if record.answer is not None else el("em", f"none (stopped: {record.stop.value})")
 
 
-def _listed(parts: Sequence[Html]) -> list[Html]:
-    return [Html(part if index == 0 else f" or {part}") for index, part in enumerate(parts)]
+def gold_of(record: EpisodeRecord) -> Html:
+    """The gold answers."""
+    return Html(" or ".join(foreign(answer) for answer in record.task.answers))
 
 
 def _marks(record: EpisodeRecord) -> dict[PageRef, list[Mark]]:

@@ -4,5 +4,5 @@ for (const button of document.querySelectorAll("[data-show]"))
     for (const other of document.querySelectorAll("[data-show]"))
       other.setAttribute("aria-pressed", String(other === button));
     for (const card of document.querySelectorAll("[data-verdict]"))
-      card.hidden = show !== "all" && card.dataset.verdict !== show;
+      card.hidden = show !== "all" && !card.dataset.verdict.split(" ").includes(show);
   });
