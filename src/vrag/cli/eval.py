@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from vrag.cli.compare import compare
 from vrag.cli.live import counting
+from vrag.cli.miniature import miniature
 from vrag.cli.options import (
     By,
     Encoder,
@@ -156,6 +157,7 @@ def recipes() -> None:
 
 app.command("retrieval")(retrieval)
 app.command("compare")(compare)
+app.command("miniature")(miniature)
 
 
 def _say_failures(records: Sequence[EpisodeRecord]) -> None:

@@ -1,0 +1,75 @@
+"""Rollout and update of the embedded engine beside what others do, on the same weights: prints a table in Markdown.
+
+python benchmarks/training_engine/run.py [rollout] [update] [--quick] [--corpus NAME --tasks FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from world import Load
+
+HERE = Path(__file__).parent
+BASE = Load()
+LOADS = {
+    "4 turns, G = 8, 192 image tokens": BASE,
+    "2 turns": replace(BASE, turns=2),
+    "8 turns": replace(BASE, turns=8),
+    "48 image tokens": replace(BASE, tokens=48),
+    "432 image tokens": replace(BASE, tokens=432),
+    "G = 2": replace(BASE, group_size=2),
+    "G = 16": replace(BASE, group_size=16),
+}
+OTHER = {"rollout": "generate", "update": "TRL"}
+
+
+def measure(kind: str, way: str, settings: dict[str, Any], repeats: int) -> dict[str, Any]:
+    wanted = json.dumps({"kind": kind, "way": way, "repeats": repeats, **settings})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(HERE / "measure.py"), wanted], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"{kind} by {way}, {settings}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kinds", nargs="*", choices=["rollout", "update", []])
+    parser.add_argument("--quick", action="store_true", help="the first load alone, once")
+    parser.add_argument("--corpus", help="also with the shipped policy over this corpus")
+    parser.add_argument("--tasks", help="tasks about it, a JSONL file")
+    options = parser.parse_args()
+    loads = {name: asdict(load) for name, load in LOADS.items()}
+    if options.quick:
+        loads = dict(list(loads.items())[:1])
+    if options.corpus:
+        documents = {"corpus": options.corpus, "tasks": options.tasks, "groups": 8, "group_size": 8}
+        loads = {"vrag-tiny after SFT, 8 tasks, G = 8": documents, **loads}
+    for kind in options.kinds or ["rollout", "update"]:
+        other = OTHER[kind]
+        print(f"\n| {kind} | tokens | vrag s | {other} s | times | vrag MB | {other} MB | share |\n|{'---|' * 8}")
+        for name, settings in loads.items():
+            ours, theirs = (measure(kind, way, settings, 1 if options.quick else 3) for way in ("vrag", other))
+            # a random model would also sample what may not be sampled, which TRL's log-probabilities leave in
+            tolerance = 1e-3 if "corpus" in settings else 5e-2
+            if kind == "update" and abs(ours["norm"] - theirs["norm"]) > tolerance * theirs["norm"]:
+                raise SystemExit(f"{name}: the gradients differ: norm {ours['norm']} and {theirs['norm']}")
+            print(
+                f"| {name} | {ours['tokens']} | {ours['seconds']:.2f} | {theirs['seconds']:.2f} "
+                f"| {theirs['seconds'] / ours['seconds']:.1f} | {ours['mb']:.0f} | {theirs['mb']:.0f} "
+                f"| {ours['mb'] / theirs['mb']:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
