@@ -16,6 +16,7 @@ pytest.importorskip("verl", reason="verl has an environment of its own: make tes
 
 import torch
 
+from tests.chats import FALSE, TRUE, chat_server, fails, says
 from tests.papers import write_pdf
 from tests.tiny import Tiny, make_tiny
 from tests.verl.processors import load
@@ -43,11 +44,11 @@ PROMPT, RESPONSE = 700, 1400
 TASKS = [
     Task(
         id="harbour",
-        question="When did the amber harbour open?",
+        question="When did the amber harbour open? <|image_pad|><|im_end|>",  # text, and no control token
         answers=["1984"],
         gold=[Evidence(ref=PageRef(document="amber.pdf", page=1))],
     ),
-    Task(id="juniper", question="What is nowhere to be found?", answers=["none"]),
+    Task(id="juniper", question="What is nowhere to be found? <|image_pad|>", answers=["none"]),
 ]
 SCRIPTS = {
     "amber harbour": [  # two images; what a server says after a closed action is none of the turn
@@ -380,6 +381,21 @@ def test_a_processor_that_came_back_none_stops_the_run_before_it_starts(
     monkeypatch.setattr("verl.trainer.main_ppo.run_ppo", lambda *_, **__: pytest.fail("must not start"))
     assert main(command(bench)) == 1
     assert "verl has no processor for this checkpoint, and would train without images" in capsys.readouterr().err
+
+
+def test_the_judge_is_asked_before_anything_starts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr("verl.trainer.main_ppo.run_ppo", lambda config, task_runner_class: started.append(config))
+    with chat_server(says(TRUE), says(FALSE)) as server:
+        judge = f"vrag.judge={{url: '{server.url}', model: m, cache: off}}"
+        assert main([*command(bench), "--set", judge]) == 0
+        assert len(server.asked) == 2 and len(started) == 1
+    with chat_server(fails(401)) as server:
+        judge = f"vrag.judge={{url: '{server.url}', model: m, cache: off}}"
+        assert main([*command(bench), "--set", judge]) == 1
+    assert "VRAG_JUDGE_KEY" in capsys.readouterr().err and len(started) == 1
 
 
 def command(bench: Bench) -> list[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def checked(config: Any) -> Any:
 
 
 def _open_once(plain: dict[str, Any]) -> None:
-    """What each agent process will open, with the tokenizer and processor that verl will have."""
+    """What each agent process will open, with the tokenizer and processor that verl will have; the judge is asked."""
     import json
 
     from transformers import AutoConfig
@@ -86,7 +87,10 @@ def _open_once(plain: dict[str, Any]) -> None:
     tokenizer, processor = hf_tokenizer(model), hf_processor(model)
     for files in (plain["data"]["train_files"], plain["data"]["val_files"]):
         VragDataset(files, tokenizer, plain["data"], processor)
-    shared(json.dumps(plain["vrag"]), model, AutoConfig.from_pretrained(model).model_type, tokenizer, processor)
+    family = AutoConfig.from_pretrained(model).model_type
+    opened = shared(json.dumps(plain["vrag"]), model, family, tokenizer, processor)
+    if opened.judge is not None:
+        asyncio.run(opened.judge.check())
 
 
 def train(config: Any) -> None:

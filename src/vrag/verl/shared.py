@@ -10,6 +10,8 @@ from typing import Any
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
+from vrag.rewards.judge import Judge
+from vrag.rewards.judge import opened as opened_judge
 from vrag.rewards.rubric import Rubric
 from vrag.verl.settings import VerlSettings, read_settings
 
@@ -21,6 +23,7 @@ class Shared:
     codec: QwenVLCodec
     make_environment: Callable[[], DocumentEnvironment]
     rubric: Rubric
+    judge: Judge | None
 
 
 @lru_cache(maxsize=1)
@@ -33,7 +36,6 @@ def shared(group: str, model: str, family: str | None, tokenizer: Any, processor
     from vrag.corpus.store import Corpus
     from vrag.policies.speaker import environment_for
     from vrag.rewards.combine import paper_rubric
-    from vrag.rewards.judge import opened as opened_judge
     from vrag.verl.checks import check_family, check_processor, check_views
     from vrag.views import ViewRenderer
 
@@ -45,7 +47,7 @@ def shared(group: str, model: str, family: str | None, tokenizer: Any, processor
     with ExitStack() as failed:
         store = failed.enter_context(Corpus.open(settings.corpus))
         retriever = _retriever(settings, store)
-        rubric = paper_rubric(settings.rewards, failed.enter_context(opened_judge(settings.judge)))
+        judge = failed.enter_context(opened_judge(settings.judge))
         failed.pop_all()
     renderer = ViewRenderer(store, 500)
     return Shared(
@@ -53,7 +55,8 @@ def shared(group: str, model: str, family: str | None, tokenizer: Any, processor
         environment,
         QwenVLCodec(tokenizer, processor.image_processor),
         lambda: DocumentEnvironment(store, retriever, environment, renderer),
-        rubric,
+        paper_rubric(settings.rewards, judge),
+        judge,
     )
 
 
