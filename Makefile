@@ -38,8 +38,9 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# verl brings pytest-asyncio, whose warnings would be errors here.
 test-verl: $(VERL_VENV)/.installed
-	$(VERL_VENV)/bin/python -m pytest tests/verl $(ARGS)
+	$(VERL_VENV)/bin/python -m pytest -p no:asyncio tests/verl $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VERL_VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -290,7 +290,6 @@ def test_the_newer_trainer_gets_the_same_without_padding(
     async def run() -> None:
         for i in range(len(data)):
             prompt = {**data[i], "uid": f"uid{i}", "global_steps": 3, "agent_name": "vrag", "__rollout_n__": 1}
-            del prompt["dummy_tensor"]
             sampling = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "logprobs": True}
             await worker._run_prompt(prompt, sampling, trajectory)
 
