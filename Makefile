@@ -1,5 +1,6 @@
 # make demo   set up .venv, then index documents, train the small model and write a report
 # make test   set up .venv, then lint, type checks, import contracts and the test suite
+# make test-verl   set up .venv-verl with verl, then the tests that need it, without a GPU
 #
 # On a fresh machine both need only Python >= 3.10 with venv. A rerun installs nothing.
 
@@ -12,7 +13,11 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # cores can't use. Any requirement line works, e.g. TORCH="torch==2.13.0 --extra-index-url <index of CPU wheels>".
 TORCH  ?= torch==2.13.0
 
-.PHONY: demo test lint check format clean
+# verl has an environment of its own, for it pins transformers; this version is that of verl[vllm].
+VERL_VENV ?= .venv-verl
+VERL_TRANSFORMERS ?= transformers==5.9.0
+
+.PHONY: demo test test-verl lint check format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.installed
@@ -33,8 +38,12 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# verl brings pytest-asyncio, whose warnings would be errors here.
+test-verl: $(VERL_VENV)/.installed
+	$(VERL_VENV)/bin/python -m pytest -p no:asyncio tests/verl $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VERL_VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -52,4 +61,13 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --upgrade 'pip>=25.1'
 	$(PIP) --editable '.[models,synthetic,datasets,ocr,index,encoders,lora,qdrant,serve,tantivy]' --group dev
+	@touch $@
+
+$(VERL_VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' \
+	  || { echo "verl needs Python 3.10 to 3.12; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VERL_VENV)
+	$(VERL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(VERL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[verl,synthetic]' $(VERL_TRANSFORMERS) hypothesis pytest
 	@touch $@

@@ -33,14 +33,19 @@ def resolve(
     """
     values = (base or model()).model_dump()
     if recipe:
-        values = _merge(values, _read(recipe))
+        values = merged(values, _read(recipe))
     for override in overrides:
         _set(values, override)
+    return validated(model, values, str(recipe) if recipe else None)
+
+
+def validated(model: type[Model], values: dict[str, Any], where: str | None = None) -> Model:
+    """`values` as a `model`. Raises `ConfigError` as `resolve` does, beginning with `where` they come from."""
     try:
         return model.model_validate(values)
     except ValidationError as failure:
-        where = f"{recipe}: " if recipe else ""
-        raise ConfigError(where + "; ".join(_explain(model, error) for error in failure.errors())) from failure
+        why = "; ".join(_explain(model, error) for error in failure.errors())
+        raise ConfigError(f"{where}: {why}" if where else why) from failure
 
 
 def changes(overrides: Sequence[str]) -> dict[str, Any]:
@@ -51,13 +56,13 @@ def changes(overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`values` with `changes` laid over: groups are merged, so that a recipe keeps the defaults it doesn't name."""
-    merged = dict(values)
+    result = dict(values)
     for key, change in changes.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
-    return merged
+        old = result.get(key)
+        result[key] = merged(old, change) if isinstance(old, dict) and isinstance(change, dict) else change
+    return result
 
 
 def _read(recipe: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from vrag.cli.live import LiveLine
 from vrag.cli.loaded import Loaded, Opened
 from vrag.cli.options import Judge, JudgeModel, JudgeSet, judge_overrides
+from vrag.cli.verl import verl
 from vrag.cli.watch import Watch
 from vrag.config import resolve
 from vrag.errors import UsageError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vrag.episode import Episode
 
 train = typer.Typer(no_args_is_help=True, help="Train a policy or an encoder. Rerunning a killed command continues it.")
+train.command()(verl)
 
 Out = Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, the result.")]
 Recipe = Annotated[Path | None, typer.Option("--recipe", help="A TOML file with settings.")]
