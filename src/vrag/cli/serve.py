@@ -6,12 +6,25 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
+from vrag.cli.options import (
+    By,
+    Device,
+    Encoder,
+    EncoderSet,
+    Kernel,
+    KernelOption,
+    PolicyModel,
+    PolicySet,
+    Way,
+    encoder_name,
+    named_policies,
+)
 from vrag.corpus.paths import corpus_folder
 from vrag.errors import UsageError
 from vrag.kernels import KernelChoice
@@ -19,8 +32,26 @@ from vrag.kernels import KernelChoice
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-serve = typer.Typer(no_args_is_help=True, help="Serve a corpus or an encoder over HTTP.")
-_EXTRA = {"fastapi", "starlette", "uvicorn", "h11", "httpx", "stamina", "prometheus_client", "safetensors"}
+serve = typer.Typer(no_args_is_help=True, help="Serve an agent, a corpus or an encoder over HTTP.")
+_EXTRA = {
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "h11",
+    "httpx",
+    "stamina",
+    "prometheus_client",
+    "safetensors",
+    "python_multipart",
+}
+
+_GRACE = 5.0  # s that questions under way have when the server is ended
+
+
+class OcrOption(str, Enum):
+    auto = "auto"
+    off = "off"
+
 
 Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
@@ -29,7 +60,7 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request ma
 
 @serve.callback()
 def _group() -> None:
-    """Serve a corpus or an encoder over HTTP."""
+    """Serve an agent, a corpus or an encoder over HTTP."""
 
 
 @serve.command()
@@ -94,6 +125,67 @@ def encoder(
         return create_app(load_encoder(name.name, **name.settings), name, Limits(max_queue, max_batch, timeout), token)
 
     _serve(f"encoder {encoder}", made, host, port, timeout, token_file, TOKEN_VARIABLE)
+
+
+@serve.command()
+def agent(
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", "-c", help="Name or path of a corpus; repeat for more. None: all that have a name."),
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy", "-p", help="As of `vrag ask`; repeat for more, the first is the default.  [extractive]"
+        ),
+    ] = None,
+    policy_model: PolicyModel = None,
+    policy_set: PolicySet = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8001,
+    by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
+    kernel: Kernel = KernelOption.auto,
+    device: Device = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Questions that are answered at once.")] = 4,
+    max_queue: Annotated[int, typer.Option(min=0, help="Questions that wait; more are refused with 429.")] = 16,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a question may take.")] = 600.0,
+    max_upload: Annotated[int, typer.Option(min=1, help="MiB of one upload.")] = 512,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")] = 0,
+    ocr: Annotated[
+        OcrOption, typer.Option(help="Pages without text: auto reads them, if OCR is installed.")
+    ] = OcrOption.auto,
+    read_only: Annotated[bool, typer.Option("--read-only", help="No uploads, no removal, no new corpora.")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that each request must bear; else VRAG_TOKEN, if set.")
+    ] = None,
+) -> None:
+    """Answer questions from corpora over HTTP, also for OpenAI's clients; see docs/agent-server.md."""
+    with _named_extra():
+        import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+        from vrag.servers.agent.app import create_app
+        from vrag.servers.agent.limits import AgentLimits
+        from vrag.servers.agent.service import AgentService
+        from vrag.servers.agent.shelf import Shelf, chosen_corpora
+    from vrag.corpus.options import IngestOptions
+    from vrag.servers.engine import Engine
+    from vrag.servers.serial import Encoders
+
+    chosen_kernel, encoders = KernelChoice(kernel.value, device), Encoders(encoder_name(encoder, encoder_set))
+    limits = AgentLimits(episodes=episodes, waiting=max_queue, episode_seconds=timeout, upload_bytes=max_upload << 20)
+
+    def made(token: str | None) -> FastAPI:
+        shelf = Shelf(
+            lambda folder: Engine(folder, by.value, kernel=chosen_kernel, encoders=encoders),
+            chosen_corpora(corpus or []),
+        )
+        policies = named_policies(policy or ["extractive"], policy_model, policy_set)
+        options = IngestOptions(workers=workers, ocr=ocr.value)
+        return create_app(AgentService(shelf, policies, limits, options, read_only=read_only), token)
+
+    _serve("agent", made, host, port, _GRACE, token_file, "VRAG_TOKEN")
 
 
 @contextmanager

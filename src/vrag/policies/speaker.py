@@ -50,8 +50,8 @@ def speaker(name: str, store: PageStore, served: ServedSettings | None = None) -
 
 
 def load_speaker(name: str, served: ServedSettings | None = None) -> SpeakerOf:
-    """What gives the same policy over any store, its model loaded once: `extractive`, a shipped checkpoint ("tiny", "tiny-sft"), the folder of one in the Hub's layout, or the model that
-    `served` says how to ask, whatever the `name`.
+    """What gives the same policy over any store, its model loaded once: `extractive`, a shipped checkpoint ("tiny",
+    "tiny-sft"), the folder of one in the Hub's layout, or the model that `served` says how to ask, whatever the `name`.
 
     A checkpoint that vrag trained says in `environment.json` what it was trained with. Any other one gets the
     paper's settings, with the pixel budget of its image processor where the paper's isn't within that.
