@@ -30,6 +30,7 @@ VERBS: dict[str, Verb] = {
     "search": Verb("vrag.cli.search:search", "Find pages of a corpus by their words, or by their images."),
     "ask": Verb("vrag.cli.ask:ask", "Answer a question from a corpus, with page and box."),
     "serve": Verb("vrag.cli.serve:serve", "Serve an agent, search of a corpus, or an encoder, over HTTP."),
+    "mcp": Verb("vrag.cli.mcp:mcp", "Search, view, crop and ask as tools of other agents (MCP)."),
     "snapshot": Verb("vrag.cli.snapshot:snapshot", "Copy a corpus with its vectors while it is in use."),
     "eval": Verb("vrag.cli.eval:app", "Measure a policy, or retrieval, on questions, with intervals."),
     "train": Verb("vrag.cli.train:train", "Train a policy (SFT, GRPO, vrag-tiny from nothing) or an encoder."),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,37 +21,19 @@ from vrag.cli.options import (
     encoder_name,
     named_policies,
 )
+from vrag.cli.serving import AGENT_GRACE, EXTRACTIVE, Corpora, Host, Policies, Port, Timeout, named_extra, serve_app
 from vrag.corpus.paths import corpus_folder
-from vrag.errors import UsageError
 from vrag.kernels import KernelChoice
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 serve = typer.Typer(no_args_is_help=True, help="Serve an agent, a corpus or an encoder over HTTP.")
-_EXTRA = {
-    "fastapi",
-    "starlette",
-    "uvicorn",
-    "h11",
-    "httpx",
-    "stamina",
-    "prometheus_client",
-    "safetensors",
-    "python_multipart",
-}
-
-_GRACE = 5.0  # s that questions under way have when the server is ended
 
 
 class OcrOption(str, Enum):
     auto = "auto"
     off = "off"
-
-
-Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take; then 504.")]
 
 
 @serve.callback()
@@ -81,7 +59,7 @@ def search(
     ] = None,
 ) -> None:
     """Search a corpus over HTTP, also with the agents of VRAG-RL; see docs/search-server.md."""
-    with _named_extra():
+    with named_extra("serve"):
         from vrag.servers.engine import Engine
         from vrag.servers.limits import Limits
         from vrag.servers.search import create_app
@@ -91,7 +69,7 @@ def search(
         engine = Engine(corpus_folder(corpus), by.value, encoder_name(encoder, encoder_set), chosen)
         return create_app(engine, Limits(max_queue, max_batch, timeout), token)
 
-    _serve(f"search {corpus}", made, host, port, timeout, token_file, "VRAG_TOKEN")
+    serve_app(f"search {corpus}", made, host, port, timeout, token_file, "VRAG_TOKEN")
 
 
 @serve.command()
@@ -113,7 +91,7 @@ def encoder(
     ] = None,
 ) -> None:
     """Encode the pages and queries of other machines over HTTP; see docs/encoder-server.md."""
-    with _named_extra():
+    with named_extra("serve"):
         from vrag.encoders.load import load_encoder
         from vrag.encoders.wire import TOKEN_VARIABLE
         from vrag.servers.encoder import create_app
@@ -124,21 +102,13 @@ def encoder(
         assert name is not None
         return create_app(load_encoder(name.name, **name.settings), name, Limits(max_queue, max_batch, timeout), token)
 
-    _serve(f"encoder {encoder}", made, host, port, timeout, token_file, TOKEN_VARIABLE)
+    serve_app(f"encoder {encoder}", made, host, port, timeout, token_file, TOKEN_VARIABLE)
 
 
 @serve.command()
 def agent(
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option("--corpus", "-c", help="Name or path of a corpus; repeat for more. None: all that have a name."),
-    ] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--policy", "-p", help="As of `vrag ask`; repeat for more, the first is the default.  [extractive]"
-        ),
-    ] = None,
+    corpus: Corpora = None,
+    policy: Policies = None,
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
     host: Host = "127.0.0.1",
@@ -162,60 +132,21 @@ def agent(
     ] = None,
 ) -> None:
     """Answer questions from corpora over HTTP, also for OpenAI's clients; see docs/agent-server.md."""
-    with _named_extra():
+    with named_extra("serve"):
         import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
         from vrag.servers.agent.app import create_app
         from vrag.servers.agent.limits import AgentLimits
-        from vrag.servers.agent.service import AgentService
-        from vrag.servers.agent.shelf import Shelf, chosen_corpora
+    from vrag.cli.agents import agent_service
     from vrag.corpus.options import IngestOptions
-    from vrag.servers.engine import Engine
-    from vrag.servers.serial import Encoders
 
-    chosen_kernel, encoders = KernelChoice(kernel.value, device), Encoders(encoder_name(encoder, encoder_set))
     limits = AgentLimits(episodes=episodes, waiting=max_queue, episode_seconds=timeout, upload_bytes=max_upload << 20)
 
     def made(token: str | None) -> FastAPI:
-        shelf = Shelf(
-            lambda folder: Engine(folder, by.value, kernel=chosen_kernel, encoders=encoders),
-            chosen_corpora(corpus or []),
-        )
-        policies = named_policies(policy or ["extractive"], policy_model, policy_set)
+        policies = named_policies(policy or [EXTRACTIVE], policy_model, policy_set)
         options = IngestOptions(workers=workers, ocr=ocr.value)
-        return create_app(AgentService(shelf, policies, limits, options, read_only=read_only), token)
+        name, chosen = encoder_name(encoder, encoder_set), KernelChoice(kernel.value, device)
+        service = agent_service(corpus or [], policies, limits, options, by.value, name, chosen, read_only=read_only)
+        return create_app(service, token)
 
-    _serve("agent", made, host, port, _GRACE, token_file, "VRAG_TOKEN")
-
-
-@contextmanager
-def _named_extra() -> Generator[None]:
-    """What is missing is named, and how to get it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
-            raise
-        raise UsageError(f"the server needs {error.name}: pip install 'vrag[serve]'") from error
-
-
-def _serve(
-    what: str,
-    make: Callable[[str | None], FastAPI],
-    host: str,
-    port: int,
-    timeout: float,
-    token_file: Path | None,
-    variable: str,
-) -> None:
-    """The app that `make` makes with its token, until someone ends it."""
-    from vrag.servers.guard import read_token
-    from vrag.servers.run import Server, bind, log_to_stderr
-
-    token = read_token(host, token_file, os.environ.get(variable), variable)
-    with bind(host, port) as bound:  # before a model is loaded, which takes its time
-        app = make(token)
-        server = Server(app, bound, lambda url: print(f"{what} at {url}", file=sys.stderr), timeout)
-        log_to_stderr()
-        with suppress(KeyboardInterrupt):  # how a server is ended
-            server.until_ended()
+    serve_app("agent", made, host, port, AGENT_GRACE, token_file, "VRAG_TOKEN")

@@ -44,7 +44,8 @@ def read_token(host: str, file: Path | None, environment: str | None, variable: 
 
 class Guard:
     """ASGI middleware. With a token each request must bear it. Without one the Host must be this machine: the name of
-    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). A body holds at most as many bytes
+    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). Nor may a page of another site send
+    forms here. A body holds at most as many bytes
     as `max_bytes` says for its path.
     """
 
@@ -72,6 +73,8 @@ class Guard:
                 )
         elif not is_loopback(_name(headers.get("host", ""))):
             return _refuse(421, "without a token this server answers only to 127.0.0.1 and localhost")
+        elif not is_loopback(_name(headers.get("origin", "//localhost").partition("//")[2])):
+            return _refuse(403, "without a token this server answers no page of another site")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > max_bytes:
             return _refuse(422, f"a request holds at most {max_bytes} bytes")

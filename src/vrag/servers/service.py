@@ -59,15 +59,21 @@ class Searching:
         self, engine: Engine, request: Request, queries: Sequence[str], k: int, by: Way | None = None
     ) -> Found:
         """Raises `QueueFull`, `UsageError` for a way to search that isn't there, `InfrastructureError`."""
-        return await within(self._limits.timeout, request, self._search(engine, queries, k, by))
+        return await within(self._limits.timeout, request, self.find(engine, queries, k, by))
 
     async def lookup(self, engine: Engine, request: Request, look: Callable[[Corpus], T]) -> T:
         """Something of the corpus, in a thread. Raises `QueueFull`, and what `look` raises."""
-        with self._lookups.take(), engine.current.used() as generation:
-            return await within(self._limits.timeout, request, asyncio.to_thread(look, generation.corpus))
+        return await within(self._limits.timeout, request, self.look(engine, look))
 
-    async def _search(self, engine: Engine, queries: Sequence[str], k: int, by: Way | None) -> Found:
-        """On one index version; anew on the next one when that is why it failed, or what it may have read."""
+    async def look(self, engine: Engine, look: Callable[[Corpus], T]) -> T:
+        """The same for who is no request, and bounds the time."""
+        with self._lookups.take(), engine.current.used() as generation:
+            return await asyncio.to_thread(look, generation.corpus)
+
+    async def find(self, engine: Engine, queries: Sequence[str], k: int, by: Way | None = None) -> Found:
+        """`search` for who is no request, and bounds the time. On one index version; anew on the next one when that is
+        why it failed, or what it may have read.
+        """
         with engine.current.used() as generation:
             try:
                 found = await self._found(generation, queries, k, by)

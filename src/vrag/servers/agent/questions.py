@@ -34,7 +34,7 @@ class AskRequest(Frozen):
     seed: Seed = 0
 
 
-@router.post("/ask", response_class=EventStream, responses={200: {"model": Event}})
+@router.post("/ask", status_code=200, response_class=EventStream, responses={200: {"model": Event}})
 async def ask(name: Name, asked: AskRequest, shared: Shared) -> EventStream:
     """Ask the corpus. Closing the connection ends the episode."""
     sampling = Sampling(temperature=asked.temperature, seed=asked.seed)
