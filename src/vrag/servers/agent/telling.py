@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vrag.app.evidence import Located, locate
 from vrag.episode import Episode
+from vrag.locate import Located, locate
 from vrag.protocols import PageStore
 from vrag.servers.agent import events
 from vrag.servers.agent.events import Event

@@ -41,7 +41,7 @@ Edges = Annotated[
     Field(
         min_length=4,
         max_length=4,
-        description="x1, y1, x2, y2 in fractions of the page: 0 is left or top, 1 right or bottom.",
+        description="x1, y1, x2, y2 in fractions of the page, from its top left.",
     ),
 ]
 

@@ -46,12 +46,20 @@ class Shown(Frozen):
     image: bytes
 
 
+class Standing(Frozen):
+    """Where an answer stands: `box` as `crop_page` takes it (None: the whole page)."""
+
+    document: str
+    page: int
+    box: list[float] | None
+
+
 class Reply(Frozen):
     """`answer` is None where the agent ended for another reason, which `stop` is. Tokens are of the whole episode."""
 
     answer: str | None
     stop: str
-    evidence: EvidencePlace | None
+    evidence: Standing | None
     seconds: float
     prompt_tokens: int
     completion_tokens: int
@@ -95,8 +103,8 @@ class Tools:
         try:
             async for event in running.events():
                 seen[event.type] = event
-                if (step := _step(event)) is not None:
-                    await on_step(running.steps, step)
+                if (what := _step(event)) is not None:
+                    await on_step(*what)
         finally:
             running.cancel()
         return _reply(seen.get("answer"), seen.get("usage"), seen.get("error"), seen.get("stop"))
@@ -135,19 +143,19 @@ def _page(corpus: Corpus, ref: PageRef, name: str) -> Page:
         ) from error
 
 
-def _step(event: Event) -> str | None:
-    """An event in words; None for one that says nothing new."""
+def _step(event: Event) -> tuple[int, str] | None:
+    """The step of an event, and what happened in words; None for one that says nothing new."""
     match event:
         case events.Thought():
-            return f"think: {event.text}"
+            return event.step, f"think: {event.text}"
         case events.Query():
-            return f"search: {event.query}"
+            return event.step, f"search: {event.query}"
         case events.PageShown():
-            return f"look at {event.page.document}, page {event.page.page}"
+            return event.step, f"look at {event.page.document}, page {event.page.page}"
         case events.CropShown():
-            return f"look closer at {event.page.document}, page {event.page.page}"
+            return event.step, f"look closer at {event.page.document}, page {event.page.page}"
         case events.InvalidAction():
-            return f"invalid action: {event.reason}"
+            return event.step, f"invalid action: {event.reason}"
         case _:
             return None
 
@@ -166,8 +174,13 @@ def _reply(
     return Reply(
         answer=answer.text if answer else None,
         stop=stopped.reason.value,
-        evidence=answer.evidence if answer else None,
+        evidence=_standing(answer.evidence) if answer and answer.evidence else None,
         seconds=stopped.seconds,
         prompt_tokens=spent.prompt_tokens,
         completion_tokens=spent.completion_tokens,
     )
+
+
+def _standing(found: EvidencePlace) -> Standing:
+    edges = [round(edge, 4) for edge in found.box.as_tuple()] if found.box else None
+    return Standing(document=found.document, page=found.page, box=edges)
