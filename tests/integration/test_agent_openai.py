@@ -122,19 +122,19 @@ def test_a_model_server_that_fails_is_an_error_of_the_server_also_within_a_strea
     with (
         chat_server(fails(400)) as model,
         agent_serving(chosen={"notes": notes}, policies={"vlm": served(model.url)}) as server,
+        client_of(server) as client,
     ):
-        with client_of(server) as client:
-            with pytest.raises(openai.InternalServerError) as failed:
-                client.chat.completions.create(model="notes", messages=say(QUESTION))
-            assert failed.value.status_code == 503 and failed.value.type == "server_error"
-            with pytest.raises(openai.APIError, match="model server"):
-                list(client.chat.completions.create(model="notes", messages=say(QUESTION), stream=True))
+        with pytest.raises(openai.InternalServerError) as failed:
+            client.chat.completions.create(model="notes", messages=say(QUESTION))
+        assert failed.value.status_code == 503 and failed.value.type == "server_error"
+        with pytest.raises(openai.APIError, match="model server"):
+            list(client.chat.completions.create(model="notes", messages=say(QUESTION), stream=True))
 
 
 def test_with_a_token_the_clients_key_is_that_token(notes: Path):
     with agent_serving(chosen={"notes": notes}, token=TOKEN) as server:
         with client_of(server, TOKEN) as client:
-            assert [model.id for model in client.models.list()][0] == "notes"
+            assert "notes" in [model.id for model in client.models.list()]
         with client_of(server, "wrong") as client, pytest.raises(openai.AuthenticationError) as refused:
             client.models.list()
         assert refused.value.type == "authentication_error" and TOKEN not in str(refused.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Generator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from tests.agents import plays
 from tests.asking import MANUAL, agent_serving, ask, make_corpus, scripted, served, until_indexed
-from tests.chats import chat_server, fails
+from tests.chats import chat_server, fails, hangs
 from tests.colours import COLOURS, ColourEncoder
 from tests.papers import write_pdf
 from tests.serving import Running
@@ -22,6 +23,7 @@ from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
 from vrag.index.vectors import EncoderName
+from vrag.policies.speaker import SpeakerOf
 from vrag.servers.agent.limits import AgentLimits
 
 QUESTION = "Which port does the daemon listen on?"
@@ -49,6 +51,10 @@ def notes(manual: Path, vrag_home: Path) -> Path:
 def writing(notes: Path) -> Generator[Running]:
     with agent_serving() as running:
         yield running
+
+
+def asking(manual: Path, policies: dict[str, SpeakerOf], **more: Any) -> AbstractContextManager[Running]:
+    return agent_serving(chosen={"notes": manual}, policies=policies, **more)
 
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
@@ -99,7 +105,7 @@ def test_the_crop_of_the_evidence_is_the_part_of_the_page_that_was_looked_at(ser
 
 def test_an_action_that_is_none_is_an_event_and_so_is_what_finds_nothing(manual: Path):
     script = scripted("<bbox>[1, 2]</bbox>", "<search>zebra</search>", "<answer>none</answer>")
-    with agent_serving(chosen={"notes": manual}, policies={"scripted": script}) as server:
+    with asking(manual, {"scripted": script}) as server:
         events = ask(server, "Is there a zebra?")
     (invalid,) = [event for event in events if event["type"] == "invalid"]
     assert invalid["step"] == 1 and "four numbers" in invalid["reason"] and invalid["text"] == "<bbox>[1, 2]</bbox>"
@@ -117,7 +123,7 @@ def test_an_episode_that_spends_its_turns_ends_without_an_answer(server: Running
 def test_a_served_model_answers_and_its_tokens_are_counted(manual: Path):
     with (
         chat_server(plays({"port": "873"})) as model,
-        agent_serving(chosen={"notes": manual}, policies={"vlm": served(model.url)}) as server,
+        asking(manual, {"vlm": served(model.url)}) as server,
     ):
         events = ask(server, QUESTION)
     assert [event["text"] for event in events if event["type"] == "answer"] == ["873"]
@@ -128,7 +134,7 @@ def test_a_served_model_answers_and_its_tokens_are_counted(manual: Path):
 def test_a_model_server_that_fails_is_an_error_and_no_answer(manual: Path, caplog: pytest.LogCaptureFixture):
     with (
         chat_server(fails(400)) as model,
-        agent_serving(chosen={"notes": manual}, policies={"vlm": served(model.url)}) as server,
+        asking(manual, {"vlm": served(model.url)}) as server,
     ):
         events = ask(server, QUESTION)
         assert server.metric("vrag_episodes_total") == 1 and server.metric("vrag_episodes_admitted") == 0
@@ -138,7 +144,7 @@ def test_a_model_server_that_fails_is_an_error_and_no_answer(manual: Path, caplo
 
 
 def test_a_bug_in_a_policy_is_an_error_of_one_question(manual: Path, caplog: pytest.LogCaptureFixture):
-    with agent_serving(chosen={"notes": manual}, policies={"scripted": scripted("<search>port</search>")}) as server:
+    with asking(manual, {"scripted": scripted("<search>port</search>")}) as server:
         for _ in range(2):
             events = ask(server, QUESTION)  # the script ends too early
             assert kinds(events)[-2:] == ["error", "stop"] and events[-2]["code"] == "internal"
@@ -148,16 +154,14 @@ def test_a_bug_in_a_policy_is_an_error_of_one_question(manual: Path, caplog: pyt
 
 def test_a_question_takes_its_time_and_no_more(manual: Path):
     limits = AgentLimits(episode_seconds=0.2)
-    with chat_server(lambda asked: asked.server.owner.over.wait(30) and None) as model:
-        with agent_serving(chosen={"notes": manual}, policies={"vlm": served(model.url)}, limits=limits) as server:
-            events = ask(server, QUESTION)
-            assert events[-2]["code"] == "timeout" and events[-1]["reason"] == "error"
-        model.over.set()
+    with chat_server(hangs) as model, asking(manual, {"vlm": served(model.url)}, limits=limits) as server:
+        events = ask(server, QUESTION)
+    assert events[-2]["code"] == "timeout" and events[-1]["reason"] == "error"
 
 
 def test_the_policy_is_chosen_by_name(manual: Path):
     policies = {"one": scripted("<answer>1</answer>"), "two": scripted("<answer>2</answer>")}
-    with agent_serving(chosen={"notes": manual}, policies=policies) as server:
+    with asking(manual, policies) as server:
         answers = [ask(server, QUESTION, **more) for more in ({}, {"policy": "two"})]
         refused = server.client.post("/v1/corpora/notes/ask", json={"question": QUESTION, "policy": "three"})
     assert [events[-3]["text"] for events in answers] == ["1", "2"]

@@ -25,6 +25,8 @@ from vrag.types import Frozen, Hit, PageRef
 
 router = APIRouter(prefix="/v1/corpora", tags=["corpora"])
 
+_KEPT = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+
 Shared = Annotated[AgentService, Depends(service)]
 Name = Annotated[str, Path(max_length=200)]
 Text = Annotated[str, StringConstraints(max_length=MAX_CHARS)]
@@ -144,7 +146,7 @@ async def page_image(
     id, part = _page_id(document_id, number), None if box is None else parsed_box(box)
     engine = await shared.shelf.engine(name)
     pixels = await shared.searching.lookup(engine, request, lambda held: picture(held, id, part, width))
-    return Response(pixels, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(pixels, media_type="image/jpeg", headers=_KEPT)
 
 
 @router.get("/{name}/pages/{document_id}/{number}/text")

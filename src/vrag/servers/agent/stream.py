@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 KEEP_ALIVE = 15.0  # s without an event, after which a comment keeps proxies from closing the connection
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 SLOW = 60.0  # s that a client may take none of what it is sent
 
 
@@ -20,7 +21,7 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(self, frames: AsyncGenerator[bytes], ended: Callable[[], None]) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._frames, self._ended = frames, ended
 
