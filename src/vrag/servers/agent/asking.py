@@ -66,7 +66,7 @@ class Asking:
         self.policies, self._limits = policies, limits
         self.slots = Slots(limits.episodes + limits.waiting, RETRY_AFTER)
         self._turnstile = asyncio.Semaphore(limits.episodes)
-        self._runner, self._tasks = Runner(), set[asyncio.Task[None]]()
+        self._runner, self.under_way = Runner(), set[asyncio.Task[None]]()
         self._ended = metrics.counter("vrag_episodes", "Episodes that have ended, by why.", "stop")
         metrics.gauge("vrag_episodes_admitted", "Episodes that run or wait.", lambda: self.slots.taken)
 
@@ -75,9 +75,9 @@ class Asking:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
+        for task in self.under_way:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.under_way, return_exceptions=True)
         await asyncio.to_thread(self._runner.stop)
 
     @property
@@ -92,8 +92,8 @@ class Asking:
             asked = Asked()
             asked.tell(events.Started(id=asked.id, corpus=corpus, policy=policy, question=question.text))
             task = asked.begin(self._run(asked, corpus, engine, policy, question), held.pop_all())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
         return asked
 
     async def _run(self, asked: Asked, corpus: str, engine: Engine, policy: str, question: Question) -> None:
