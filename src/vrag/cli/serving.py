@@ -55,9 +55,10 @@ def named_extra(extra: str) -> Generator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        raise UsageError(f"the server needs {error.name}: pip install 'vrag[{extra}]'") from error
+        raise UsageError(f"the server needs {missing}: pip install 'vrag[{extra}]'") from error
 
 
 def serve_app(
