@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests.audit import files_opened, outside, send
 from tests.papers import write_pdf
 from tests.serving import Running, serving
 from vrag.corpus.ingest import IngestOptions, ingest
@@ -18,15 +16,6 @@ from vrag.corpus.store import Corpus
 
 SECRET = b"canary-8277e0910d750195"
 HASH = "0" * 24
-_opened: list[str] | None = None
-
-
-def _audit(event: str, args: tuple[object, ...]) -> None:
-    if _opened is not None and event in ("open", "sqlite3.connect", "os.listdir", "os.scandir"):
-        _opened.append(os.fsdecode(args[0]) if isinstance(args[0], (str, bytes, os.PathLike)) else str(args[0]))
-
-
-sys.addaudithook(_audit)
 
 
 @pytest.fixture(scope="module")
@@ -46,33 +35,12 @@ def server(folder: Path) -> Generator[Running]:
         yield running
 
 
-def get(server: Running, target: bytes) -> tuple[int, bytes]:
-    """The status and the rest of the answer to a request whose target is sent as it is."""
-    url = server.client.base_url
-    with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
-        connection.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-    return int(answer.split(b" ", 2)[1]), answer
-
-
 def opened_during(server: Running, targets: list[bytes]) -> tuple[list[int], list[str]]:
-    global _opened
-    get(server, f"/v1/pages/{HASH}-1/image".encode())  # what is opened once and for all
-    _opened = []
-    try:
-        answers = [get(server, target) for target in targets]
-        opened = list(_opened)
-    finally:
-        _opened = None
+    send(server, b"GET", f"/v1/pages/{HASH}-1/image".encode())  # what is opened once and for all
+    with files_opened() as opened:
+        answers = [send(server, b"GET", target) for target in targets]
     assert not any(SECRET in answer for _, answer in answers)
     return [status for status, _ in answers], opened
-
-
-def outside(folder: Path, opened: list[str]) -> list[str]:
-    uri = f"file://{folder}/"
-    return [path for path in opened if not path.startswith((f"{folder}/", uri))]
 
 
 IDS = [

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,8 +40,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served(folder: Path, *options: object, **environment: str) -> Generator[tuple[subprocess.Popen[str], str]]:
-    command = [sys.executable, "-m", "vrag", "serve", "search", "-c", folder, "--port", "0", *options]
+def served(
+    folder: Path, *options: object, verb: Sequence[str] = ("serve", "search"), **environment: str
+) -> Generator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "vrag", *verb, "-c", folder, "--port", "0", *options]
     with subprocess.Popen(
         [str(part) for part in command], stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     ) as process:
@@ -65,18 +67,53 @@ def test_it_says_where_it_is_answers_and_ends_on_ctrl_c_without_a_word(folder: P
         assert (process.returncode, rest) == (0, "")
 
 
-def test_the_extra_that_is_missing_is_named(folder: Path):
-    command = "import sys; sys.modules['fastapi'] = None; from vrag.cli import main; sys.exit(main(sys.argv[1:]))"
-    ended = subprocess.run(
-        [sys.executable, "-c", command, "serve", "search", "-c", str(folder)], capture_output=True, text=True
-    )
-    assert ended.returncode == 2 and "pip install 'vrag[serve]'" in ended.stderr and "Traceback" not in ended.stderr
+@pytest.mark.parametrize(
+    ("verb", "paths"),
+    [(("serve", "agent"), {"/health", "/v1/corpora/corpus"}), (("mcp", "--transport", "http"), {"/health"})],
+)
+def test_agents_answer_and_end_on_ctrl_c_without_a_word(folder: Path, verb: Sequence[str], paths: set[str]):
+    with served(folder, verb=verb) as (process, url):
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            assert {client.get(path).status_code for path in paths} == {200}
+            process.send_signal(signal.SIGINT)
+            _, rest = process.communicate(timeout=20)
+        assert (process.returncode, rest) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("verb", "module", "extra"),
+    [
+        (("serve", "search"), "fastapi", "serve"),
+        (("serve", "agent"), "python_multipart", "serve"),
+        (("mcp",), "mcp", "mcp"),
+    ],
+)
+def test_the_extra_that_is_missing_is_named(folder: Path, verb: Sequence[str], module: str, extra: str):
+    command = f"import sys; sys.modules['{module}'] = None; from vrag.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run([sys.executable, "-c", command, *verb, "-c", str(folder)], capture_output=True, text=True)
+    assert ended.returncode == 2 and f"pip install 'vrag[{extra}]'" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_policies_and_corpora_that_cant_be_served_are_said(folder: Path, capsys: pytest.CaptureFixture[str]):
+    url = "http://127.0.0.1:1/v1"
+    assert vrag("serve", "agent", "--port", 0, "-c", "nothing") == 1
+    assert "no corpus" in capsys.readouterr().err
+    assert vrag("serve", "agent", "--port", 0, "-c", folder, "-c", f"{folder}/.") == 2
+    assert "two corpora are called 'corpus'" in capsys.readouterr().err
+    assert vrag("serve", "agent", "--port", 0, "-p", url) == 2
+    assert "--policy-model" in capsys.readouterr().err
+    assert vrag("serve", "agent", "--port", 0, "-p", url, "-p", f"{url}x", "--policy-model", "m") == 2
+    assert "one policy can be a server's" in capsys.readouterr().err
+    assert vrag("mcp", "-c", folder, "-p", "extractive", "--policy-model", "m") == 2
+    assert "--policy URL" in capsys.readouterr().err
+    assert vrag("serve", "agent", "--host", "0.0.0.0") == 2
+    assert "--token-file" in capsys.readouterr().err
 
 
 def test_other_verbs_dont_load_the_web():
     command = (
-        "import sys, vrag.cli, vrag.cli.serve, vrag.cli.search;"
-        "print({'fastapi', 'starlette', 'uvicorn', 'httpx', 'stamina', 'prometheus_client'} & set(sys.modules))"
+        "import sys, vrag.cli, vrag.cli.serve, vrag.cli.mcp, vrag.cli.search;"
+        "print({'fastapi', 'starlette', 'uvicorn', 'httpx', 'stamina', 'prometheus_client', 'mcp'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", command], capture_output=True, text=True).stdout == "set()\n"
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 from pydantic import ValidationError
 
-from vrag.app.evidence import locate
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
 from vrag.errors import InfrastructureError
 from vrag.geometry import ViewSpec
+from vrag.locate import locate
 from vrag.policies.scripted import ScriptedPolicy
 from vrag.protocols import Retriever
 from vrag.rewards.combine import score_episode

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from vrag.app.evidence import Located, locate, save_evidence
+from vrag.app.evidence import save_evidence
 from vrag.cli.index import printable
 from vrag.cli.options import (
     By,
@@ -27,6 +27,7 @@ from vrag.corpus.store import Corpus
 from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode
 from vrag.errors import InfrastructureError
+from vrag.locate import Located, locate
 from vrag.policies.speaker import Speaker, speaker
 from vrag.protocols import Retriever
 from vrag.retriever import open_retriever

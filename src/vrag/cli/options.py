@@ -13,6 +13,7 @@ from vrag.errors import UsageError
 if TYPE_CHECKING:
     from vrag.index.vectors import EncoderName
     from vrag.policies.served import ServedSettings
+    from vrag.policies.speaker import SpeakerOf
     from vrag.rewards.judge import JudgeSettings
 
 
@@ -133,6 +134,24 @@ def served_settings(policy: str, model: str | None, changes: list[str] | None) -
     from vrag.policies.served import Served
 
     return resolve(Served, None, _chat_overrides("policy", policy, model, changes)).policy
+
+
+def named_policies(policies: list[str], model: str | None, changes: list[str] | None) -> dict[str, SpeakerOf]:
+    """What `--policy`, several times, says together with `--policy-model` and `--policy-set`, which are of the one that
+    is served: each loaded, by the name that it goes by. Raises as `served_settings` and `load_speaker`.
+    """
+    from vrag.policies.speaker import load_speaker
+
+    urls = [policy for policy in policies if "://" in policy]
+    if len(urls) > 1:
+        raise UsageError("one policy can be a server's, and --policy-model is its model; the others are checkpoints")
+    served = served_settings((urls or policies)[0], model, changes)
+    named: dict[str, SpeakerOf] = {}
+    for policy in policies:
+        of_server = policy in urls
+        name = served.model if of_server and served is not None else policy
+        named[name] = load_speaker(policy, served if of_server else None)
+    return named
 
 
 def _chat_overrides(group: str, url: str, model: str, changes: list[str] | None) -> list[str]:

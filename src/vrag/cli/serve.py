@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
+from vrag.cli.options import (
+    By,
+    Device,
+    Encoder,
+    EncoderSet,
+    Kernel,
+    KernelOption,
+    PolicyModel,
+    PolicySet,
+    Way,
+    encoder_name,
+    named_policies,
+)
+from vrag.cli.serving import AGENT_GRACE, EXTRACTIVE, Corpora, Host, Policies, Port, Timeout, named_extra, serve_app
 from vrag.corpus.paths import corpus_folder
-from vrag.errors import UsageError
 from vrag.kernels import KernelChoice
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-serve = typer.Typer(no_args_is_help=True, help="Serve a corpus or an encoder over HTTP.")
-_EXTRA = {"fastapi", "starlette", "uvicorn", "h11", "httpx", "stamina", "prometheus_client", "safetensors"}
+serve = typer.Typer(no_args_is_help=True, help="Serve an agent, a corpus or an encoder over HTTP.")
 
-Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take; then 504.")]
+
+class OcrOption(str, Enum):
+    auto = "auto"
+    off = "off"
 
 
 @serve.callback()
 def _group() -> None:
-    """Serve a corpus or an encoder over HTTP."""
+    """Serve an agent, a corpus or an encoder over HTTP."""
 
 
 @serve.command()
@@ -50,7 +59,7 @@ def search(
     ] = None,
 ) -> None:
     """Search a corpus over HTTP, also with the agents of VRAG-RL; see docs/search-server.md."""
-    with _named_extra():
+    with named_extra("serve"):
         from vrag.servers.engine import Engine
         from vrag.servers.limits import Limits
         from vrag.servers.search import create_app
@@ -60,7 +69,7 @@ def search(
         engine = Engine(corpus_folder(corpus), by.value, encoder_name(encoder, encoder_set), chosen)
         return create_app(engine, Limits(max_queue, max_batch, timeout), token)
 
-    _serve(f"search {corpus}", made, host, port, timeout, token_file, "VRAG_TOKEN")
+    serve_app(f"search {corpus}", made, host, port, timeout, token_file, "VRAG_TOKEN")
 
 
 @serve.command()
@@ -82,7 +91,7 @@ def encoder(
     ] = None,
 ) -> None:
     """Encode the pages and queries of other machines over HTTP; see docs/encoder-server.md."""
-    with _named_extra():
+    with named_extra("serve"):
         from vrag.encoders.load import load_encoder
         from vrag.encoders.wire import TOKEN_VARIABLE
         from vrag.servers.encoder import create_app
@@ -93,37 +102,51 @@ def encoder(
         assert name is not None
         return create_app(load_encoder(name.name, **name.settings), name, Limits(max_queue, max_batch, timeout), token)
 
-    _serve(f"encoder {encoder}", made, host, port, timeout, token_file, TOKEN_VARIABLE)
+    serve_app(f"encoder {encoder}", made, host, port, timeout, token_file, TOKEN_VARIABLE)
 
 
-@contextmanager
-def _named_extra() -> Generator[None]:
-    """What is missing is named, and how to get it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
-            raise
-        raise UsageError(f"the server needs {error.name}: pip install 'vrag[serve]'") from error
-
-
-def _serve(
-    what: str,
-    make: Callable[[str | None], FastAPI],
-    host: str,
-    port: int,
-    timeout: float,
-    token_file: Path | None,
-    variable: str,
+@serve.command()
+def agent(
+    corpus: Corpora = None,
+    policy: Policies = None,
+    policy_model: PolicyModel = None,
+    policy_set: PolicySet = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8001,
+    by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
+    kernel: Kernel = KernelOption.auto,
+    device: Device = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Questions that are answered at once.")] = 4,
+    max_queue: Annotated[int, typer.Option(min=0, help="Questions that wait; more are refused with 429.")] = 16,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a question may take.")] = 600.0,
+    max_upload: Annotated[int, typer.Option(min=1, help="MiB of one upload.")] = 512,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")] = 0,
+    ocr: Annotated[
+        OcrOption, typer.Option(help="Pages without text: auto reads them, if OCR is installed.")
+    ] = OcrOption.auto,
+    read_only: Annotated[bool, typer.Option("--read-only", help="No uploads, no removal, no new corpora.")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that each request must bear; else VRAG_TOKEN, if set.")
+    ] = None,
 ) -> None:
-    """The app that `make` makes with its token, until someone ends it."""
-    from vrag.servers.guard import read_token
-    from vrag.servers.run import Server, bind, log_to_stderr
+    """Answer questions from corpora over HTTP, also for OpenAI's clients; see docs/agent-server.md."""
+    with named_extra("serve"):
+        import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    token = read_token(host, token_file, os.environ.get(variable), variable)
-    with bind(host, port) as bound:  # before a model is loaded, which takes its time
-        app = make(token)
-        server = Server(app, bound, lambda url: print(f"{what} at {url}", file=sys.stderr), timeout)
-        log_to_stderr()
-        with suppress(KeyboardInterrupt):  # how a server is ended
-            server.until_ended()
+        from vrag.servers.agent.app import create_app
+        from vrag.servers.agent.limits import AgentLimits
+    from vrag.cli.agents import agent_service
+    from vrag.corpus.options import IngestOptions
+
+    limits = AgentLimits(episodes=episodes, waiting=max_queue, episode_seconds=timeout, upload_bytes=max_upload << 20)
+
+    def made(token: str | None) -> FastAPI:
+        policies = named_policies(policy or [EXTRACTIVE], policy_model, policy_set)
+        options = IngestOptions(workers=workers, ocr=ocr.value)
+        name, chosen = encoder_name(encoder, encoder_set), KernelChoice(kernel.value, device)
+        service = agent_service(corpus or [], policies, limits, options, by.value, name, chosen, read_only=read_only)
+        return create_app(service, token)
+
+    serve_app("agent", made, host, port, AGENT_GRACE, token_file, "VRAG_TOKEN")

@@ -5,6 +5,7 @@ HOME/corpora/NAME/
     pages/<aa>/<id>.jpg   page images by id; <aa> are the id's first two characters
     pages/tmp/            files being written
     vectors/              what an encoder makes of the page images, if one was asked to (`vrag.embed`)
+    uploads/              documents that came over HTTP (`vrag.servers.agent`)
     tantivy/              a second text index, if one was asked for (`vrag.corpus.fulltext`)
 """
 
@@ -35,9 +36,14 @@ def corpus_folder(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or "/" in text or os.sep in text:
         return Path(text).expanduser()
-    if not _NAME.fullmatch(text):
+    if not is_corpus_name(text):
         raise UsageError(f"{text!r} is no corpus name: use letters, digits, '.', '_' and '-', or a path")
     return home() / "corpora" / text
+
+
+def is_corpus_name(text: str) -> bool:
+    """Whether `text` can name a corpus of the home. Only such a text ever becomes part of a path."""
+    return _NAME.fullmatch(text) is not None
 
 
 def page_id(document_id: str, number: int) -> str:
@@ -52,6 +58,10 @@ def is_page_id(text: str) -> bool:
 def vectors_file(folder: Path) -> Path:
     """The catalogue of a corpus's page vectors: when it is there, they are; their folder alone says nothing."""
     return folder / "vectors" / "vectors.sqlite"
+
+
+def uploads_folder(folder: Path) -> Path:
+    return folder / "uploads"
 
 
 def tantivy_folder(folder: Path) -> Path:

@@ -238,6 +238,14 @@ class Corpus:
             if seq in held
         ]
 
+    def files(self) -> dict[str, list[Path]]:
+        """The files that hold each document, by its id, as they were indexed."""
+        held: dict[str, list[Path]] = {}
+        sql = "SELECT id, path FROM documents JOIN sources ON sources.document = seq ORDER BY path"
+        for id, path in self._all(sql):
+            held.setdefault(id, []).append(Path(os.fsdecode(path)))
+        return held
+
     def failures(self) -> list[Failure]:
         """What couldn't be read, by file and page; a content that two files hold is named twice."""
         rows = self._all(

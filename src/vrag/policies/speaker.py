@@ -3,6 +3,7 @@ settings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,22 +41,34 @@ class Speaker:
     config: EnvironmentConfig
 
 
+SpeakerOf = Callable[[PageStore], Speaker]
+
+
 def speaker(name: str, store: PageStore, served: ServedSettings | None = None) -> Speaker:
-    """`extractive`, a shipped checkpoint ("tiny", "tiny-sft"), the folder of one in the Hub's layout, or the model that
-    `served` says how to ask, whatever the `name`.
+    """The policy called `name`, over one store; see `load_speaker`."""
+    return load_speaker(name, served)(store)
+
+
+def load_speaker(name: str, served: ServedSettings | None = None) -> SpeakerOf:
+    """What gives the same policy over any store, its model loaded once: `extractive`, a shipped checkpoint ("tiny",
+    "tiny-sft"), the folder of one in the Hub's layout, or the model that `served` says how to ask, whatever the `name`.
 
     A checkpoint that vrag trained says in `environment.json` what it was trained with. Any other one gets the
     paper's settings, with the pixel budget of its image processor where the paper's isn't within that.
     """
     if served is not None:
-        return Speaker(served.model, ServedPolicy(served), None, served_environment(served))
+        return _anywhere(Speaker(served.model, ServedPolicy(served), None, served_environment(served)))
     if name == "extractive":
         config = EnvironmentConfig()
-        return Speaker(name, ExtractivePolicy(store, config.view), None, config)
+        return lambda store: Speaker(name, ExtractivePolicy(store, config.view), None, config)
     try:
-        return _checkpoint(name)
+        return _anywhere(_checkpoint(name))
     except ModuleNotFoundError as error:
         raise UsageError(f"policy {name!r} needs {error.name}: pip install 'vrag[models]'") from error
+
+
+def _anywhere(speaker: Speaker) -> SpeakerOf:
+    return lambda _: speaker
 
 
 def _checkpoint(name: str) -> Speaker:

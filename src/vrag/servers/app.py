@@ -16,7 +16,7 @@ from vrag import __version__
 from vrag.errors import UsageError
 from vrag.servers.batching import QueueFull
 from vrag.servers.guard import Guard
-from vrag.servers.limits import Limits
+from vrag.servers.limits import MAX_BYTES, Limits
 from vrag.servers.metrics import Measured, Metrics
 
 T = TypeVar("T")
@@ -40,10 +40,10 @@ def assemble(
     failures: Mapping[type[Exception], Handler],
     *,
     token: str | None,
-    larger: Mapping[str, int] | None = None,
+    max_bytes: Callable[[str], int] = lambda _: MAX_BYTES,
 ) -> FastAPI:
-    """A server. `failures`: what else its routes may raise, and the answer to it; `larger`: bytes that the body of a
-    request to a path may have, where that is more than usual.
+    """A server. `failures`: what else its routes may raise, and the answer to it; `max_bytes`: how many the body of a
+    request to a path may have.
     """
 
     @asynccontextmanager
@@ -59,7 +59,7 @@ def assemble(
     handlers: dict[Any, Any] = {**_HANDLERS, **failures}
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)
-    app.add_middleware(Guard, token=token, body_seconds=service.limits.timeout, larger=larger or {})
+    app.add_middleware(Guard, token=token, body_seconds=service.limits.timeout, max_bytes=max_bytes)
     app.add_middleware(Measured, metrics=service.metrics)
     return app
 

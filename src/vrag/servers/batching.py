@@ -26,18 +26,25 @@ class QueueFull(InfrastructureError):
 
     retry_after = 1
 
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        if retry_after is not None:
+            self.retry_after = retry_after
+
 
 class Slots:
     """How much may be under way at once; more is refused, not kept waiting."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.taken = limit, 0
+    def __init__(self, limit: int, retry_after: int | None = None) -> None:
+        """`retry_after`: seconds after which to ask again what was refused."""
+        self.limit, self.taken, self._retry_after = limit, 0, retry_after
 
     @contextmanager
     def take(self, count: int = 1) -> Generator[None]:
         """Raises `QueueFull` at once when fewer than `count` are free."""
         if self.taken + count > self.limit:
-            raise QueueFull(f"{self.taken} of {self.limit} are under way already; ask again in a moment")
+            why = f"{self.taken} of {self.limit} are under way already; ask again in a moment"
+            raise QueueFull(why, self._retry_after)
         self.taken += count
         try:
             yield

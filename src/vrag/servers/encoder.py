@@ -16,7 +16,7 @@ from vrag.errors import DocumentError, InfrastructureError
 from vrag.protocols import PageEncoder
 from vrag.servers.app import Handler, assemble
 from vrag.servers.encoding import EncodingService
-from vrag.servers.limits import MAX_CHARS, MAX_PAGE_BYTES, MAX_QUERIES, Limits
+from vrag.servers.limits import MAX_BYTES, MAX_CHARS, MAX_PAGE_BYTES, MAX_QUERIES, Limits
 from vrag.types import Frozen
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def create_app(
     """The server of one encoder, which was loaded by `name`."""
     service = EncodingService(encoder, limits or Limits())
     failures: dict[type[Exception], Handler] = {DocumentError: _bad_page, InfrastructureError: _failed}
-    app = assemble("vrag encoder", service, [router], failures, token=token, larger={_PAGE: MAX_PAGE_BYTES})
+    app = assemble("vrag encoder", service, [router], failures, token=token, max_bytes=_max_bytes)
     app.state.info = EncoderInfo(
         name=name.name,
         settings=name.settings,
@@ -108,6 +108,10 @@ def create_app(
         timeout=service.limits.timeout,
     )
     return app
+
+
+def _max_bytes(path: str) -> int:
+    return MAX_PAGE_BYTES if path == _PAGE else MAX_BYTES
 
 
 def _length(request: Request) -> int:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrag.corpus.store import Corpus
-from vrag.embed import index_encoder
 from vrag.errors import CorpusError, UsageError
 from vrag.protocols import PageEncoder
 from vrag.retriever import Way, open_ways
 from vrag.servers.generation import Generation, Identity, identity
-from vrag.servers.serial import SerialEncoder
+from vrag.servers.serial import Encoders
 
 if TYPE_CHECKING:
     from vrag.index.embedded import EmbeddedIndex
@@ -41,17 +40,18 @@ class Engine:
         by: Way = "auto",
         encoder: EncoderName | None = None,
         kernel: KernelChoice | None = None,
+        encoders: Encoders | None = None,
     ) -> None:
         """Opens it, which loads the encoder if there is one: the one that made the vectors, or `encoder`, which has to
-        be the same. Raises as `Corpus.open` and `open_retriever`.
+        be the same. `encoders`, in the place of `encoder`: those that several engines share. Raises as `Corpus.open`
+        and `open_retriever`.
         """
         if by == "text" and encoder is not None:
             raise UsageError(f"search by text asks no encoder: leave {encoder.name} out")
-        self.folder, self._encoder_name = folder, encoder
+        self.folder, self.encoders = folder, encoders or Encoders(encoder)
         self._by: Way = by
         self._kernel = kernel
         self._boot, self._count = secrets.token_hex(4), itertools.count(1)
-        self._encoder: SerialEncoder | None = None
         self._refused: tuple[Identity, float] | None = None
         self._swapping, self._tasks = asyncio.Lock(), set[asyncio.Task[None]]()
         self._current = self._open()
@@ -124,8 +124,5 @@ class Engine:
         return Generation(f"{self._boot}-{next(self._count)}", found, corpus, ways, self._by)
 
     def _encoder_of(self, index: EmbeddedIndex) -> PageEncoder:
-        """That of the generation before where it is the same: two of them may not fit the memory."""
         index.ids()  # maps its files now: later another index may have taken their names
-        if self._encoder is None or self._encoder.fingerprint != index.fingerprint:
-            self._encoder = SerialEncoder(index_encoder(index, self._encoder_name))
-        return self._encoder
+        return self.encoders.of(index)

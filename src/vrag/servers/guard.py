@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrag.errors import UsageError
 from vrag.http import is_token
-from vrag.servers.limits import MAX_BYTES
 
 
 def is_loopback(host: str) -> bool:
@@ -45,19 +44,20 @@ def read_token(host: str, file: Path | None, environment: str | None, variable: 
 
 class Guard:
     """ASGI middleware. With a token each request must bear it. Without one the Host must be this machine: the name of
-    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). A body holds at most `MAX_BYTES`, or what
-    `larger` says for its path.
+    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). Nor may a page of another site send
+    forms here. A body holds at most as many bytes
+    as `max_bytes` says for its path.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, body_seconds: float, larger: Mapping[str, int]) -> None:
-        self._app, self._body_seconds, self._larger = app, body_seconds, larger
+    def __init__(self, app: ASGIApp, token: str | None, body_seconds: float, max_bytes: Callable[[str], int]) -> None:
+        self._app, self._body_seconds, self._max_bytes = app, body_seconds, max_bytes
         self._expected = None if token is None else f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._larger.get(scope["path"], MAX_BYTES)
+        max_bytes = self._max_bytes(scope["path"])
         refusal = self._refusal(Headers(scope=scope), max_bytes)
         if refusal is not None:
             await refusal(scope, receive, send)
@@ -73,6 +73,8 @@ class Guard:
                 )
         elif not is_loopback(_name(headers.get("host", ""))):
             return _refuse(421, "without a token this server answers only to 127.0.0.1 and localhost")
+        elif not is_loopback(_name(headers.get("origin", "//localhost").partition("//")[2])):
+            return _refuse(403, "without a token this server answers no page of another site")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > max_bytes:
             return _refuse(422, f"a request holds at most {max_bytes} bytes")

@@ -35,12 +35,18 @@ class Metrics:
 
     def queue(self, items: str, queue: Batcher[Any, Any, Any]) -> None:
         """How full it is, asked when someone looks."""
-        self._gauge(f"vrag_queue_{items}", f"{items.capitalize()} that wait for a batch.", lambda: queue.waiting)
-        self._gauge(
+        self.gauge(f"vrag_queue_{items}", f"{items.capitalize()} that wait for a batch.", lambda: queue.waiting)
+        self.gauge(
             f"vrag_admitted_{items}", f"{items.capitalize()} that wait or are in a batch.", lambda: queue.slots.taken
         )
 
-    def _gauge(self, name: str, what: str, value: Callable[[], int]) -> None:
+    def counter(self, name: str, what: str, label: str) -> Callable[[str], None]:
+        """What is to be told the label of each."""
+        counter = Counter(name, what, [label], registry=self._registry)
+        return lambda value: counter.labels(value).inc()
+
+    def gauge(self, name: str, what: str, value: Callable[[], int]) -> None:
+        """`value` is asked when someone looks."""
         Gauge(name, what, registry=self._registry).set_function(value)
 
     def text(self) -> bytes:

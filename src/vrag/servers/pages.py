@@ -49,7 +49,7 @@ _MISSING: dict[int | str, dict[str, object]] = {404: {"description": "No page of
 @router.get("/{page_id}", responses=_MISSING)
 async def page(request: Request, page_id: PageId, shared: Shared) -> PageInfo:
     """A page's document, number, size and text."""
-    found = await shared.lookup(request, lambda corpus: _page(corpus, page_id))
+    found = await shared.lookup(request, lambda corpus: stored_page(corpus, page_id))
     return PageInfo(
         page_id=found.id,
         document=found.ref.document,
@@ -65,7 +65,7 @@ async def page(request: Request, page_id: PageId, shared: Shared) -> PageInfo:
 @router.get("/{page_id}/image", response_class=Response, responses={**_MISSING, 200: {"content": {"image/jpeg": {}}}})
 async def image(request: Request, page_id: PageId, shared: Shared) -> Response:
     """The stored page image, JPEG."""
-    pixels = await shared.lookup(request, lambda corpus: _image(corpus, page_id))
+    pixels = await shared.lookup(request, lambda corpus: stored_image(corpus, page_id))
     return Response(pixels, media_type="image/jpeg")
 
 
@@ -73,14 +73,16 @@ def image_url(request: Request, page_id: str) -> str:
     return str(request.url_for("image", page_id=page_id))
 
 
-def _page(corpus: Corpus, page_id: str) -> Page:
+def stored_page(corpus: Corpus, page_id: str) -> Page:
+    """Raises 404 for an id that no page has."""
     if not corpus.refs([page_id]):
         raise _missing()
     return corpus.page(page_id)
 
 
-def _image(corpus: Corpus, page_id: str) -> bytes:
-    _page(corpus, page_id)
+def stored_image(corpus: Corpus, page_id: str) -> bytes:
+    """The file. Raises 404 for an id that no page has, and `CorpusError`."""
+    stored_page(corpus, page_id)
     file = page_file(corpus.folder, page_id)
     try:
         found = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))

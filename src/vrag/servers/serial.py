@@ -1,11 +1,13 @@
-"""One encoder for several threads."""
+"""One encoder for several threads, and for all corpora whose vectors it made."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
+from vrag.embed import index_encoder
 from vrag.errors import DocumentError
 from vrag.protocols import PageEncoder
 from vrag.types import PageVectors
@@ -13,6 +15,9 @@ from vrag.types import PageVectors
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+    from vrag.index.embedded import EmbeddedIndex
+    from vrag.index.vectors import EncoderName
 
 
 class SerialEncoder:
@@ -29,3 +34,21 @@ class SerialEncoder:
     def encode_queries(self, queries: Sequence[str]) -> list[np.ndarray]:
         with self._lock:
             return self._encoder.encode_queries(queries)
+
+
+class Encoders:
+    """Those in use, each loaded once: two of the same may not fit the memory."""
+
+    def __init__(self, name: EncoderName | None = None) -> None:
+        """`name`: where else to find them than where the vectors say that they came from."""
+        self.name = name
+        self._lock, self._used = threading.Lock(), WeakValueDictionary[str, SerialEncoder]()
+
+    def of(self, index: EmbeddedIndex) -> SerialEncoder:
+        """The one that made the vectors of `index`. Raises as `index_encoder`."""
+        with self._lock:
+            encoder = self._used.get(index.fingerprint)
+            if encoder is None:
+                encoder = SerialEncoder(index_encoder(index, self.name))
+                self._used[encoder.fingerprint] = encoder
+            return encoder

@@ -1,0 +1,83 @@
+"""What the verbs that serve have in common: their options, their extras, and an app on a socket until it is ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vrag.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+AGENT_GRACE = 5.0  # s that questions under way have when the server is ended
+EXTRACTIVE = "extractive"
+_EXTRA = {
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "h11",
+    "httpx",
+    "stamina",
+    "prometheus_client",
+    "safetensors",
+    "python_multipart",
+    "mcp",
+}
+
+Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take; then 504.")]
+Corpora = Annotated[
+    list[str] | None,
+    typer.Option("--corpus", "-c", help="Name or path of a corpus; repeat for more. None: all that have a name."),
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        "-p",
+        help="As of `vrag ask`; repeat for more, the first is the default.",
+        show_default=EXTRACTIVE,
+    ),
+]
+
+
+@contextmanager
+def named_extra(extra: str) -> Generator[None]:
+    """What is missing is named, and how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
+            raise
+        raise UsageError(f"the server needs {missing}: pip install 'vrag[{extra}]'") from error
+
+
+def serve_app(
+    what: str,
+    make: Callable[[str | None], FastAPI],
+    host: str,
+    port: int,
+    grace: float,
+    token_file: Path | None,
+    variable: str,
+) -> None:
+    """The app that `make` makes with its token, until someone ends it; what runs then has `grace` seconds."""
+    from vrag.servers.guard import read_token
+    from vrag.servers.run import Server, bind, log_to_stderr
+
+    token = read_token(host, token_file, os.environ.get(variable), variable)
+    with bind(host, port) as bound:  # before a model is loaded, which takes its time
+        app = make(token)
+        server = Server(app, bound, lambda url: print(f"{what} at {url}", file=sys.stderr), grace)
+        log_to_stderr()
+        with suppress(KeyboardInterrupt):  # how a server is ended
+            server.until_ended()

@@ -1,0 +1,1 @@
+"""The agent server: questions to corpora, and the corpora themselves, over HTTP."""

@@ -1,0 +1,74 @@
+"""The agent server: questions to corpora, and the corpora themselves. Its schema is at /openapi.json."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from fastapi import APIRouter, FastAPI, HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from vrag.errors import CheckpointError, CorpusError, InfrastructureError
+from vrag.servers.agent import completions, corpora, documents, questions
+from vrag.servers.agent.corpora import Shared
+from vrag.servers.agent.openai_errors import OpenAIErrors
+from vrag.servers.agent.service import AgentService
+from vrag.servers.agent.shelf import UnknownCorpus
+from vrag.servers.app import Handler, assemble
+from vrag.servers.limits import MAX_BYTES
+from vrag.types import Frozen
+
+_UPLOAD = re.compile(r"/v1/corpora/[^/]+/documents")
+_log = logging.getLogger(__name__)
+router = APIRouter(tags=["operation"])
+
+
+class Health(Frozen):
+    status: str
+    corpora: int
+    policies: list[str]
+    episodes: int  # that run or wait
+    read_only: bool
+
+
+@router.get("/health", responses={503: {"description": "Episodes can't run any more."}})
+async def health(shared: Shared) -> Health:
+    """200 as long as questions can be asked."""
+    if not shared.asking.alive:
+        raise HTTPException(503, "episodes can't run any more; the server's log says why")
+    return Health(
+        status="ok",
+        corpora=len(shared.shelf.names()),
+        policies=shared.policies,
+        episodes=shared.asking.slots.taken,
+        read_only=shared.read_only,
+    )
+
+
+def create_app(service: AgentService, token: str | None = None) -> FastAPI:
+    """The server of `service`, which it starts and ends."""
+    failures: dict[type[Exception], Handler] = {
+        UnknownCorpus: _unknown,
+        InfrastructureError: _failed,
+        CorpusError: _failed,
+        CheckpointError: _failed,
+    }
+    routers = [corpora.router, documents.router, questions.router, completions.router, router]
+
+    def max_bytes(path: str) -> int:
+        return service.limits.upload_bytes if _UPLOAD.fullmatch(path) else MAX_BYTES
+
+    app = assemble("vrag agent", service, routers, failures, token=token, max_bytes=max_bytes)
+    app.add_middleware(OpenAIErrors)
+    return app
+
+
+def _unknown(_: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 404)
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    """Names no path: the server's log does."""
+    _log.warning("request failed: %s", error)
+    return JSONResponse({"detail": "the corpus can't be read, written or searched; the server's log says why"}, 503)

@@ -1,0 +1,141 @@
+"""Documents that came over HTTP become pages in the background, one corpus at a time, as `vrag index` makes them.
+
+What is killed or stopped goes on with the next run. Documents are read by worker processes that can be killed
+(`vrag.corpus.pool`); here is only a thread that waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vrag.corpus.ingest import ingest
+from vrag.corpus.options import IngestOptions, Progress
+from vrag.corpus.paths import uploads_folder
+from vrag.corpus.recognition import recognise
+from vrag.corpus.store import Corpus
+from vrag.database import Busy
+from vrag.errors import VragError
+from vrag.servers.agent.shelf import Shelf
+from vrag.servers.engine import Engine
+from vrag.types import Frozen
+
+AGAIN = 5.0  # s after which a corpus that another process indexes is tried again
+_log = logging.getLogger(__name__)
+
+
+class IndexingState(Frozen):
+    """How far the indexing of a corpus is: `done` of `total` pages of a `stage`, at the document `current`. `runs`
+    ended since the server began; `reason` says why the last one failed, or what it waits for.
+    """
+
+    state: Literal["idle", "waiting", "running", "failed"] = "idle"
+    stage: str | None = None
+    done: int = 0
+    total: int = 0
+    failed: int = 0
+    current: str | None = None
+    runs: int = 0
+    reason: str | None = None
+
+
+class _Ended(Exception):
+    """The server ends: so does the run, after what it has committed."""
+
+
+@dataclass
+class Indexer:
+    """Indexes the uploads of the corpora that it is asked to, while `work` runs."""
+
+    shelf: Shelf
+    options: IngestOptions
+
+    def __post_init__(self) -> None:
+        self._states: dict[str, IndexingState] = {}
+        self._owed: dict[str, None] = {}  # in the order in which they came
+        self._arrived, self._ending = asyncio.Event(), False
+
+    def ask(self, corpus: str) -> None:
+        """Index it as soon as possible, once more if a run is under way."""
+        self._owed[corpus] = None
+        if self.state(corpus).state != "running":
+            self._set(corpus, state="waiting", reason=None)
+        self._arrived.set()
+
+    def state(self, corpus: str) -> IndexingState:
+        return self._states.get(corpus, IndexingState())
+
+    @property
+    def owed(self) -> int:
+        return len(self._owed)
+
+    def end(self) -> None:
+        """`work` returns soon, when the page that is being read is there."""
+        self._ending = True
+        self._arrived.set()
+
+    async def work(self) -> None:
+        while not self._ending:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._owed and not self._ending:
+                corpus = next(iter(self._owed))
+                del self._owed[corpus]
+                await self._run(corpus)
+
+    async def _run(self, corpus: str) -> None:
+        self._set(corpus, state="running", stage=None, done=0, total=0, failed=0, current=None, reason=None)
+        loop = asyncio.get_running_loop()
+
+        def progress(made: Progress) -> None:
+            if self._ending:
+                raise _Ended
+            loop.call_soon_threadsafe(self._note, corpus, made)
+
+        state, reason = "idle", None
+        try:
+            engine = await self.shelf.engine(corpus)
+            await asyncio.to_thread(self._index, engine, progress)
+        except Busy as busy:
+            _log.info("corpus %s: %s", corpus, busy)
+            state, reason = "waiting", "another process is indexing this corpus"
+            loop.call_later(AGAIN, self.ask, corpus)
+        except _Ended:
+            state = "waiting"
+        except Exception as error:  # noqa: BLE001  the boundary: the other corpora go on
+            _log.warning("corpus %s can't be indexed: %s", corpus, error, exc_info=not isinstance(error, VragError))
+            state, reason = "failed", "the corpus can't be written; the server's log says why"
+        again = corpus in self._owed
+        runs = self.state(corpus).runs + (state != "waiting")
+        self._set(corpus, state="waiting" if again else state, reason=reason, runs=runs, current=None)
+
+    def _index(self, engine: Engine, progress: Callable[[Progress], None]) -> None:
+        """As `vrag index`: first what makes pages searchable, OCR last."""
+        uploads = uploads_folder(engine.folder)
+        uploads.mkdir(exist_ok=True)
+        with Corpus.open(engine.folder) as corpus:
+            ingest([uploads], corpus, replace(self.options, ocr="off"), progress)
+            _encode(engine, corpus, progress)
+            recognise(corpus, self.options, progress, [uploads])
+
+    def _note(self, corpus: str, made: Progress) -> None:
+        fields = {"stage": made.stage, "done": made.done, "total": made.total, "failed": made.failed}
+        self._set(corpus, **fields, current=made.current or None)
+
+    def _set(self, corpus: str, **changes: object) -> None:
+        self._states[corpus] = self.state(corpus).model_copy(update=changes)
+
+
+def _encode(engine: Engine, corpus: Corpus, progress: Callable[[Progress], None]) -> None:
+    """Vectors of the new pages, where the corpus has vectors."""
+    if not corpus.has_vectors:
+        return
+    from vrag.embed import embed
+    from vrag.index.embedded import EmbeddedIndex
+
+    with closing(EmbeddedIndex.open(corpus.vectors)) as index:
+        embed(corpus, engine.encoders.of(index), index, progress)

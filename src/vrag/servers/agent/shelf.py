@@ -1,0 +1,94 @@
+"""The corpora of a server by name, opened when they are first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from vrag.corpus.paths import corpus_folder, is_corpus_name
+from vrag.corpus.store import Corpus, names
+from vrag.errors import UsageError
+from vrag.servers.engine import Engine
+
+OPEN = 32  # corpora that are kept open
+
+
+class UnknownCorpus(UsageError):
+    """This server has no corpus of that name."""
+
+
+class Shelf:
+    """All corpora of the home, also those that come later, or those in `chosen` alone. Only for the event loop."""
+
+    def __init__(
+        self, open_engine: Callable[[Path], Engine], chosen: Mapping[str, Path] | None, keep: int = OPEN
+    ) -> None:
+        self._open_engine, self.chosen, self._keep = open_engine, chosen, keep
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._opening = asyncio.Lock()
+
+    def names(self) -> list[str]:
+        return names() if self.chosen is None else list(self.chosen)
+
+    def folder(self, name: str) -> Path:
+        """Raises `UnknownCorpus`; no other name than that of a corpus ever becomes part of a path."""
+        if self.chosen is not None:
+            found = self.chosen.get(name)
+        else:
+            found = corpus_folder(name) if is_corpus_name(name) else None
+            found = found if found is not None and (found / "catalog.sqlite").is_file() else None
+        if found is None:
+            raise UnknownCorpus("this server has no corpus of that name; GET /v1/corpora lists them")
+        return found
+
+    async def engine(self, name: str) -> Engine:
+        """Raises `UnknownCorpus`, and what opening the corpus and its encoder raises."""
+        folder = self.folder(name)
+        async with self._opening:
+            engine = self._engines.get(name)
+            if engine is None:
+                engine = self._engines[name] = await asyncio.to_thread(self._open_engine, folder)
+            self._engines.move_to_end(name)
+            while len(self._engines) > self._keep:
+                self._engines.popitem(last=False)[1].close()  # after its last request
+            return engine
+
+    def create(self, name: str) -> None:
+        """An empty corpus in the home. Raises `UsageError` for a bad name or a server of chosen corpora, `CorpusError`
+        when there is one.
+        """
+        if self.chosen is not None:
+            raise UsageError("this server was started with the corpora that it has: make others with `vrag index`")
+        if not is_corpus_name(name):
+            raise UsageError("a corpus name has letters, digits, '.', '_' and '-', and at most 100 of them")
+        Corpus.create(name).close()
+
+    async def watch(self, seconds: float) -> None:
+        """Look for ever what was replaced on disk."""
+        while True:
+            await asyncio.sleep(seconds)
+            for engine in list(self._engines.values()):
+                await engine.refresh()
+
+    def close(self) -> None:
+        while self._engines:
+            self._engines.popitem()[1].close()
+
+
+def chosen_corpora(names_or_paths: list[str]) -> dict[str, Path] | None:
+    """The corpora that a command line names, by what they are called in URLs: a path by its last part. None where it
+    names none. Raises `UsageError` for two of one name, and `CorpusError` for one that isn't there.
+    """
+    chosen: dict[str, Path] = {}
+    for given in names_or_paths:
+        Corpus.open(given).close()
+        folder = corpus_folder(given).absolute()
+        name = folder.resolve().name
+        if not is_corpus_name(name):
+            raise UsageError(f"corpus {given}: {name!r} can't stand in a URL; rename the folder")
+        if name in chosen:
+            raise UsageError(f"two corpora are called {name!r}: {chosen[name]} and {folder}")
+        chosen[name] = folder
+    return chosen or None

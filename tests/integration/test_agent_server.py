@@ -1,0 +1,336 @@
+"""The agent server as its clients see it: over a real socket."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.agents import plays
+from tests.asking import MANUAL, agent_serving, ask, make_corpus, scripted, served, until_indexed
+from tests.chats import chat_server, fails, hangs
+from tests.colours import COLOURS, ColourEncoder
+from tests.papers import write_pdf
+from tests.serving import Running
+from vrag.corpus.paths import uploads_folder
+from vrag.corpus.store import Corpus
+from vrag.corpus.writer import sole_writer
+from vrag.embed import embed, make_index
+from vrag.index.vectors import EncoderName
+from vrag.policies.speaker import SpeakerOf
+from vrag.servers.agent.limits import AgentLimits
+
+QUESTION = "Which port does the daemon listen on?"
+
+
+@pytest.fixture(scope="module")
+def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus that no test changes."""
+    return make_corpus(tmp_path_factory.mktemp("made") / "notes")
+
+
+@pytest.fixture(scope="module")
+def server(manual: Path) -> Generator[Running]:
+    with agent_serving(chosen={"notes": manual}) as running:
+        yield running
+
+
+@pytest.fixture
+def notes(manual: Path, vrag_home: Path) -> Path:
+    """The same, in the home of the test."""
+    return Path(shutil.copytree(manual, vrag_home / "corpora" / "notes"))
+
+
+@pytest.fixture
+def writing(notes: Path) -> Generator[Running]:
+    with agent_serving() as running:
+        yield running
+
+
+def asking(manual: Path, policies: dict[str, SpeakerOf], **more: Any) -> AbstractContextManager[Running]:
+    return agent_serving(chosen={"notes": manual}, policies=policies, **more)
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def pdf(path: Path, *lines: str) -> bytes:
+    return write_pdf(path, list(lines)).read_bytes()
+
+
+def upload(server: Running, *files: tuple[str, bytes], corpus: str = "notes", **query: Any) -> Any:
+    parts = [("files", (name, content, "application/pdf")) for name, content in files]
+    return server.client.post(f"/v1/corpora/{corpus}/documents", files=parts, params=query)
+
+
+# ------------------------------------------------------------------------------------------ questions
+
+
+def test_each_step_is_an_event_and_the_last_ones_are_the_answer_with_its_place_the_cost_and_the_end(server: Running):
+    events = ask(server, QUESTION)
+    assert kinds(events) == [
+        *("start", "step", "thought", "query", "found", "page"),
+        *("step", "thought", "box", "crop", "step", "thought", "answer", "usage", "stop"),
+    ]
+    by_type = {event["type"]: event for event in events}
+    assert by_type["start"] | {"id": ""} == {
+        "type": "start", "id": "", "corpus": "notes", "policy": "extractive", "question": QUESTION,
+    }  # fmt: skip
+    assert by_type["page"]["page"]["document"] == "manual.pdf" and by_type["page"]["page"]["page"] == 2
+    assert by_type["page"]["score"] == by_type["found"]["hits"][0]["score"]
+    evidence = by_type["answer"]["evidence"]
+    assert "873" in by_type["answer"]["text"] and evidence["page"] == 2
+    assert evidence["box"] == by_type["crop"]["box"] and 0 < evidence["box"]["y1"] < evidence["box"]["y2"] < 1
+    assert evidence["pixels"]["x2"] == pytest.approx(evidence["box"]["x2"] * evidence["width"])
+    assert by_type["stop"] == {"type": "stop", "reason": "answer", "steps": 3, "seconds": by_type["stop"]["seconds"]}
+
+
+def test_the_crop_of_the_evidence_is_the_part_of_the_page_that_was_looked_at(server: Running):
+    (evidence,) = [event["evidence"] for event in ask(server, QUESTION) if event["type"] == "answer"]
+    part = Image.open(io.BytesIO(server.client.get(evidence["crop"]).content))
+    pixels = evidence["pixels"]
+    assert part.size == (pixels["x2"] - pixels["x1"], pixels["y2"] - pixels["y1"])
+    page = Image.open(io.BytesIO(server.client.get(evidence["image"]).content))
+    assert page.size == (evidence["width"], evidence["height"])
+    small = Image.open(io.BytesIO(server.client.get(evidence["image"], params={"width": 100}).content))
+    assert small.width == 100 and abs(small.height - 100 * page.height / page.width) <= 1
+
+
+def test_an_action_that_is_none_is_an_event_and_so_is_what_finds_nothing(manual: Path):
+    script = scripted("<bbox>[1, 2]</bbox>", "<search>zebra</search>", "<answer>none</answer>")
+    with asking(manual, {"scripted": script}) as server:
+        events = ask(server, "Is there a zebra?")
+    (invalid,) = [event for event in events if event["type"] == "invalid"]
+    assert invalid["step"] == 1 and "four numbers" in invalid["reason"] and invalid["text"] == "<bbox>[1, 2]</bbox>"
+    (told,) = [event for event in events if event["type"] == "message"]
+    assert told["step"] == 2 and "No page matches" in told["text"]
+    (answer,) = [event for event in events if event["type"] == "answer"]
+    assert answer["text"] == "none" and answer["evidence"] is None
+
+
+def test_an_episode_that_spends_its_turns_ends_without_an_answer(server: Running):
+    events = ask(server, QUESTION, max_turns=1)
+    assert "answer" not in kinds(events) and events[-1]["reason"] == "turns"
+
+
+def test_a_served_model_answers_and_its_tokens_are_counted(manual: Path):
+    with (
+        chat_server(plays({"port": "873"})) as model,
+        asking(manual, {"vlm": served(model.url)}) as server,
+    ):
+        events = ask(server, QUESTION)
+    assert [event["text"] for event in events if event["type"] == "answer"] == ["873"]
+    (usage,) = [event for event in events if event["type"] == "usage"]
+    assert usage == {"type": "usage", "calls": 3, "prompt_tokens": 300, "completion_tokens": 21}
+
+
+def test_a_model_server_that_fails_is_an_error_and_no_answer(manual: Path, caplog: pytest.LogCaptureFixture):
+    with (
+        chat_server(fails(400)) as model,
+        asking(manual, {"vlm": served(model.url)}) as server,
+    ):
+        events = ask(server, QUESTION)
+        assert server.metric("vrag_episodes_total") == 1 and server.metric("vrag_episodes_admitted") == 0
+    assert kinds(events) == ["start", "step", "error", "usage", "stop"]
+    assert events[2]["code"] == "infrastructure" and events[-1]["reason"] == "error"
+    assert model.url not in str(events) and model.url in caplog.text
+
+
+def test_a_bug_in_a_policy_is_an_error_of_one_question(manual: Path, caplog: pytest.LogCaptureFixture):
+    with asking(manual, {"scripted": scripted("<search>port</search>")}) as server:
+        for _ in range(2):
+            events = ask(server, QUESTION)  # the script ends too early
+            assert kinds(events)[-2:] == ["error", "stop"] and events[-2]["code"] == "internal"
+        assert server.client.get("/health").json()["episodes"] == 0
+    assert "add a turn" in caplog.text
+
+
+def test_a_question_takes_its_time_and_no_more(manual: Path):
+    limits = AgentLimits(episode_seconds=0.2)
+    with chat_server(hangs) as model, asking(manual, {"vlm": served(model.url)}, limits=limits) as server:
+        events = ask(server, QUESTION)
+    assert events[-2]["code"] == "timeout" and events[-1]["reason"] == "error"
+
+
+def test_the_policy_is_chosen_by_name(manual: Path):
+    policies = {"one": scripted("<answer>1</answer>"), "two": scripted("<answer>2</answer>")}
+    with asking(manual, policies) as server:
+        answers = [ask(server, QUESTION, **more) for more in ({}, {"policy": "two"})]
+        refused = server.client.post("/v1/corpora/notes/ask", json={"question": QUESTION, "policy": "three"})
+    assert [events[-3]["text"] for events in answers] == ["1", "2"]
+    assert refused.status_code == 422 and "one, two" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"question": " "}, {"question": "x" * 8193}, {"question": "x", "max_turns": 0}, {"question": "x", "a": 1}],
+)
+def test_a_question_that_is_none_is_422(server: Running, asked: dict[str, Any]):
+    assert server.client.post("/v1/corpora/notes/ask", json=asked).status_code == 422
+
+
+# -------------------------------------------------------------------------------------------- corpora
+
+
+def test_corpora_are_listed_made_and_described(writing: Running):
+    server = writing
+    assert server.client.get("/v1/corpora").json() == {"corpora": ["notes"]}
+    assert server.client.post("/v1/corpora", json={"name": "new"}).status_code == 201
+    assert server.client.post("/v1/corpora", json={"name": "new"}).status_code == 409
+    assert server.client.post("/v1/corpora", json={"name": "../new"}).status_code == 422
+    assert server.client.get("/v1/corpora").json() == {"corpora": ["new", "notes"]}
+    found = server.client.get("/v1/corpora/notes").json()
+    assert (found["pages"], found["search"], found["document_count"]) == (2, "text", 1)
+    (document,) = found["documents"]
+    assert (document["name"], document["pages"], document["uploaded"]) == ("manual.pdf", 2, False)
+    assert server.client.get("/v1/corpora/notes?offset=1").json()["documents"] == []
+
+
+def test_a_corpus_that_isnt_there_is_404_for_all_that_asks_it(server: Running):
+    paths = ["", "/search?q=a", f"/pages/{'0' * 24}/1", f"/pages/{'0' * 24}/1/text"]
+    assert {server.client.get(f"/v1/corpora/nothing{path}").status_code for path in paths} == {404}
+    assert server.client.post("/v1/corpora/nothing/ask", json={"question": "a"}).status_code == 404
+    assert upload(server, ("a.pdf", b"%PDF-"), corpus="nothing").status_code == 404
+
+
+def test_only_the_chosen_corpora_are_served_and_a_path_goes_by_its_last_part(notes: Path):
+    shutil.copytree(notes, notes.with_name("secret"))
+    with agent_serving(chosen={"mine": notes}) as server:
+        assert server.client.get("/v1/corpora").json() == {"corpora": ["mine"]}
+        assert server.client.get("/v1/corpora/secret").status_code == 404
+        assert "873" in ask(server, QUESTION, corpus="mine")[-3]["text"]
+        assert server.client.post("/v1/corpora", json={"name": "new"}).status_code == 422
+
+
+def test_a_search_finds_pages_with_their_places(server: Running):
+    one = server.client.get("/v1/corpora/notes/search", params={"q": "port", "k": 3}).json()["results"]
+    many = server.client.post("/v1/corpora/notes/search", json={"queries": ["port", "zebra"]}).json()["results"]
+    assert many == [one[0], []]
+    (hit,) = one[0]
+    assert (hit["document"], hit["page"]) == ("manual.pdf", 2)
+    assert hit["image"] == f"/v1/corpora/notes/pages/{hit['document_id']}/2"
+    text = server.client.get(f"{hit['image']}/text").json()
+    assert text["text"].split("\n") == MANUAL[1] and text["text_source"] == "layer"
+
+
+@pytest.mark.parametrize(
+    "query", ["box=0,0,1", "box=0,0,1,nan", "box=0.5,0,0.2,1", "box=0,0,2,1", "width=0", "width=99999"]
+)
+def test_a_picture_that_cant_be_is_422(server: Running, query: str):
+    (document,) = server.client.get("/v1/corpora/notes").json()["documents"]
+    assert server.client.get(f"/v1/corpora/notes/pages/{document['id']}/1?{query}").status_code == 422
+
+
+def test_health_and_the_schema_tell_what_there_is(server: Running):
+    assert server.client.get("/health").json() == {
+        "status": "ok", "corpora": 1, "policies": ["extractive"], "episodes": 0, "read_only": False,
+    }  # fmt: skip
+    schema = server.client.get("/openapi.json").json()
+    answers = schema["paths"]["/v1/corpora/{name}/ask"]["post"]["responses"]["200"]["content"]
+    assert len(answers["text/event-stream"]["schema"]["oneOf"]) == 14
+
+
+# -------------------------------------------------------------------------------------------- uploads
+
+
+def test_uploaded_documents_are_indexed_and_found_and_leave_when_they_are_removed(writing: Running, tmp_path: Path):
+    server = writing
+    outcome = upload(server, ("zebra.pdf", pdf(tmp_path / "a.pdf", "zebras sleep", "zebras run")))
+    assert outcome.status_code == 202 and [one["accepted"] for one in outcome.json()["files"]] == [True]
+    found = until_indexed(server)
+    (document,) = [one for one in found["documents"] if one["name"] == "zebra.pdf"]
+    assert found["pages"] == 4 and document["uploaded"] and document["stored"] == 2
+    hits = server.client.get("/v1/corpora/notes/search?q=zebras").json()["results"][0]
+    assert {hit["page"] for hit in hits} == {1, 2}
+    removed = server.client.delete(f"/v1/corpora/notes/documents/{document['id']}")
+    assert (removed.status_code, removed.json()) == (202, {"removed": ["zebra.pdf"]})
+    assert until_indexed(server, runs=2)["pages"] == 2
+    assert server.client.get("/v1/corpora/notes/search?q=zebras").json()["results"] == [[]]
+    assert server.client.delete(f"/v1/corpora/notes/documents/{document['id']}").status_code == 404
+
+
+def test_each_file_of_an_upload_has_its_own_outcome_and_a_bad_one_stops_no_other(writing: Running, tmp_path: Path):
+    server = writing
+    good = pdf(tmp_path / "a.pdf", "zebra")
+    outcome = upload(
+        server,
+        ("good.pdf", good),
+        ("text.pdf", b"hello"),
+        ("empty.pdf", b""),
+        ("a.exe", good),
+        ("broken.pdf", b"%PDF-1.4"),
+    )
+    files = {one["name"]: one for one in outcome.json()["files"]}
+    assert outcome.status_code == 202
+    assert [name for name, one in files.items() if one["accepted"]] == ["good.pdf", "broken.pdf"]
+    assert files["text.pdf"]["kind"] == "UnsupportedFormat" and files["empty.pdf"]["kind"] == "UnreadableDocument"
+    found = until_indexed(server)
+    assert [one["document"] for one in found["failures"]] == ["broken.pdf"] and found["pages"] == 3
+    assert upload(server, ("a.txt", b"hello")).status_code == 422
+    assert server.client.post("/v1/corpora/notes/documents", data={"a": "b"}).status_code in (400, 422)
+
+
+def test_a_document_of_the_same_name_makes_room_only_when_told_to(writing: Running, tmp_path: Path):
+    server = writing
+    first, second = pdf(tmp_path / "a.pdf", "zebra"), pdf(tmp_path / "b.pdf", "giraffe")
+    assert upload(server, ("a.pdf", first)).status_code == 202
+    again = upload(server, ("a.pdf", first)).json()["files"][0]
+    assert again["accepted"] and again["unchanged"]
+    refused = upload(server, ("a.pdf", second))
+    assert refused.status_code == 422 and refused.json()["files"][0]["kind"] == "Exists"
+    assert upload(server, ("a.pdf", second), replace=True).status_code == 202
+    server.until(lambda: server.client.get("/v1/corpora/notes/search?q=giraffe").json()["results"] != [[]])
+    until_indexed(server)
+    assert server.client.get("/v1/corpora/notes/search?q=zebra").json()["results"] == [[]]
+
+
+def test_a_document_of_the_servers_own_folders_isnt_removed(server: Running, manual: Path):
+    (document,) = server.client.get("/v1/corpora/notes").json()["documents"]
+    refused = server.client.delete(f"/v1/corpora/notes/documents/{document['id']}")
+    assert refused.status_code == 409 and "vrag index" in refused.json()["detail"]
+    assert (manual.parent / "documents" / "manual.pdf").is_file()
+
+
+def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
+    with Corpus.open(notes) as corpus:
+        index = make_index(corpus, ColourEncoder(), EncoderName(name="tests.colours:ColourEncoder"))
+        embed(corpus, ColourEncoder(), index)
+        index.close()
+    picture = io.BytesIO()
+    Image.new("RGB", (200, 200), COLOURS["red"]).save(picture, "PNG")
+    with agent_serving() as server:
+        upload(server, ("red.png", picture.getvalue()))
+        until_indexed(server)
+        hits = server.client.get("/v1/corpora/notes/search?q=red&by=visual&k=1").json()["results"][0]
+        assert [hit["document"] for hit in hits] == ["red.png"]
+
+
+def test_what_an_ended_server_left_is_indexed_by_the_next(notes: Path, tmp_path: Path):
+    write_pdf(uploads_folder(notes) / "late.pdf", ["zebra"])
+    with agent_serving() as server:
+        assert until_indexed(server)["pages"] == 3
+
+
+def test_a_corpus_that_another_process_indexes_waits(notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("vrag.servers.agent.indexing.AGAIN", 0.05)
+    with agent_serving() as server:
+        with sole_writer(notes):
+            upload(server, ("a.pdf", pdf(tmp_path / "a.pdf", "zebra")))
+            server.until(lambda: "another process" in str(server.client.get("/v1/corpora/notes").json()["indexing"]))
+        assert until_indexed(server)["pages"] == 3
+
+
+def test_a_server_that_only_reads_changes_nothing(notes: Path, tmp_path: Path):
+    with agent_serving(read_only=True) as server:
+        (document,) = server.client.get("/v1/corpora/notes").json()["documents"]
+        assert upload(server, ("a.pdf", pdf(tmp_path / "a.pdf", "zebra"))).status_code == 403
+        assert server.client.post("/v1/corpora", json={"name": "new"}).status_code == 403
+        assert server.client.delete(f"/v1/corpora/notes/documents/{document['id']}").status_code == 403
+    assert not uploads_folder(notes).exists()
