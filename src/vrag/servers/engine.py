@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from vrag.corpus.store import Corpus
 from vrag.embed import index_encoder
 from vrag.errors import CorpusError, UsageError
+from vrag.index.embedded import EmbeddedIndex
 from vrag.protocols import PageEncoder
 from vrag.retriever import Way, open_ways
 from vrag.servers.generation import Generation, Identity, identity
 from vrag.servers.serial import SerialEncoder
 
 if TYPE_CHECKING:
-    from vrag.index.embedded import EmbeddedIndex
-    from vrag.index.vectors import EncoderName
+    from vrag.index.vectors import EncoderName, VectorIndex
     from vrag.kernels import KernelChoice
 
 POLL = 1.0  # s between two looks at the files
@@ -123,9 +123,10 @@ class Engine:
             raise
         return Generation(f"{self._boot}-{next(self._count)}", found, corpus, ways, self._by)
 
-    def _encoder_of(self, index: EmbeddedIndex) -> PageEncoder:
+    def _encoder_of(self, index: VectorIndex) -> PageEncoder:
         """That of the generation before where it is the same: two of them may not fit the memory."""
-        index.ids()  # maps its files now: later another index may have taken their names
+        if isinstance(index, EmbeddedIndex):
+            index.ids()  # maps its files now: later another index may have taken their names
         if self._encoder is None or self._encoder.fingerprint != index.fingerprint:
             self._encoder = SerialEncoder(index_encoder(index, self._encoder_name))
         return self._encoder
