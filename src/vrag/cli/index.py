@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -85,7 +86,7 @@ def index(
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
-    console, named = Console(stderr=True), paths or []
+    console, named, out = Console(stderr=True), paths or [], sys.stdout
     options = IngestOptions(
         workers=processes,
         ocr=ocr.value,
@@ -100,11 +101,11 @@ def index(
         who.check(store, name, place)
         report = _read(store, named, options, console, who)
         if report and not json_:
-            print(summary(report, corpus), flush=True)  # now: these pages can be searched
+            print(summary(report, corpus), file=out, flush=True)  # now: these pages can be searched
         vectors = who.encode(store, name, place, console)
         if vectors and not json_:
             counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
-            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", flush=True)
+            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", file=out, flush=True)
         with Reporter(console) as reporter:
             recognised = recognise(store, options, reporter.update, named, who.make_pool)
     bad = [*(report.failures if report else []), *(vectors.failures if vectors else []), *recognised.failures]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,9 @@ def _encode_here(store: Corpus, name: EncoderName | None, place: QdrantPlace | N
 def workers(
     address: str | None, changes: list[str] | None, options: IngestOptions, paths: Sequence[Path]
 ) -> Generator[Workers]:
-    """What `--ray` and `--ray-set` say together. Raises `UsageError` for settings of no Ray, and as `session`."""
+    """What `--ray` and `--ray-set` say together. With a Ray, stdout is stderr meanwhile.
+    Raises `UsageError` for settings of no Ray, and as `session`.
+    """
     if address is None:
         if changes:
             raise UsageError("--ray-set changes a run on the Ray that --ray names: give both")
@@ -89,7 +92,10 @@ def workers(
     from vrag.cluster.reading import RayReaders
     from vrag.cluster.session import session
 
-    with session(address, _settings(changes or []), options.workers, options.processes) as joined:
+    with (
+        redirect_stdout(sys.stderr),  # where Ray says what fails over there
+        session(address, _settings(changes or []), options.workers, options.processes) as joined,
+    ):
         yield Workers(RayReaders(joined, paths), joined)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL.Image import Image
 from pydantic import TypeAdapter
 
-from vrag.cluster.rounds import MAX_TRIES, ROUND, Reply, Stage, Work, spread
+from vrag.cluster.rounds import ROUND, Reply, Stage, Work, deadly, spread
 from vrag.cluster.session import Session
 from vrag.corpus.store import Corpus, Failure, page_image
 from vrag.embed import Encoded, Encoding, check_place, encoded, failed, make_index, open_index, place_of
@@ -58,7 +58,7 @@ class RayEncoder:
             return open_index(self._corpus)
         [reply] = [reply for _, reply in spread(self._work(partial(Teller, self._name), 1), deque([""]), str)]
         if reply is None:
-            raise CorpusError(f"encoder {self._name.name} ended the process that loaded it, {MAX_TRIES} times")
+            raise CorpusError(f"loading encoder {self._name.name} {deadly()}")
         return make_index(self._corpus, Identity(**json.loads(reply.said)), self._name, place)
 
     def encoding(self, index: VectorIndex) -> Encoding:
@@ -84,8 +84,8 @@ def _encode(work: Work, batches: Iterator[list[Page]]) -> Generator[Encoded]:
                 if len(pages) > 1:
                     jobs.extend(_ask([page]) for page in pages)
                 else:
-                    reason = f"encoding the page ended the process that did it, {MAX_TRIES} times"
-                    yield Encoded(pages[0].ref.document, [], [failed(pages[0], "UnreadableDocument", reason)])
+                    failure = failed(pages[0], "UnreadableDocument", f"encoding the page {deadly()}")
+                    yield Encoded(failure.document, [], [failure])
 
 
 class Teller:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vrag.cluster.rounds import MAX_TRIES, Work, spread
+from vrag.cluster.rounds import Work, deadly, spread
 from vrag.cluster.session import Session
 from vrag.corpus.files import absolute
 from vrag.corpus.pool import Answer, Job, Lost, Message, WorkerPool
@@ -47,7 +47,7 @@ class RayPool:
         with closing(spread(self._work, jobs, lambda job: json.dumps(job.request))) as replies:
             for job, reply in replies:
                 if reply is None:
-                    yield Lost(job, f"ended the process that did it, {MAX_TRIES} times")
+                    yield Lost(job, deadly())
                     continue
                 for event in json.loads(reply.said):
                     if "lost" in event:
@@ -64,7 +64,7 @@ class Reader:
         for path in map(Path, paths):
             if not path.exists():
                 raise CorpusError(f"{path} isn't there: mount it on all machines of the Ray, under the same name")
-        self._pool = WorkerPool(settings, 1, timeout).__enter__()  # ends with this process
+        self._pool = WorkerPool(settings, 1, timeout)
 
     def __call__(self, ask: str) -> tuple[str, bytes]:
         events: list[Any] = [
@@ -72,3 +72,7 @@ class Reader:
             for event in self._pool.run(deque([Job(json.loads(ask), None)]))
         ]
         return json.dumps(events), b""
+
+    def close(self) -> None:
+        """End the process that reads, which else ends with this one."""
+        self._pool.close()

@@ -56,6 +56,11 @@ class Reply:
     data: bytes
 
 
+def deadly() -> str:
+    """What a job without a reply did."""
+    return f"ended the process that did it, {MAX_TRIES} times"
+
+
 def spread(work: Work, jobs: deque[J], ask: Callable[[J], str]) -> Generator[tuple[J, Reply | None]]:
     """Do all jobs, also those appended meanwhile; None instead of a reply for a job whose process died `MAX_TRIES`
     times. Close it to leave what isn't done. Raises what a stage raised, with the name of its machine before it, and
@@ -72,15 +77,15 @@ def spread(work: Work, jobs: deque[J], ask: Callable[[J], str]) -> Generator[tup
 
 
 def _round(work: Work, asks: list[str]) -> Generator[dict[str, Any]]:
-    import ray.data
-    from ray.exceptions import RayError
+    import ray.data  # pyright: ignore[reportMissingImports]
+    from ray.exceptions import RayError  # pyright: ignore[reportMissingImports]
 
     rows = [{"job": number, "ask": ask} for number, ask in enumerate(asks)]
     size = max(1, min(work.block, len(rows) // (_SHARES * work.processes)))
     with _notes(work.corpus / "ray") as tries:
         data = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
-            Doer,
-            fn_constructor_args=(work.make, str(tries)),
+            Doer,  # pyright: ignore[reportArgumentType]  Ray declares functions alone
+            fn_constructor_args=(work.make, str(tries), MAX_TRIES),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(work.processes, len(rows))),
             num_cpus=work.cpus or None,
             num_gpus=work.gpus or None,
@@ -117,15 +122,16 @@ def _notes(folder: Path) -> Generator[Path]:
 class Doer:
     """What runs in a process of Ray: row after row of jobs."""
 
-    def __init__(self, make: Callable[[], Stage], tries: str) -> None:
-        self._make, self._tries = make, Path(tries)
+    def __init__(self, make: Callable[[], Stage], tries: str, most: int) -> None:
+        """`tries`: the folder of notes; `most`: how often a job is tried."""
+        self._make, self._tries, self._most = make, Path(tries), most
         self._stage: Stage | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         reply: dict[str, Any] = {"job": row["job"], "said": "", "data": b"", "fault": "", "died": False}
         note = self._tries / str(row["job"])
         try:
-            if _count(note) > MAX_TRIES:
+            if _count(note) > self._most:
                 return {**reply, "died": True}
             if self._stage is None:
                 self._stage = self._make()

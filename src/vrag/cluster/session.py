@@ -62,7 +62,7 @@ class Session:
 def require() -> None:
     """Raises `UsageError` when the extra isn't installed."""
     try:
-        import ray.data  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import ray.data  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingImports]
     except ImportError as error:
         raise UsageError(f"indexing over many machines needs Ray: pip install 'vrag[ray]' ({error})") from error
 
@@ -77,7 +77,7 @@ def session(address: str, settings: RaySettings, workers: int = 0, cores: int = 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong comes as an exception
     require()
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     joined = ray.is_initialized()
     if not joined:
@@ -91,13 +91,13 @@ def session(address: str, settings: RaySettings, workers: int = 0, cores: int = 
 
 
 def _join(address: str, settings: RaySettings, cores: int) -> None:
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     own: dict[str, Any] = {}
     if address == LOCAL:
         own = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": settings.object_store}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise InfrastructureError(
             f"no Ray at {address!r} ({error}): start one with `ray start --head`, or use {LOCAL!r}"
@@ -105,7 +105,7 @@ def _join(address: str, settings: RaySettings, cores: int) -> None:
 
 
 def _session(settings: RaySettings, workers: int) -> Session:
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = ([node.get(kind, 0.0) for node in nodes] for kind in ("CPU", "GPU"))
@@ -117,7 +117,7 @@ def _session(settings: RaySettings, workers: int) -> Session:
 @contextmanager
 def _quiet() -> Generator[None]:
     """Progress is ours to show."""
-    from ray.data import DataContext
+    from ray.data import DataContext  # pyright: ignore[reportMissingImports]
 
     context, log = DataContext.get_current(), logging.getLogger("ray.data")
     before = context.enable_progress_bars, context.print_on_execution_start, log.level

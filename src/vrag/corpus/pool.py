@@ -95,6 +95,10 @@ class WorkerPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the workers, whatever they are at."""
         self._closing = True
         for worker in list(self._workers):
             worker.process.kill()
