@@ -109,7 +109,7 @@ def index_encoder(index: VectorIndex, name: EncoderName | None = None) -> PageEn
 def make_index(corpus: Corpus, encoder: Made, name: EncoderName, place: QdrantPlace | None = None) -> VectorIndex:
     """The corpus's index of this encoder, made when there is none: at `place`, or (None) where its vectors are, which
     is its folder at first. Raises `CorpusError` for another encoder's, for vectors that are at another place, and for a
-    collection that the corpus doesn't know of: it may be another corpus's.
+    collection with pages that the corpus doesn't know of: they may be another corpus's.
     """
     known = place_of(corpus)
     if known is None and place is None:
@@ -141,10 +141,10 @@ def check_place(corpus: Corpus, place: QdrantPlace | None) -> None:
     if known is not None or corpus.has_vectors:
         held = corpus.vectors if known is None else f"collection {known.collection!r} on Qdrant at {known.url}"
         raise CorpusError(f"the vectors of corpus {corpus.folder} are in {held}: leave the other place out")
-    if place.exists():
+    if place.holds_pages():
         raise CorpusError(
-            f"there is a collection {place.collection!r} on Qdrant at {place.url} already, and corpus {corpus.folder}"
-            " doesn't know of it: choose another name"
+            f"collection {place.collection!r} on Qdrant at {place.url} holds pages, and corpus {corpus.folder} doesn't know"
+            " of it: choose another name"
         )
 
 

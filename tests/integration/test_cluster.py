@@ -218,7 +218,7 @@ def test_vectors_on_a_server_are_searched_by_the_same_commands(
 
     again = ["index", str(docs), "--ocr", "off", *place, "--ray", "local", "--corpus"]
     assert "index there" in refused("index", "--corpus", f"{tmp_path}/copy/")
-    assert "doesn't know of it" in refused(*again, f"{tmp_path}/other/", "--collection", "many")
+    assert "holds pages, and corpus" in refused(*again, f"{tmp_path}/other/", "--collection", "many")
     assert "leave the other place out" in refused(*again, f"{tmp_path}/many/", "--collection", "another")
     assert "choose no kernel" in refused("search", "green", "-c", f"{tmp_path}/many/", "--kernel", "numpy")
     server.client.close()

@@ -39,6 +39,16 @@ class QdrantPlace(Frozen):
         finally:
             server.close()
 
+    def holds_pages(self) -> bool:
+        """Raises as `exists`."""
+        if not self.exists():
+            return False
+        index = self.open()
+        try:
+            return index.stats().pages > 0
+        finally:
+            index.close()
+
     def make(self, dim: int, fingerprint: str, encoder: EncoderName) -> QdrantIndex:
         """Raises as `connect` and `QdrantIndex.create`."""
         return QdrantIndex.create(connect(self.url), self.collection, dim, fingerprint, encoder)
