@@ -143,8 +143,8 @@ def check_place(corpus: Corpus, place: QdrantPlace | None) -> None:
         raise CorpusError(f"the vectors of corpus {corpus.folder} are in {held}: leave the other place out")
     if place.holds_pages():
         raise CorpusError(
-            f"collection {place.collection!r} on Qdrant at {place.url} holds pages, and corpus {corpus.folder} doesn't know"
-            " of it: choose another name"
+            f"collection {place.collection!r} on Qdrant at {place.url} holds pages, and corpus {corpus.folder} doesn't"
+            " know of it: choose another name"
         )
 
 
