@@ -14,7 +14,6 @@ from vrag.protocols import PageEncoder, Retriever
 from vrag.types import Hit
 
 if TYPE_CHECKING:
-    from vrag.index.embedded import EmbeddedIndex
     from vrag.index.vectors import EncoderName, Filter, VectorIndex
     from vrag.kernels import KernelChoice
 
@@ -121,7 +120,7 @@ def open_retriever(
 def open_ways(
     corpus: Corpus,
     by: Way = "auto",
-    load: Callable[[EmbeddedIndex], PageEncoder] | None = None,
+    load: Callable[[VectorIndex], PageEncoder] | None = None,
     kernel: KernelChoice | None = None,
 ) -> dict[Way, Retriever]:
     """All ways to search a corpus that need no more than `by` does, over one index and one encoder; raises as

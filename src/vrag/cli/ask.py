@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from vrag.app.evidence import save_evidence
-from vrag.cli.index import printable
 from vrag.cli.options import (
     By,
     Encoder,
@@ -23,6 +22,7 @@ from vrag.cli.options import (
     encoder_name,
     served_settings,
 )
+from vrag.cli.progress import printable
 from vrag.corpus.store import Corpus
 from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode

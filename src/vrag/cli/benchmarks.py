@@ -192,7 +192,7 @@ def _published(
 
 
 def _unpacked(archive: Path, folder: Path, problems: list[Problem]) -> Path:
-    from vrag.cli.index import Reporter
+    from vrag.cli.progress import Reporter
     from vrag.data.benchmarks.files import unzip
 
     with Reporter(Console(stderr=True)) as reporter:
@@ -200,7 +200,8 @@ def _unpacked(archive: Path, folder: Path, problems: list[Problem]) -> Path:
 
 
 def _build(benchmark: Benchmark, run: Any, corpus: str, options: Any, as_json: bool, *, create: bool = True) -> None:
-    from vrag.cli.index import Reporter, open_or_create, show_failures
+    from vrag.cli.index import open_or_create, show_failures
+    from vrag.cli.progress import Reporter
     from vrag.corpus.store import Corpus
     from vrag.data.benchmarks.build import build
     from vrag.data.benchmarks.place import mark

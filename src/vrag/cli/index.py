@@ -8,43 +8,28 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import time
-from contextlib import closing
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 
-from vrag.cli.options import EncoderSet, encoder_name
+from vrag.cli.options import Collection, EncoderSet, Qdrant, Ray, RaySet, encoder_name
+from vrag.cli.progress import Reporter, printable
+from vrag.cli.workers import Workers, vector_place, workers
 from vrag.corpus import following
 from vrag.corpus.ingest import IngestReport, ingest
 from vrag.corpus.ocr import DEFAULT_ENGINE
-from vrag.corpus.options import IngestOptions, Progress, Stage
+from vrag.corpus.options import IngestOptions, Progress
 from vrag.corpus.paths import corpus_folder
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
 from vrag.corpus.store import DPI, Corpus, Failure
 from vrag.errors import UsageError
 
-if TYPE_CHECKING:
-    from vrag.embed import EmbedReport
-    from vrag.index.vectors import EncoderName
-
-_STAGES = {
-    "unpack": "unpacking pages",
-    "hash": "checking files",
-    "read": "reading pages",
-    "ocr": "recognising text",
-    "text": "indexing text",
-    "encode": "encoding pages",
-}
-_PLAIN_SECONDS = 10.0  # between progress lines when stderr is no terminal
 _SHOWN_FAILURES = 50
 
 
@@ -68,7 +53,9 @@ def index(
     dpi: Annotated[
         int | None, typer.Option(min=36, max=600, help=f"Resolution of rendered pages (new corpus: {DPI}).")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")] = 0,
+    processes: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read documents; 0: one for each core.")
+    ] = 0,
     ocr: Annotated[
         Ocr,
         typer.Option(
@@ -91,29 +78,36 @@ def index(
         ),
     ] = None,
     encoder_set: EncoderSet = None,
+    qdrant: Qdrant = None,
+    collection: Collection = None,
+    ray: Ray = None,
+    ray_set: RaySet = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
-    console, named = Console(stderr=True), paths or []
+    console, named, out = Console(stderr=True), paths or [], sys.stdout
     options = IngestOptions(
-        workers=workers,
+        workers=processes,
         ocr=ocr.value,
         ocr_engine=ocr_engine,
         text=text.value if text else None,
         retry_failed=retry_failed,
     )
     missing_engine(options)
-    with _open(corpus, named, dpi) as store:
-        report = _read(store, named, options, console)
+    name = encoder_name(encoder, encoder_set)
+    place = vector_place(corpus, qdrant, collection, name)
+    with workers(ray, ray_set, options, named) as who, _open(corpus, named, dpi) as store:
+        who.check(store, name, place)
+        report = _read(store, named, options, console, who)
         if report and not json_:
-            print(summary(report, corpus), flush=True)  # now: these pages can be searched
-        vectors = encode(store, encoder_name(encoder, encoder_set), console)
+            print(summary(report, corpus), file=out, flush=True)  # now: these pages can be searched
+        vectors = who.encode(store, name, place, console)
         if vectors and not json_:
             counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
-            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", flush=True)
+            print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", file=out, flush=True)
         with Reporter(console) as reporter:
-            recognised = recognise(store, options, reporter.update, named)
+            recognised = recognise(store, options, reporter.update, named, who.make_pool)
     bad = [*(report.failures if report else []), *(vectors.failures if vectors else []), *recognised.failures]
     show_failures(console, bad)
     _show_owed(console, recognised, corpus)
@@ -135,11 +129,13 @@ def _open(name: str, paths: list[Path], dpi: int | None) -> Corpus:
     return Corpus.open(name)
 
 
-def _read(store: Corpus, paths: list[Path], options: IngestOptions, console: Console) -> IngestReport | None:
+def _read(
+    store: Corpus, paths: list[Path], options: IngestOptions, console: Console, who: Workers
+) -> IngestReport | None:
     """Everything but OCR and vectors; None without paths."""
     with Reporter(console) as reporter:
         if paths:
-            return ingest(paths, store, replace(options, ocr="off"), reporter.update)
+            return ingest(paths, store, replace(options, ocr="off"), reporter.update, make_pool=who.make_pool)
         if options.text:
             following.switch(store.folder, options.text, lambda at, of: reporter.update(Progress("text", at, of)))
     return None
@@ -173,26 +169,6 @@ def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
     return Corpus.create(name, dpi=dpi or DPI)
 
 
-def encode(store: Corpus, name: EncoderName | None, console: Console) -> EmbedReport | None:
-    """Bring the vectors of a corpus in line with its pages: with the named encoder, or with the one that made those
-    that are there. None for a corpus without vectors.
-    """
-    if name is None and not store.has_vectors:
-        return None
-    from vrag.embed import embed, index_encoder, make_index
-    from vrag.encoders.load import load_encoder
-    from vrag.index.embedded import EmbeddedIndex
-
-    if name is None:
-        index = EmbeddedIndex.open(store.vectors)
-        encoder = index_encoder(index)
-    else:
-        encoder = load_encoder(name.name, **name.settings)
-        index = make_index(store, encoder, name)
-    with closing(index), Reporter(console) as reporter:
-        return embed(store, encoder, index, reporter.update)
-
-
 def summary(report: IngestReport, corpus: str) -> str:
     """One line of what was done."""
     parts = [f"{report.pages_added} pages added", f"{report.unchanged} of {report.files} files unchanged"]
@@ -203,60 +179,6 @@ def summary(report: IngestReport, corpus: str) -> str:
     if report.text_index != "fts5":
         parts.append(f"text by {report.text_index}")
     return f"{corpus}: {report.pages} pages ({', '.join(parts)}; {report.seconds:.1f} s)"
-
-
-class Reporter:
-    """Progress on stderr: a bar on a terminal, now and then a line elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars: Bars | None = None
-        self._task: tuple[str, int] | None = None  # stage, id
-        self._stage: Stage | None = None
-        self._started = self._last = time.monotonic()
-
-    def __enter__(self) -> Reporter:
-        if self._console.is_terminal:
-            columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-            status = TextColumn("{task.fields[failed]} failed · {task.fields[current]}")
-            text = TextColumn("{task.description}")
-            self._bars = Bars(text, *columns, status, console=self._console, transient=True)
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-
-    def update(self, progress: Progress) -> None:
-        if self._bars is None:
-            self._line(progress)
-            return
-        current = escape(printable(progress.current))
-        if self._task is None or self._task[0] != progress.stage:
-            task = self._bars.add_task(_STAGES[progress.stage], total=None, failed=0, current="")
-            self._task = (progress.stage, task)
-        self._bars.update(
-            self._bars.task_ids[-1],
-            completed=progress.done,
-            total=progress.total,
-            failed=progress.failed,
-            current=current,
-        )
-
-    def _line(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.stage != self._stage:
-            self._stage, self._started = progress.stage, now
-        if now - self._last < _PLAIN_SECONDS:
-            return
-        self._last = now
-        left = (now - self._started) * (progress.total - progress.done) / max(1, progress.done)
-        print(
-            f"{_STAGES[progress.stage]}: {progress.done} of {progress.total}, {progress.failed} failed,"
-            f" about {left:.0f} s left ({printable(progress.current)})",
-            file=sys.stderr,
-        )
 
 
 def show_failures(console: Console, failures: list[Failure]) -> None:
@@ -279,8 +201,3 @@ def _show_owed(console: Console, recognised: OcrReport, corpus: str) -> None:
         command = f"vrag index --corpus {shlex.quote(corpus)}"
         said = f"pages that wait for OCR: {recognised.owed}{why}; `{command}` reads them"
         console.print(said, markup=False, soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Text from a document or file name without anything that could steer a terminal."""
-    return "".join(char if char.isprintable() else "�" for char in text)

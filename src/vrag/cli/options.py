@@ -52,6 +52,28 @@ PolicySet = Annotated[
 ]
 
 
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Read, recognise and encode over the machines of a Ray: its address, auto for the one that this machine "
+        "belongs to, local for one that is started here.",
+    ),
+]
+RaySet = Annotated[
+    list[str] | None,
+    typer.Option("--ray-set", help="One setting of the run on Ray: key=value; repeat for more."),
+]
+Qdrant = Annotated[
+    str | None,
+    typer.Option("--qdrant", help="Keep the corpus's vectors on the Qdrant server at this URL, not in its folder."),
+]
+Collection = Annotated[
+    str | None,
+    typer.Option("--collection", help="Name of its collection there.", show_default="the corpus's name"),
+]
+
+
 class ScopeOption(str, Enum):
     corpus = "corpus"
     document = "document"

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vrag.cli.index import printable
 from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
+from vrag.cli.progress import printable
 from vrag.corpus.store import Corpus
 from vrag.index.lexical import snippet
 from vrag.kernels import KernelChoice

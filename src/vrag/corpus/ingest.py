@@ -20,7 +20,7 @@ from vrag.corpus import catalog, following
 from vrag.corpus.files import Found, Scan, as_text, content_id, scan
 from vrag.corpus.fulltext import TextIndex
 from vrag.corpus.options import IngestOptions, Progress, Stage
-from vrag.corpus.pool import WorkerPool
+from vrag.corpus.pool import MakePool, WorkerPool
 from vrag.corpus.reading import PageReading
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
 from vrag.corpus.store import Corpus, Failure
@@ -52,9 +52,10 @@ def ingest(
     options: IngestOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
     texts: Mapping[str, str] | None = None,
+    make_pool: MakePool = WorkerPool,
 ) -> IngestReport:
     """Bring `corpus` in line with the files under `paths`; everything else in it stays. `texts`: page id → the text of
-    that page, where a dataset has it; such pages need no OCR.
+    that page, where a dataset has it; such pages need no OCR. `make_pool`: who reads pages, if not processes here.
 
     Raises `UsageError` for a path that neither exists nor was indexed before and for an extra that isn't installed, and
     `CorpusError` when the corpus can't be written (disk full, another run at work). What a single file or page does
@@ -69,20 +70,26 @@ def ingest(
         closing(Writer(corpus.folder, options.batch_pages)) as writer,
     ):
         following.choose(corpus.folder, options.text)
-        done = _Run(corpus, writer, options, say).run(paths, texts or {})
-    return IngestReport(**done, ocr=recognise(corpus, options, say, paths))
+        done = _Run(corpus, writer, options, say, make_pool).run(paths, texts or {})
+    return IngestReport(**done, ocr=recognise(corpus, options, say, paths, make_pool))
 
 
 class _Run:
     """One run and what it knows meanwhile."""
 
     def __init__(
-        self, corpus: Corpus, writer: Writer, options: IngestOptions, progress: Callable[[Progress], None]
+        self,
+        corpus: Corpus,
+        writer: Writer,
+        options: IngestOptions,
+        progress: Callable[[Progress], None],
+        make_pool: MakePool,
     ) -> None:
         self.corpus = corpus
         self.writer = writer
         self.options = options
         self.progress = progress
+        self.make_pool = make_pool
         self.documents: dict[int, Found] = {}  # document → the file it is read from
 
     def run(self, paths: Sequence[str | Path], texts: Mapping[str, str]) -> dict[str, Any]:
@@ -153,7 +160,7 @@ class _Run:
             "dpi": self.corpus.dpi,
             "memory": self.options.page_memory,
         }
-        with WorkerPool(settings, self.options.processes, self.options.page_seconds) as pool:
+        with self.make_pool(settings, self.options.processes, self.options.page_seconds) as pool:
             reading.run(pool)
         return reading
 

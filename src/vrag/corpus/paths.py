@@ -4,7 +4,7 @@ HOME/corpora/NAME/
     catalog.sqlite        everything but the pixels
     pages/<aa>/<id>.jpg   page images by id; <aa> are the id's first two characters
     pages/tmp/            files being written
-    vectors/              what an encoder makes of the page images, if one was asked to (`vrag.embed`)
+    vectors/              what an encoder makes of the page images, if one was asked to (`vrag.embed`), or where it is
     uploads/              documents that came over HTTP (`vrag.servers.agent`)
     tantivy/              a second text index, if one was asked for (`vrag.corpus.fulltext`)
 """
@@ -58,6 +58,16 @@ def is_page_id(text: str) -> bool:
 def vectors_file(folder: Path) -> Path:
     """The catalogue of a corpus's page vectors: when it is there, they are; their folder alone says nothing."""
     return folder / "vectors" / "vectors.sqlite"
+
+
+def vectors_elsewhere(folder: Path) -> Path:
+    """In which collection of which Qdrant server a corpus's page vectors are, where they aren't in its folder."""
+    return folder / "vectors" / "qdrant.json"
+
+
+def vectors_marker(folder: Path) -> Path | None:
+    """The file that says that a corpus has page vectors, here or elsewhere."""
+    return next((file for file in (vectors_file(folder), vectors_elsewhere(folder)) if file.is_file()), None)
 
 
 def uploads_folder(folder: Path) -> Path:

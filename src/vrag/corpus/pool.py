@@ -14,11 +14,11 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from vrag.errors import CorpusError
 
@@ -56,6 +56,19 @@ class NoWorker(CorpusError):
     """A worker doesn't start."""
 
 
+class Pool(Protocol):
+    """Whoever does jobs: the processes of this machine (`WorkerPool`), or of many (`vrag.cluster`)."""
+
+    def run(self, jobs: deque[Job]) -> Generator[Answer | Lost]:
+        """Do all jobs, also those appended meanwhile. Raises `NoWorker` if a worker doesn't start. Close it to leave
+        what isn't done.
+        """
+        ...
+
+
+MakePool = Callable[[Message, int, float], AbstractContextManager[Pool]]  # as `WorkerPool`: settings, size, time-out
+
+
 @dataclass(eq=False)
 class _Worker:
     process: subprocess.Popen[str]
@@ -82,6 +95,10 @@ class WorkerPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the workers, whatever they are at."""
         self._closing = True
         for worker in list(self._workers):
             worker.process.kill()
@@ -90,8 +107,7 @@ class WorkerPool:
             if message is None:
                 self._forget(worker)
 
-    def run(self, jobs: deque[Job]) -> Iterator[Answer | Lost]:
-        """Do all jobs, also those appended meanwhile. Raises `NoWorker` if one doesn't start."""
+    def run(self, jobs: deque[Job]) -> Generator[Answer | Lost]:
         while jobs or any(worker.job for worker in self._workers):
             self._assign(jobs)
             try:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from vrag.corpus.files import Found
-from vrag.corpus.pool import Job, Lost, WorkerPool
+from vrag.corpus.pool import Job, Lost, Pool
 from vrag.corpus.writer import Writer
 from vrag.errors import BudgetExceeded, CorpusError, UnreadableDocument
 
@@ -64,17 +65,18 @@ class PageReading:
                 self._expected += len(missing)
                 self._jobs.extend(chunk.job() for chunk in _chunks(seq, content, file, missing))
 
-    def run(self, pool: WorkerPool) -> None:
+    def run(self, pool: Pool) -> None:
         """Raises `CorpusError` when the corpus can't be written."""
         if not self._jobs:
             return
-        for event in pool.run(self._jobs):
-            chunk: Chunk = event.job.context
-            if isinstance(event, Lost):
-                self._on_lost(chunk, event)
-            else:
-                self._on_message(chunk, event.message)
-            self._notify(self.pages + self.failed, self._estimate(), self.failed, chunk.file.name)
+        with closing(pool.run(self._jobs)) as events:
+            for event in events:
+                chunk: Chunk = event.job.context
+                if isinstance(event, Lost):
+                    self._on_lost(chunk, event)
+                else:
+                    self._on_message(chunk, event.message)
+                self._notify(self.pages + self.failed, self._estimate(), self.failed, chunk.file.name)
         self._writer.commit()
 
     def _estimate(self) -> int:

@@ -21,7 +21,7 @@ from vrag.corpus.files import Scan, absolute
 from vrag.corpus.ocr import why_missing
 from vrag.corpus.options import IngestOptions, Progress
 from vrag.corpus.owed import Outcome, Owed, OwedPage
-from vrag.corpus.pool import Answer, Job, Lost, NoWorker, WorkerPool
+from vrag.corpus.pool import Answer, Job, Lost, MakePool, NoWorker, WorkerPool
 from vrag.corpus.store import Corpus, Failure
 from vrag.corpus.writer import BATCH_SECONDS, sole_writer
 from vrag.errors import BudgetExceeded, UnreadableDocument, UsageError
@@ -57,6 +57,7 @@ def recognise(
     options: IngestOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
     paths: Sequence[str | Path] = (),
+    make_pool: MakePool = WorkerPool,
 ) -> OcrReport:
     """Recognise the pages that wait for OCR; with `paths`, only those of the files there. With `options.ocr` "off" it
     counts them. A page that fails is in the report, and tried again with `options.retry_failed` only.
@@ -72,7 +73,7 @@ def recognise(
         closing(Owed(corpus.folder, wanted, force=options.ocr == "force")) as owed,
     ):
         if options.ocr != "off":
-            done, not_done = _recognise(corpus, owed, options, progress or (lambda _: None))
+            done, not_done = _recognise(corpus, owed, options, progress or (lambda _: None), make_pool)
         return OcrReport(
             pages=done,
             owed=owed.count(),
@@ -84,7 +85,7 @@ def recognise(
 
 
 def _recognise(
-    corpus: Corpus, owed: Owed, options: IngestOptions, progress: Callable[[Progress], None]
+    corpus: Corpus, owed: Owed, options: IngestOptions, progress: Callable[[Progress], None], make_pool: MakePool
 ) -> tuple[int, str | None]:
     """How many pages were read, and why others were left."""
     missing = missing_engine(options)
@@ -98,7 +99,7 @@ def _recognise(
             if missing:
                 run.not_done = missing
             elif run.total:
-                run.work(corpus)
+                run.work(corpus, make_pool)
     except database.Busy as busy:
         return 0, str(busy) if owed.pages() else None
     with suppress(database.Busy), sole_writer(corpus.folder):  # a run that is indexing follows at its end
@@ -120,7 +121,7 @@ class _Run:
         self._batch: list[Outcome] = []
         self._since = time.monotonic()  # when the batch began
 
-    def work(self, corpus: Corpus) -> None:
+    def work(self, corpus: Corpus, make_pool: MakePool) -> None:
         threads = min(MAX_THREADS, self._options.processes)
         settings = {
             "folder": str(corpus.folder.absolute()),
@@ -132,9 +133,11 @@ class _Run:
         size = max(1, self._options.processes // threads)
         self._say("")
         try:
-            with WorkerPool(settings, size, self._options.ocr_seconds) as pool:
-                for event in pool.run(self._jobs):
+            with make_pool(settings, size, self._options.ocr_seconds) as pool, closing(pool.run(self._jobs)) as events:
+                for event in events:
                     self._take(event)
+                    if self.not_done:
+                        break
         except NoWorker as reason:
             self.not_done = str(reason)
         self._store()
@@ -154,8 +157,7 @@ class _Run:
     def _fail(self, page: OwedPage, kind: str, reason: str) -> None:
         self.failed += 1
         self._add(Outcome(page, failure=(kind, reason)))
-        if self.failed == MAX_FAILED and not self.read and self._jobs:
-            self._jobs.clear()
+        if self.failed == MAX_FAILED and not self.read and self.failed < self.total:
             self.not_done = f"OCR failed on each of the first {MAX_FAILED} pages, and the others were left"
 
     def _add(self, outcome: Outcome) -> None:

@@ -18,7 +18,9 @@ _RETRIES = 5
 
 
 class SnapshotReport(Frozen):
-    """`pages` of the copy, how many of them have vectors, and the ids of those whose image the corpus itself lacks."""
+    """`pages` of the copy, how many of them have vectors in its folder, and the ids of those whose image the corpus
+    itself lacks.
+    """
 
     pages: int
     vectors: int
@@ -27,8 +29,9 @@ class SnapshotReport(Frozen):
 
 def snapshot(corpus: Corpus, target: Path) -> SnapshotReport:
     """Make a folder that opens as a corpus, whole or not at all. Page images and vectors get a second name where the
-    file system allows it, and are copied elsewhere. Raises `UsageError` when `target` is there and isn't an empty
-    folder, `CorpusError` when it can't be written, or documents leave the corpus faster than it is copied.
+    file system allows it, and are copied elsewhere; vectors on a Qdrant server are searched there by both. Raises
+    `UsageError` when `target` is there and isn't an empty folder, `CorpusError` when it can't be written, or documents
+    leave the corpus faster than it is copied.
     """
     for _ in range(_RETRIES):
         with suppress(_PageLeft), whole_folder(target) as folder:
@@ -47,10 +50,22 @@ def _vectors(corpus: Corpus, folder: Path) -> int:
     if not corpus.has_vectors:
         return 0
     copy = paths.vectors_file(folder).parent
+    if not paths.vectors_file(corpus.folder).is_file():
+        _share(paths.vectors_elsewhere(corpus.folder), paths.vectors_elsewhere(folder))
+        return 0
     with closing(EmbeddedIndex.open(corpus.vectors)) as index:
         index.snapshot(copy)
     with closing(EmbeddedIndex.open(copy)) as index:
         return index.stats().pages
+
+
+def _share(held: Path, copy: Path) -> None:
+    """Let the copy search the vectors of the corpus that are on a server."""
+    from vrag.index.qdrant_place import read_place, write_place
+
+    place = read_place(held)
+    if place is not None:
+        write_place(copy, place.model_copy(update={"shared": True}))
 
 
 def _pages(corpus: Corpus, folder: Path) -> tuple[int, list[str]]:

@@ -113,12 +113,12 @@ class Corpus:
 
     @property
     def vectors(self) -> Path:
-        """The folder of its page vectors."""
+        """The folder of its page vectors, or of the file that says where they are."""
         return paths.vectors_file(self.folder).parent
 
     @property
     def has_vectors(self) -> bool:
-        return paths.vectors_file(self.folder).is_file()
+        return paths.vectors_marker(self.folder) is not None
 
     @contextmanager
     def _reader(self) -> Generator[sqlite3.Connection]:
@@ -152,18 +152,7 @@ class Corpus:
 
     def image(self, page_id: str) -> Image:
         """The stored page image, RGB."""
-        from PIL import Image
-
-        if not paths.is_page_id(page_id):
-            raise CorpusError(f"{page_id!r} is no page id")
-        file = paths.page_file(self.folder, page_id)
-        try:
-            with Image.open(file, formats=["JPEG"]) as image:
-                return image.convert("RGB")
-        except FileNotFoundError:
-            raise CorpusError(f"no page {page_id!r} in corpus {self.folder}") from None
-        except OSError as error:
-            raise CorpusError(f"page image {file} is damaged ({error}): delete the corpus and index again") from error
+        return page_image(self.folder, page_id)
 
     def words(self, page_id: str) -> Sequence[Word]:
         """Words in reading order, boxes in raw pixels; none for a page without text."""
@@ -293,6 +282,22 @@ class Corpus:
             for score, row in hits
             if row is not None
         ]
+
+
+def page_image(folder: Path, page_id: str) -> Image:
+    """The stored image of a page of the corpus in `folder`, RGB, without a look into the catalogue."""
+    from PIL import Image
+
+    if not paths.is_page_id(page_id):
+        raise CorpusError(f"{page_id!r} is no page id")
+    file = paths.page_file(folder, page_id)
+    try:
+        with Image.open(file, formats=["JPEG"]) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise CorpusError(f"no page {page_id!r} in corpus {folder}") from None
+    except OSError as error:
+        raise CorpusError(f"page image {file} is damaged ({error}): delete the corpus and index again") from error
 
 
 def names() -> list[str]:

@@ -26,6 +26,7 @@ import io
 import json
 import os
 import queue
+import secrets
 import signal
 import sys
 import threading
@@ -103,7 +104,9 @@ class Worker:
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=quality)
         final = page_file(self.folder, id)
-        temporary = self.folder / "pages" / "tmp" / f"{id}.{os.getpid()}"
+        temporary = (
+            self.folder / "pages" / "tmp" / f"{id}.{secrets.token_hex(4)}"
+        )  # other machines may be at the same page
         try:
             final.parent.mkdir(exist_ok=True)
             with temporary.open("wb") as file:

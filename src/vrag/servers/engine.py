@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from vrag.corpus.store import Corpus
 from vrag.errors import CorpusError, UsageError
+from vrag.index.embedded import EmbeddedIndex
 from vrag.protocols import PageEncoder
 from vrag.retriever import Way, open_ways
 from vrag.servers.generation import Generation, Identity, identity
 from vrag.servers.serial import Encoders
 
 if TYPE_CHECKING:
-    from vrag.index.embedded import EmbeddedIndex
-    from vrag.index.vectors import EncoderName
+    from vrag.index.vectors import EncoderName, VectorIndex
     from vrag.kernels import KernelChoice
 
 POLL = 1.0  # s between two looks at the files
@@ -123,6 +123,7 @@ class Engine:
             raise
         return Generation(f"{self._boot}-{next(self._count)}", found, corpus, ways, self._by)
 
-    def _encoder_of(self, index: EmbeddedIndex) -> PageEncoder:
-        index.ids()  # maps its files now: later another index may have taken their names
+    def _encoder_of(self, index: VectorIndex) -> PageEncoder:
+        if isinstance(index, EmbeddedIndex):
+            index.ids()  # maps its files now: later another index may have taken their names
         return self.encoders.of(index)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vrag.corpus.paths import vectors_file
+from vrag.corpus.paths import vectors_marker
 from vrag.corpus.store import Corpus
 from vrag.errors import UsageError
 from vrag.protocols import Retriever
@@ -21,7 +21,8 @@ def identity(folder: Path, by: Way) -> Identity | None:
     the same identity.
     """
     catalog = _inode(folder / "catalog.sqlite")
-    vectors = None if by == "text" else _inode(vectors_file(folder))
+    marker = None if by == "text" else vectors_marker(folder)
+    vectors = None if marker is None else _inode(marker)
     return None if catalog is None else (catalog, vectors)
 
 

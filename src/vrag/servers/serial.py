@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from vrag.index.embedded import EmbeddedIndex
-    from vrag.index.vectors import EncoderName
+    from vrag.index.vectors import EncoderName, VectorIndex
 
 
 class SerialEncoder:
@@ -44,7 +43,7 @@ class Encoders:
         self.name = name
         self._lock, self._used = threading.Lock(), WeakValueDictionary[str, SerialEncoder]()
 
-    def of(self, index: EmbeddedIndex) -> SerialEncoder:
+    def of(self, index: VectorIndex) -> SerialEncoder:
         """The one that made the vectors of `index`. Raises as `index_encoder`."""
         with self._lock:
             encoder = self._used.get(index.fingerprint)

@@ -134,8 +134,7 @@ def _encode(engine: Engine, corpus: Corpus, progress: Callable[[Progress], None]
     """Vectors of the new pages, where the corpus has vectors."""
     if not corpus.has_vectors:
         return
-    from vrag.embed import embed
-    from vrag.index.embedded import EmbeddedIndex
+    from vrag.embed import embed, open_index
 
-    with closing(EmbeddedIndex.open(corpus.vectors)) as index:
+    with closing(open_index(corpus)) as index:
         embed(corpus, engine.encoders.of(index), index, progress)
