@@ -26,7 +26,7 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "index": Verb("vrag.cli.index:index", "Turn PDFs and images into a searchable corpus."),
+    "index": Verb("vrag.cli.index:index", "Turn PDFs, images and office documents into a searchable corpus."),
     "search": Verb("vrag.cli.search:search", "Find pages of a corpus by their words, or by their images."),
     "ask": Verb("vrag.cli.ask:ask", "Answer a question from a corpus, with page and box."),
     "serve": Verb("vrag.cli.serve:serve", "Serve search of a corpus, or an encoder, over HTTP."),

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from vrag.cli.options import EncoderSet, encoder_name
 from vrag.corpus import following
+from vrag.corpus.conversion import OfficeReport
 from vrag.corpus.ingest import IngestReport, ingest
 from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.options import IngestOptions, Progress, Stage
@@ -40,12 +41,14 @@ _STAGES = {
     "unpack": "unpacking pages",
     "hash": "checking files",
     "read": "reading pages",
+    "convert": "converting office documents",
     "ocr": "recognising text",
     "text": "indexing text",
     "encode": "encoding pages",
 }
 _PLAIN_SECONDS = 10.0  # between progress lines when stderr is no terminal
 _SHOWN_FAILURES = 50
+_SHOWN_WAITING = 10
 
 
 class Text(str, Enum):
@@ -63,7 +66,7 @@ def index(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files and folders: PDF, PNG, JPEG, TIFF, WebP; none: only what the corpus waits for."),
+        typer.Argument(help="Files and folders: PDF, images, office documents; none: only what the corpus waits for."),
     ] = None,
     dpi: Annotated[
         int | None, typer.Option(min=36, max=600, help=f"Resolution of rendered pages (new corpus: {DPI}).")
@@ -94,7 +97,7 @@ def index(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
+    """Turn documents into a searchable corpus. Running it again does only what is new or changed."""
     console, named = Console(stderr=True), paths or []
     options = IngestOptions(
         workers=workers,
@@ -116,6 +119,8 @@ def index(
             recognised = recognise(store, options, reporter.update, named)
     bad = [*(report.failures if report else []), *(vectors.failures if vectors else []), *recognised.failures]
     show_failures(console, bad)
+    if report:
+        show_waiting(console, report.office)
     _show_owed(console, recognised, corpus)
     if json_:
         made = vectors.model_dump(mode="json") if vectors else None
@@ -153,7 +158,7 @@ def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) 
     elif report.pages_here == 0 and not report.documents_removed:
         if not report.files and not report.failures:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in report.skipped.items())
-            console.print(f"vrag: no PDF or image found there{f' (but {kinds})' if kinds else ''}", markup=False)
+            console.print(f"vrag: no document found there{f' (but {kinds})' if kinds else ''}", markup=False)
         raise typer.Exit(1)
 
 
@@ -269,6 +274,16 @@ def show_failures(console: Console, failures: list[Failure]) -> None:
     console.print(table)
     if len(failures) > _SHOWN_FAILURES:
         console.print(f"… and {len(failures) - _SHOWN_FAILURES} more (--json lists all)", markup=False)
+
+
+def show_waiting(console: Console, office: OfficeReport) -> None:
+    """Which office documents were left, and why."""
+    if not office.waiting:
+        return
+    some = ", ".join(map(printable, office.waiting[:_SHOWN_WAITING]))
+    more = f" and {len(office.waiting) - _SHOWN_WAITING} more" if len(office.waiting) > _SHOWN_WAITING else ""
+    said = f"office documents that wait to be converted: {some}{more} ({office.not_done}; then run the command again)"
+    console.print(said, markup=False, soft_wrap=True)
 
 
 def _show_owed(console: Console, recognised: OcrReport, corpus: str) -> None:
