@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("vrag.cli.train:train", "Train a policy (SFT, GRPO, vrag-tiny from nothing) or an encoder."),
     "push": Verb("vrag.cli.push:push", "Upload a checkpoint with its card to the Hugging Face Hub."),
     "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark, or from datasets."),
+    "doctor": Verb("vrag.cli.doctor:doctor", "What is installed, what answers, what each recipe needs here."),
     "demo": Verb("vrag.cli.demo:demo", "Documents, training and a report, in minutes."),
 }
 
