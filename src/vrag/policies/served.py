@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from vrag.actions import ACTIONS, complete
+from vrag.actions import ACTIONS, closed_at, complete
 from vrag.chat import Chat, ChatSettings
 from vrag.environment import EnvironmentConfig
 from vrag.errors import UsageError
@@ -81,7 +81,8 @@ class ServedPolicy:
     async def generate(self, request: Request) -> Sample:
         """One turn. Raises `NoReply`, naming the server."""
         sampling = replace(request.sampling, seed=request.sampling.seed & _MAX_SEED)
-        reply = await self._chat.ask([_plain(message) for message in request.messages], sampling, stop=self._stops)
+        messages = [_plain(message) for message in request.messages]
+        reply = await self._chat.ask(messages, sampling, stop=self._stops, ends=closed_at)
         if reply.finish in _CUT:
             return Sample(reply.text, "length", usage=reply.usage)
         text = complete(reply.text) if self._stops else reply.text
