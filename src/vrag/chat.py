@@ -53,11 +53,14 @@ class ChatSettings(Frozen):
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said, why it ended ("stop", "length", or the server's word), and the usage of all attempts."""
+    """What the model said, why it ended ("stop", "length", or the server's word), and the usage of all attempts.
+    `thought`: what it thought before, where the server tells the two apart.
+    """
 
     text: str
     finish: str
     usage: Usage
+    thought: str = ""
 
 
 class NoReply(InfrastructureError):
@@ -193,7 +196,7 @@ class _Talk:
             # only the last one: what the model said before it would only be there to be copied
             self._correction = [{"role": "assistant", "content": text}, {"role": "user", "content": wrong}]
             raise Unusable(f"{who}: said {text[:_SHOWN]!r}, which can't be used: {wrong}")
-        return Reply(text, masked(answer.finish or "stop"), Usage())
+        return Reply(text, masked(answer.finish or "stop"), Usage(), masked(answer.thought))
 
 
 async def _completion(response: httpx.Response, ends: Ends | None, who: str) -> Completion:

@@ -22,9 +22,12 @@ _GRACE = 2.0  # s that a server may take, after the message is whole, to say wha
 
 @dataclass(frozen=True)
 class Completion:
-    """A message, why the server ended it (None: it doesn't say, or didn't), and its tokens as that counts them."""
+    """A message, why the server ended it (None: it doesn't say, or didn't), and its tokens as that counts them.
+    `thought` is what a server that knows thinking models takes out of the text.
+    """
 
     text: str
+    thought: str
     finish: str | None
     prompt_tokens: int
     completion_tokens: int
@@ -35,7 +38,15 @@ class NoCompletion(Exception):
 
 
 class _Said(BaseModel):
+    """Servers call thought by either name."""
+
     content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: Any = None
+
+    @property
+    def thought(self) -> str:
+        return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
 
 
 class _Choice(BaseModel):
@@ -64,7 +75,7 @@ def whole(content: bytes, ends: Ends | None = None) -> Completion:
         raise NoCompletion("answered what is no chat completion")
     told = _Told(ends)
     told.hear(answer)
-    return told.completion(answer.choices[0].message.content or "")
+    return told.completion()
 
 
 async def streamed(response: httpx.Response, ends: Ends | None = None) -> Completion:
@@ -95,7 +106,7 @@ class _Told:
     def __init__(self, ends: Ends | None) -> None:
         self._ends = ends or _never
         self._tokens = _Tokens()
-        self.text = ""
+        self.text = self.thought = ""
         self.finish: str | None = None
         self.end: int | None = None  # of the message in the text
 
@@ -110,21 +121,22 @@ class _Told:
         if part.choices:
             choice = part.choices[0]
             self.finish = choice.finish_reason or self.finish
-            self._add(choice.delta.content or "")
+            self._add(choice.message)
+            self._add(choice.delta)
 
-    def _add(self, text: str) -> None:
-        if not text:
-            return
-        self.text += text
-        if len(self.text) > _MOST:
+    def _add(self, said: _Said) -> None:
+        self.thought += said.thought
+        self.text += said.content or ""
+        if len(self.text) + len(self.thought) > _MOST:
             raise NoCompletion(f"said more than {_MOST} characters")
-        if self.end is None:
+        if said.content and self.end is None:
             self.end = self._ends(self.text)
 
-    def completion(self, text: str = "") -> Completion:
-        self._add(text)
+    def completion(self) -> Completion:
         spent = self._tokens
-        return Completion(self.text[: self.end], self.finish, spent.prompt_tokens or 0, spent.completion_tokens or 0)
+        return Completion(
+            self.text[: self.end], self.thought, self.finish, spent.prompt_tokens or 0, spent.completion_tokens or 0
+        )
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[str]:

@@ -33,7 +33,7 @@ def resolve(
     """
     values = (base or model()).model_dump()
     if recipe:
-        values = _merge(values, _read(recipe))
+        values = _merge(values, read(recipe))
     for override in overrides:
         _set(values, override)
     try:
@@ -60,7 +60,8 @@ def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read(recipe: Path) -> dict[str, Any]:
+def read(recipe: Path) -> dict[str, Any]:
+    """What a TOML file says itself. Raises `ConfigError`."""
     try:
         return tomllib.loads(recipe.read_text(encoding="utf-8"))
     except OSError as failure:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -123,7 +123,7 @@ class Server:
     @asynccontextmanager
     async def opened(
         self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncGenerator[httpx.Response]:
         """The same, where the body is still to be read; leaving closes the connection if it wasn't."""
         timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, patience.connect))
         async with client.stream(method, f"{self.url}{path}", timeout=timeout, **content) as response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Generator
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import stamina
 
-from tests.chats import Answer, Asked, chat_server, says
+from tests.chats import DONE, SPENT, Answer, Asked, chat_server, event, says, streams
 from vrag.actions import closed_at
 from vrag.chat import Chat, ChatSettings, NoReply, Reply
 from vrag.types import Message, Sampling, Usage
@@ -23,33 +22,6 @@ HELLO = [Message("user", ["hello"])]
 def no_pauses() -> Generator[None]:
     with stamina.set_testing(True, attempts=10, cap=True):
         yield
-
-
-def event(text: str = "", finish: str | None = None, usage: tuple[int, int] | None = None) -> bytes:
-    part: dict[str, Any] = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
-    if usage:
-        part["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
-    return b"data: " + json.dumps(part).encode() + b"\n\n"
-
-
-SPENT = b'data: {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}\n\n'
-DONE = b"data: [DONE]\n\n"
-
-
-def opens(asked: Asked) -> None:
-    asked.send_response(200)
-    asked.send_header("Content-Type", "text/event-stream; charset=utf-8")
-    asked.end_headers()
-
-
-def streams(*events: bytes) -> Answer:
-    def answer(asked: Asked) -> None:
-        opens(asked)
-        for one in events:
-            asked.wfile.write(one)
-            asked.wfile.flush()
-
-    return answer
 
 
 class Endless:
@@ -179,3 +151,14 @@ def test_it_is_streamed_only_where_the_message_ends_by_itself_and_the_server_can
         (True, False),
     ]
     assert bodies[0]["stream_options"] == {"include_usage": True}
+
+
+def test_a_thought_that_the_server_takes_out_of_the_text_is_kept_apart() -> None:
+    for name in ("reasoning_content", "reasoning"):
+        said = event("<search>q</search>", "stop").replace(
+            b'"content"', f'"{name}": "hm </search>", "content"'.encode()
+        )
+        thinks = said.replace(b"<search>q</search>", b"")
+        reply = ask(streams(thinks, said, DONE))
+        assert (reply.thought, reply.text) == ("hm </search>hm </search>", "<search>q</search>")
+    assert ask(streams(event("a", "stop"))).thought == ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from vrag.cli.options import Judge, JudgeModel, PolicyModel, PolicySet, served_settings
+from vrag.cli.options import Judge, JudgeModel, PolicyModel, PolicyRecipeName, PolicySet, served_settings
 
 if TYPE_CHECKING:
     from vrag.app.doctor.endpoints import Ask
@@ -22,6 +22,7 @@ def doctor(
     ] = None,
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
+    policy_recipe: PolicyRecipeName = None,
     judge: Judge = None,
     judge_model: JudgeModel = None,
     encoder: Annotated[
@@ -40,7 +41,7 @@ def doctor(
     from vrag.app.doctor.report import Asked, examine
     from vrag.app.doctor.table import tables
 
-    served = served_settings(policy or "extractive", policy_model, policy_set)
+    served = served_settings(policy or "extractive", policy_model, policy_set, policy_recipe)
     asked = Asked(
         policy=policy,
         served=served,

@@ -23,6 +23,7 @@ from vrag.cli.options import (
     JudgeSet,
     Policy,
     PolicyModel,
+    PolicyRecipeName,
     PolicySet,
     Scope,
     ScopeOption,
@@ -58,6 +59,7 @@ def evaluate(
     policy: Policy = "extractive",
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
+    policy_recipe: PolicyRecipeName = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +101,10 @@ def evaluate(
 
     settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
     chosen, named = read_tasks(tasks)[:limit], encoder_name(encoder, encoder_set)
-    judged, served = judge_settings(judge, judge_model, judge_set), served_settings(policy, policy_model, policy_set)
+    judged, served = (
+        judge_settings(judge, judge_model, judge_set),
+        served_settings(policy, policy_model, policy_set, policy_recipe),
+    )
     with Corpus.open(corpus) as store, opened(judged) as by_model:
         agent = speaker(policy, store, served)
         scoped = [f"scope={scope.value}"] if scope is not None else []
@@ -145,6 +150,15 @@ def recipes() -> None:
 
     for name, baseline in baselines().items():
         print(f"{name:<26}{baseline.about}")
+
+
+@app.command("policies")
+def policies() -> None:
+    """List the recipes of served policies: how these models are asked."""
+    from vrag.policies.recipe import policy_recipes
+
+    for name, recipe in policy_recipes().items():
+        print(f"{name:<26}{recipe.about} ({recipe.model}; boxes: {recipe.environment.view.frame})")
 
 
 @app.command("retrieval")

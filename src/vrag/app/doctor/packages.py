@@ -60,7 +60,7 @@ def _requirements() -> list[tuple[str, str, str | None]]:
     """(name, bounds, extra) of each requirement; an extra that names another one has what that has."""
     rows: list[tuple[str, str, str | None]] = []
     nested: list[tuple[str, str]] = []
-    for line in metadata.requires("vrag") or []:
+    for line in _metadata():
         found, extra = _REQUIREMENT.match(line), _EXTRA.search(line)
         if found is None:
             continue
@@ -70,6 +70,14 @@ def _requirements() -> list[tuple[str, str, str | None]]:
         else:
             rows.append((found["name"], found["bounds"].strip(), named))
     return rows + [(name, bounds, outer) for outer, inner in nested for name, bounds, extra in rows if extra == inner]
+
+
+def _metadata() -> list[str]:
+    """Nothing where vrag runs from its source without being installed."""
+    try:
+        return metadata.requires("vrag") or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def _version(name: str) -> str | None:
