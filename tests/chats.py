@@ -121,3 +121,33 @@ def hangs(asked: Asked) -> None:
 def repeats_the_key(asked: Asked) -> None:
     """As some proxies do."""
     asked.send(401, f"invalid: {asked.headers['Authorization']}".encode())
+
+
+# ------------------------------------------------------------------------------------ streams
+
+
+def event(text: str = "", finish: str | None = None, usage: tuple[int, int] | None = None) -> bytes:
+    part: dict[str, Any] = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+    if usage:
+        part["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+    return b"data: " + json.dumps(part).encode() + b"\n\n"
+
+
+SPENT = b'data: {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def opens(asked: Asked) -> None:
+    asked.send_response(200)
+    asked.send_header("Content-Type", "text/event-stream; charset=utf-8")
+    asked.end_headers()
+
+
+def streams(*events: bytes) -> Answer:
+    def answer(asked: Asked) -> None:
+        opens(asked)
+        for one in events:
+            asked.wfile.write(one)
+            asked.wfile.flush()
+
+    return answer

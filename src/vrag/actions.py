@@ -122,6 +122,12 @@ def complete(text: str) -> str:
     return text if opened == "think" else f"{text}</{opened}>"
 
 
+def closed_at(text: str) -> int | None:
+    """Where the first action in `text` ends, with its closing tag: what a model says after it is not asked for."""
+    tags = _tag_pattern(frozenset()).finditer(text)
+    return next((tag.end() for tag in tags if tag["slash"] and tag["name"] != "think"), None)
+
+
 def defuse(text: str) -> str:
     """`text` with the tags of the grammar in brackets, so that what a page or a user says can be rendered."""
     return _tag_pattern(frozenset()).sub(r"[\g<slash>\g<name>]", text)

@@ -17,8 +17,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
+from vrag.completion import Completion, Ends, NoCompletion, streamed, whole
 from vrag.errors import InfrastructureError, UsageError
 from vrag.types import Frozen, ImagePart, Message, Sampling, Usage
 
@@ -46,16 +47,20 @@ class ChatSettings(Frozen):
     attempts: int = Field(default=3, ge=1, le=20, exclude=True)
     parallel: int = Field(default=16, ge=1, le=1024, exclude=True)  # requests under way at once
     extra: dict[str, Any] = Field(default_factory=lambda: {})  # more fields of the request, or other values
-    omit: tuple[str, ...] = ()  # fields that the server doesn't take: temperature, max_tokens, seed, stop
+    # fields that the server doesn't take: temperature, max_tokens, seed, stop, stream, stream_options
+    omit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said, why it ended ("stop", "length", or the server's word), and the usage of all attempts."""
+    """What the model said, why it ended ("stop", "length", or the server's word), and the usage of all attempts.
+    `thought`: what it thought before, where the server tells the two apart.
+    """
 
     text: str
     finish: str
     usage: Usage
+    thought: str = ""
 
 
 class NoReply(InfrastructureError):
@@ -107,18 +112,22 @@ class Chat:
         sampling: Sampling | None = None,
         objection: Objection | None = None,
         stop: Sequence[str] = (),
+        ends: Ends | None = None,
     ) -> Reply:
         """The model's next message. `objection` says what is wrong with one, or None: the model is then told and asked
-        again, within the same attempts. The message ends before any of `stop` (OpenAI takes four at most). Raises
-        `NoReply` naming the server, when all attempts failed.
+        again, within the same attempts. The message ends before any of `stop` (OpenAI takes four at most). With `ends`
+        it is read as it is said, up to where that finds its end; a server that goes on is told by closing the
+        connection, as it is when the caller is cancelled. Raises `NoReply` naming the server, when all attempts failed.
         """
         sampling = sampling or Sampling(temperature=0.0)
-        talk = _Talk(self.settings, await _wire(messages), sampling, objection, stop)
+        talk = _Talk(self.settings, await _wire(messages), sampling, objection, stop, streams=ends is not None)
 
         async def attempt() -> Reply:
             body = talk.begun()
-            response = await self._server.once(client, "POST", "/chat/completions", self._patience, json=body)
-            return talk.heard(response.content, str(self), self._server.masked)
+            opened = self._server.opened(client, "POST", "/chat/completions", self._patience, json=body)
+            async with opened as response:
+                answer = await _completion(response, ends, str(self))
+            return talk.heard(answer, str(self), self._server.masked)
 
         async with self._gate(), self._server.connect() as client:
             try:
@@ -142,7 +151,9 @@ class _Talk:
         sampling: Sampling,
         objection: Objection | None,
         stop: Sequence[str],
+        streams: bool,
     ) -> None:
+        self._streams = streams and "stream" not in settings.omit
         self._settings, self._messages, self._sampling = settings, messages, sampling
         self._objection, self._stop = objection or _none, list(stop)
         self._correction: list[Json] = []
@@ -164,52 +175,40 @@ class _Talk:
         }
         if self._stop:
             fields["stop"] = self._stop
+        if self._streams:
+            fields |= {"stream": True, "stream_options": {"include_usage": True}}
         return {k: v for k, v in fields.items() if k not in self._settings.omit} | self._settings.extra
 
-    def heard(self, content: bytes, who: str, masked: Callable[[str], str]) -> Reply:
-        """The reply in a response's body, `masked` where it repeats the key. Raises `Unusable` when there is none, or
-        an objection to it.
+    def heard(self, answer: Completion, who: str, masked: Callable[[str], str]) -> Reply:
+        """The reply, `masked` where it repeats the key. Raises `Unusable` when the server broke it off, or for an
+        objection to it.
         """
         from vrag.http import Unusable
 
-        try:
-            answer = _Completion.model_validate_json(content)
-        except ValidationError:
-            raise Unusable(f"{who}: answered what is no chat completion") from None  # it would quote the whole answer
-        if answer.usage is not None:
-            self._prompt_tokens += answer.usage.prompt_tokens or 0
-            self._completion_tokens += answer.usage.completion_tokens or 0
-        choice = answer.choices[0]
-        if choice.finish_reason in _BROKEN_OFF:
-            raise Unusable(f"{who}: broke its answer off (finish_reason {choice.finish_reason!r})")
-        text = masked(choice.message.content or "")
+        self._prompt_tokens += answer.prompt_tokens
+        self._completion_tokens += answer.completion_tokens
+        if answer.finish in _BROKEN_OFF:
+            raise Unusable(f"{who}: broke its answer off (finish_reason {answer.finish!r})")
+        text = masked(answer.text)
         wrong = self._objection(text)
         if wrong is not None:
             self.objected = True
             # only the last one: what the model said before it would only be there to be copied
             self._correction = [{"role": "assistant", "content": text}, {"role": "user", "content": wrong}]
             raise Unusable(f"{who}: said {text[:_SHOWN]!r}, which can't be used: {wrong}")
-        return Reply(text, masked(choice.finish_reason or "stop"), Usage())
+        return Reply(text, masked(answer.finish or "stop"), Usage(), masked(answer.thought))
 
 
-# What is read of a completion; servers say more.
-class _Said(BaseModel):
-    content: str | None = None
+async def _completion(response: httpx.Response, ends: Ends | None, who: str) -> Completion:
+    """A stream where the server streams; some don't, whatever they are asked. Raises `Unusable` for what is neither."""
+    from vrag.http import Unusable
 
-
-class _Choice(BaseModel):
-    message: _Said
-    finish_reason: str | None = None
-
-
-class _Tokens(BaseModel):
-    prompt_tokens: int | None = Field(default=None, ge=0)
-    completion_tokens: int | None = Field(default=None, ge=0)
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Tokens | None = None
+    try:
+        if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            return await streamed(response, ends)
+        return whole(await response.aread(), ends)
+    except NoCompletion as failure:
+        raise Unusable(f"{who}: {failure}") from None
 
 
 def _none(text: str) -> None:

@@ -33,7 +33,7 @@ def resolve(
     """
     values = (base or model()).model_dump()
     if recipe:
-        values = merged(values, _read(recipe))
+        values = merged(values, read(recipe))
     for override in overrides:
         _set(values, override)
     return validated(model, values, str(recipe) if recipe else None)
@@ -65,7 +65,8 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _read(recipe: Path) -> dict[str, Any]:
+def read(recipe: Path) -> dict[str, Any]:
+    """What a TOML file says itself. Raises `ConfigError`."""
     try:
         return tomllib.loads(recipe.read_text(encoding="utf-8"))
     except OSError as failure:

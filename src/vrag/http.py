@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -115,11 +116,21 @@ class Server:
         self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
     ) -> httpx.Response:
         """One attempt of `ask`, for `patiently`."""
+        async with self.opened(client, method, path, patience, **content) as response:
+            await response.aread()
+            return response
+
+    @asynccontextmanager
+    async def opened(
+        self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
+    ) -> AsyncGenerator[httpx.Response]:
+        """The same, where the body is still to be read; leaving closes the connection if it wasn't."""
         timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, patience.connect))
-        response = await client.request(method, f"{self.url}{path}", timeout=timeout, **content)
-        if response.status_code != 200:
-            raise Refused(self, response)
-        return response
+        async with client.stream(method, f"{self.url}{path}", timeout=timeout, **content) as response:
+            if response.status_code != 200:
+                await response.aread()
+                raise Refused(self, response)
+            yield response
 
     async def patiently(self, patience: Patience, attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` returns; called again after what may pass, as `Unusable` may. Raises as `ask` does."""

@@ -286,17 +286,21 @@ class Request:
 
 
 class Usage(Frozen):
-    """What a model server was asked: requests, and tokens as the server counts them (none where it doesn't)."""
+    """What a model server was asked: requests, and tokens as the server counts them (none where it doesn't). `cost` is
+    theirs, in the currency of the prices that were given; None without any.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             calls=self.calls + other.calls,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost=None if self.cost is None and other.cost is None else (self.cost or 0) + (other.cost or 0),
         )
 
 

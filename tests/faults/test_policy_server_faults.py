@@ -11,7 +11,7 @@ import pytest
 import stamina
 
 from tests.agents import at_random, plays
-from tests.chats import Answer, chat_server, completion, cuts, fails, garbage, hangs
+from tests.chats import Answer, chat_server, completion, cuts, event, fails, garbage, hangs, streams
 from tests.papers import write_pdf
 from vrag.cli import main
 from vrag.data.tasks import write_tasks
@@ -63,6 +63,12 @@ FAULTS: dict[str, list[Answer]] = {
     "cut streams": [cuts],
     "garbage": [garbage(b"<html>"), garbage(b"{}"), garbage(b"")],
     "broken off": [finishes("abort"), finishes("content_filter"), finishes("error")],
+    "broken streams": [
+        streams(event("<answer>10")),
+        streams(event("<answer>10"), b'data: {"error": "no memory"}\n\n'),
+        streams(event("<answer>1066</answer>"), event("", "abort")),
+        streams(),
+    ],
     "hangs": [hangs],
     "all of them": [fails(500), fails(503), cuts, garbage(b"{"), finishes("abort"), fails(400)],
 }

@@ -141,7 +141,7 @@ def test_a_served_model_answers_with_its_steps_its_evidence_and_what_it_cost(
     result = json.loads(out)
     assert (result["answer"], result["policy"]) == ("873", "Qwen/Qwen2.5-VL-3B-Instruct")
     assert result["evidence"]["ref"] == {"document": "manual.pdf", "page": 2} and result["evidence"]["box"]
-    assert result["usage"] == {"calls": 3, "prompt_tokens": 300, "completion_tokens": 21}
+    assert result["usage"] == {"calls": 3, "prompt_tokens": 300, "completion_tokens": 21, "cost": None}
     assert "search  Which port" in err and "manual.pdf, page 2, pixels [" in err
 
 

@@ -145,7 +145,7 @@ def test_pages_that_are_not_there_and_answers_that_do_not_score_are_listed(
         ("dataset", f"{row}-0001: no page 0: 'report.pdf' has pages 1 to 3; it is left out of the gold pages"),
         ("dataset", f"{row}-0002: no page 121: 'report.pdf' has pages 1 to 3; it is left out of the gold pages"),
         ("dataset", f"{row}-0003: no document 'gone.pdf' could be read"),
-        ("read", "its content is neither a PDF nor a PNG, JPEG, TIFF or WebP image"),
+        ("read", "its content is neither a PDF, a PNG, JPEG, TIFF or WebP image, nor an office document"),
         ("answer", f"the gold answer '14%' doesn't score 1.0 {form}"),
     ]
     assert [one["document"] for one in report["failures"][:2]] == ["samples.json row 5", "samples.json row 1"]

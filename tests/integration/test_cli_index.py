@@ -62,7 +62,7 @@ def test_when_nothing_could_be_indexed_the_exit_code_says_so(tmp_path: Path, cap
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/notes.txt").write_text("hello")
     assert vrag("index", tmp_path / "empty", "-c", "two") == 1
-    assert "no PDF or image found there (but 1 .txt)" in capsys.readouterr().err
+    assert "no document found there (but 1 .txt)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

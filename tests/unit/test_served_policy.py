@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import stamina
 
 from tests.agents import images, plays, texts
-from tests.chats import Answer, Asked, chat_server, completion, fails, garbage, says
+from tests.chats import Answer, Asked, chat_server, completion, event, fails, garbage, says, streams
 from vrag.chat import NoReply
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
-from vrag.errors import UsageError
+from vrag.errors import ConfigError, UsageError
 from vrag.geometry import smart_resize
 from vrag.policies.load import checkpoint_path
+from vrag.policies.recipe import policy_recipe, policy_recipes
 from vrag.policies.served import ServedPolicy, ServedSettings, served_environment
 from vrag.policies.speaker import speaker
 from vrag.rollout import Limits, rollout
@@ -205,6 +207,58 @@ def test_an_answer_that_is_no_completion_names_the_server() -> None:
 def test_a_served_model_cannot_be_trained() -> None:
     with pytest.raises(UsageError, match="no token ids to train on"):
         checkpoint_path("http://127.0.0.1:8000/v1")
+
+
+@pytest.mark.parametrize("name", policy_recipes())
+def test_a_recipe_names_the_frame_and_the_sizes_of_its_family(name: str) -> None:
+    recipe = policy_recipes()[name]
+    assert recipe.model is not None and recipe.environment == served_environment(settings(model=recipe.model))
+    for model in (recipe.model, "my-agent"):
+        assert served_environment(settings(model=model).by(recipe)) == recipe.environment
+
+
+def test_a_recipe_that_a_models_name_or_family_contradicts_is_refused() -> None:
+    recipe = policy_recipe("qwen3-vl")
+    with pytest.raises(UsageError, match=r"qwen2_5_vl.*absolute.*relative1000"):
+        settings(model=QWEN).by(recipe)
+    with pytest.raises(UsageError, match="give one of the two"):
+        settings(model="my-agent", family="other").by(recipe)
+
+
+def test_a_recipe_of_ones_own_says_the_frame_and_what_the_server_takes(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        'omit = ["stop"]\nextra = {top_k = 1, a = 1}\n[environment.view]\nframe = "relative1000"\nfactor = 20\n'
+    )
+    found = settings(model="my-agent", omit=["seed"], extra={"a": 2}).by(policy_recipe(str(own)))
+    assert served_environment(found).view.factor == 20
+    assert (found.omit, found.extra) == (("stop", "seed"), {"top_k": 1, "a": 2})
+    own.write_text("[environment.view]\nfactor = 20\n")
+    with pytest.raises(ConfigError, match=r"own\.toml.*frame is missing"):
+        policy_recipe(str(own))
+    with pytest.raises(ConfigError, match="did you mean qwen3-vl"):
+        policy_recipe("qwen3vl")
+
+
+def test_a_thought_stands_where_the_model_wrote_it() -> None:
+    thinks = event("<search>q", "stop").replace(b'"content"', b'"reasoning_content": "I look.", "content"')
+    assert generate(streams(thinks)).text == "<think>I look.</think><search>q</search>"
+
+
+def test_prices_make_a_cost_of_what_was_spent_also_by_a_turn_that_failed() -> None:
+    prices = {"price_in": 2.0, "price_out": 10.0}
+    with chat_server(says("<answer>42</answer>", 500_000, 100_000)) as server:
+        policy = ServedPolicy(settings(server.url, **prices))
+        sample = asyncio.run(policy.generate(Request("s", [Message("user", ["?"])], Sampling())))
+    assert sample.usage == Usage(calls=1, prompt_tokens=500_000, completion_tokens=100_000, cost=2.0)
+    with chat_server(finishes("<answer>4", "abort")) as server:
+        policy = ServedPolicy(settings(server.url, **prices))
+        with pytest.raises(NoReply) as failed:
+            asyncio.run(policy.generate(Request("s", [Message("user", ["?"])], Sampling())))
+    assert failed.value.usage.calls == 3 and failed.value.usage.cost is not None
+    assert (Usage(cost=0.5) + Usage()).cost == 0.5 and (Usage() + Usage()).cost is None
+    with pytest.raises(ValueError, match="both, or neither"):
+        settings(price_in=1.0)
 
 
 def test_where_the_model_is_is_no_part_of_a_runs_configuration() -> None:

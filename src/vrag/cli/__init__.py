@@ -26,7 +26,7 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "index": Verb("vrag.cli.index:index", "Turn PDFs and images into a searchable corpus."),
+    "index": Verb("vrag.cli.index:index", "Turn PDFs, images and office documents into a searchable corpus."),
     "search": Verb("vrag.cli.search:search", "Find pages of a corpus by their words, or by their images."),
     "ask": Verb("vrag.cli.ask:ask", "Answer a question from a corpus, with page and box."),
     "serve": Verb("vrag.cli.serve:serve", "Serve an agent, search of a corpus, or an encoder, over HTTP."),
@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("vrag.cli.train:train", "Train a policy (SFT, GRPO, vrag-tiny from nothing) or an encoder."),
     "push": Verb("vrag.cli.push:push", "Upload a checkpoint with its card to the Hugging Face Hub."),
     "data": Verb("vrag.cli.data:data", "Make data: the synthetic benchmark, or from datasets."),
+    "doctor": Verb("vrag.cli.doctor:doctor", "What is installed, what answers, what each recipe needs here."),
     "demo": Verb("vrag.cli.demo:demo", "Documents, training and a report, in minutes."),
 }
 

@@ -17,6 +17,7 @@ from vrag.cli.options import (
     EncoderSet,
     Policy,
     PolicyModel,
+    PolicyRecipeName,
     PolicySet,
     Way,
     encoder_name,
@@ -41,6 +42,7 @@ def ask(
     policy: Policy = "extractive",
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
+    policy_recipe: PolicyRecipeName = None,
     max_turns: Annotated[
         int | None, typer.Option("--max-turns", min=1, max=100, help="Steps before it must answer.")
     ] = None,
@@ -55,7 +57,7 @@ def ask(
     """Ask a corpus. Steps go to stderr as they happen; the answer, with page and box, to stdout."""
     if not question.strip():
         raise typer.BadParameter("the question is empty", param_hint="QUESTION")
-    served = served_settings(policy, policy_model, policy_set)
+    served = served_settings(policy, policy_model, policy_set, policy_recipe)
     with Corpus.open(corpus) as store:
         speaking = speaker(policy, store, served)
         steps = Console(stderr=True, highlight=False, markup=False, emoji=False)

@@ -24,6 +24,7 @@ from vrag.cli.options import (
     JudgeSet,
     Policy,
     PolicyModel,
+    PolicyRecipeName,
     PolicySet,
     Scope,
     Way,
@@ -68,6 +69,7 @@ def evaluate(
     policy: Policy = "extractive",
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
+    policy_recipe: PolicyRecipeName = None,
     named_recipe: Annotated[str | None, typer.Option("--recipe", help="The same as RECIPE.")] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", help="One setting of the environment: key=value; repeat for more.")
@@ -105,7 +107,8 @@ def evaluate(
     recipe = _one_of(recipe, named_recipe)
     questions = asked(benchmark, corpus, tasks, limit, out, recipe and Path(recipe).stem, policy_model or policy)
     chosen, named = questions.tasks, encoder_name(encoder, encoder_set)
-    judged, served = judge_settings(judge, judge_model, judge_set), served_settings(policy, policy_model, policy_set)
+    judged = judge_settings(judge, judge_model, judge_set)
+    served = served_settings(policy, policy_model, policy_set, policy_recipe)
     with Corpus.open(questions.corpus) as store, opened(judged) as by_model:
         agent = speaker(policy, store, served)
         scoped = [f"scope={scope.value}"] if scope is not None else []
@@ -153,6 +156,15 @@ def recipes() -> None:
 
     for name, baseline in baselines().items():
         print(f"{name:<26}{baseline.about}")
+
+
+@app.command("policies")
+def policies() -> None:
+    """List the recipes of served policies: how these models are asked."""
+    from vrag.policies.recipe import policy_recipes
+
+    for name, recipe in policy_recipes().items():
+        print(f"{name:<26}{recipe.about} ({recipe.model}; boxes: {recipe.environment.view.frame})")
 
 
 app.command("retrieval")(retrieval)

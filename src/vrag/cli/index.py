@@ -22,6 +22,7 @@ from vrag.cli.options import Collection, EncoderSet, Qdrant, Ray, RaySet, encode
 from vrag.cli.progress import Reporter, printable
 from vrag.cli.workers import Workers, vector_place, workers
 from vrag.corpus import following
+from vrag.corpus.conversion import OfficeReport
 from vrag.corpus.ingest import IngestReport, ingest
 from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.options import IngestOptions, Progress
@@ -31,6 +32,7 @@ from vrag.corpus.store import DPI, Corpus, Failure
 from vrag.errors import UsageError
 
 _SHOWN_FAILURES = 50
+_SHOWN_WAITING = 10
 
 
 class Text(str, Enum):
@@ -48,7 +50,7 @@ def index(
     corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files and folders: PDF, PNG, JPEG, TIFF, WebP; none: only what the corpus waits for."),
+        typer.Argument(help="Files and folders: PDF, images, office documents; none: only what the corpus waits for."),
     ] = None,
     dpi: Annotated[
         int | None, typer.Option(min=36, max=600, help=f"Resolution of rendered pages (new corpus: {DPI}).")
@@ -85,7 +87,7 @@ def index(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Turn PDFs and images into a searchable corpus. Running it again does only what is new or changed."""
+    """Turn documents into a searchable corpus. Running it again does only what is new or changed."""
     console, named, out = Console(stderr=True), paths or [], sys.stdout
     options = IngestOptions(
         workers=processes,
@@ -110,6 +112,8 @@ def index(
             recognised = recognise(store, options, reporter.update, named, who.make_pool)
     bad = [*(report.failures if report else []), *(vectors.failures if vectors else []), *recognised.failures]
     show_failures(console, bad)
+    if report:
+        show_waiting(console, report.office)
     _show_owed(console, recognised, corpus)
     if json_:
         made = vectors.model_dump(mode="json") if vectors else None
@@ -149,7 +153,7 @@ def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) 
     elif report.pages_here == 0 and not report.documents_removed:
         if not report.files and not report.failures:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in report.skipped.items())
-            console.print(f"vrag: no PDF or image found there{f' (but {kinds})' if kinds else ''}", markup=False)
+            console.print(f"vrag: no document found there{f' (but {kinds})' if kinds else ''}", markup=False)
         raise typer.Exit(1)
 
 
@@ -191,6 +195,16 @@ def show_failures(console: Console, failures: list[Failure]) -> None:
     console.print(table)
     if len(failures) > _SHOWN_FAILURES:
         console.print(f"… and {len(failures) - _SHOWN_FAILURES} more (--json lists all)", markup=False)
+
+
+def show_waiting(console: Console, office: OfficeReport) -> None:
+    """Which office documents were left, and why."""
+    if not office.waiting:
+        return
+    some = ", ".join(map(printable, office.waiting[:_SHOWN_WAITING]))
+    more = f" and {len(office.waiting) - _SHOWN_WAITING} more" if len(office.waiting) > _SHOWN_WAITING else ""
+    said = f"office documents that wait to be converted: {some}{more} ({office.not_done}; then run the command again)"
+    console.print(said, markup=False, soft_wrap=True)
 
 
 def _show_owed(console: Console, recognised: OcrReport, corpus: str) -> None:

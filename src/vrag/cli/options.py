@@ -50,6 +50,13 @@ PolicySet = Annotated[
     list[str] | None,
     typer.Option("--policy-set", help="One setting of the served model: key=value; repeat for more."),
 ]
+PolicyRecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--policy-recipe",
+        help="How the served model is asked: vrag-7b, qwen2.5-vl, qwen3-vl, or a TOML file; else by its name.",
+    ),
+]
 
 
 Ray = Annotated[
@@ -140,13 +147,19 @@ def judge_settings(url: str | None, model: str | None, changes: list[str] | None
     return resolve(Judged, None, judge_overrides(url, model, changes)).judge
 
 
-def served_settings(policy: str, model: str | None, changes: list[str] | None) -> ServedSettings | None:
-    """What `--policy`, `--policy-model` and `--policy-set` say of a served model; None for a policy that isn't served.
-    Raises `UsageError` for a URL without a model, and the other way round.
+def served_settings(
+    policy: str, model: str | None, changes: list[str] | None, recipe: str | None = None
+) -> ServedSettings | None:
+    """What `--policy`, `--policy-model`, `--policy-set` and `--policy-recipe` say of a served model; None for a policy
+    that isn't served. Raises `UsageError` for a URL without a model, and the other way round.
     """
     url = "://" in policy
-    if not url and model is None and not changes:
+    if not url and model is None and not changes and recipe is None:
         return None
+    from vrag.policies.recipe import policy_recipe
+
+    known = policy_recipe(recipe) if recipe is not None else None
+    model = model or (known.model if known else None)
     if not url or model is None:
         raise UsageError(
             "a served policy is --policy URL (http://HOST:PORT/v1) and --policy-model NAME together; --policy-set "
@@ -155,7 +168,8 @@ def served_settings(policy: str, model: str | None, changes: list[str] | None) -
     from vrag.config import resolve
     from vrag.policies.served import Served
 
-    return resolve(Served, None, _chat_overrides("policy", policy, model, changes)).policy
+    settings = resolve(Served, None, _chat_overrides("policy", policy, model, changes)).policy
+    return settings.by(known) if settings and known else settings
 
 
 def named_policies(policies: list[str], model: str | None, changes: list[str] | None) -> dict[str, SpeakerOf]:

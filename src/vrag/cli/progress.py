@@ -16,6 +16,7 @@ _STAGES = {
     "unpack": "unpacking pages",
     "hash": "checking files",
     "read": "reading pages",
+    "convert": "converting office documents",
     "ocr": "recognising text",
     "text": "indexing text",
     "encode": "encoding pages",

@@ -1,7 +1,8 @@
 """Files → corpus. A run does only what is new or changed, so running it again is how to resume it.
 
 Order: what is gone is forgotten; new and changed files are hashed and noted; documents without a file leave;
-pages that are missing are read by worker processes and committed in batches; texts that the caller has of pages are
+pages that are missing are read by worker processes and committed in batches, those of office documents after these are
+converted; texts that the caller has of pages are
 theirs; a text index beside the catalogue follows. Then the pages that wait for OCR are recognised, while others may
 index (`vrag.corpus.recognition`).
 """
@@ -16,7 +17,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from vrag.corpus import catalog, following
+from vrag.corpus import catalog, conversion, following
+from vrag.corpus.conversion import Conversion, OfficeReport
 from vrag.corpus.files import Found, Scan, as_text, content_id, scan
 from vrag.corpus.fulltext import TextIndex
 from vrag.corpus.options import IngestOptions, Progress, Stage
@@ -41,6 +43,7 @@ class IngestReport(Frozen):
     pages: int  # in the whole corpus
     text_index: TextIndex
     skipped: dict[str, int]  # files of other kinds, by suffix
+    office: OfficeReport
     failures: list[Failure]
     seconds: float
     ocr: OcrReport
@@ -106,14 +109,15 @@ class _Run:
         removed = self.writer.drop_orphans()
         if self.options.retry_failed:
             self.writer.clear_failures(self.documents)
-        reading = self._read()
+        pages, office = self._read()
         self._give(texts)
         following.follow(self.corpus.folder, lambda done, total: self.progress(Progress("text", done, total)))
         return {
             "files": len(listed.found),
             "unchanged": unchanged,
             "documents_removed": removed,
-            "pages_added": reading.pages,
+            "pages_added": pages,
+            "office": office,
             "skipped": dict(listed.skipped.most_common()),
             "seconds": round(time.monotonic() - started, 2),
             **self._standing(listed),
@@ -124,6 +128,7 @@ class _Run:
         unfinished = self.corpus.folder / "pages" / "tmp"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, exist_ok=True)
+        conversion.clear_unfinished(self.corpus.folder)
         self.writer.empty_trash()
 
     def _register(self, listed: Scan, before: dict[str, Source]) -> int:
@@ -153,8 +158,17 @@ class _Run:
                 self.documents.setdefault(document, file)
         return unchanged
 
-    def _read(self) -> PageReading:
-        reading = PageReading(self.writer, self.documents, self._notify("read"))
+    def _read(self) -> tuple[int, OfficeReport]:
+        """How many pages were read, and what became of office documents, which are converted after the others."""
+        reading = self._read_files(self.documents)
+        office = Conversion(self.corpus.folder, self.writer, self.options, self._notify("convert"))
+        office.run(reading.office)
+        converted = self._read_files(office.pdfs)
+        conversion.clear_read(self.corpus.folder, self.writer)
+        return reading.pages + converted.pages, office.report()
+
+    def _read_files(self, documents: dict[int, Found]) -> PageReading:
+        reading = PageReading(self.writer, documents, self._notify("read"))
         settings = {
             "folder": str(self.corpus.folder.absolute()),
             "dpi": self.corpus.dpi,

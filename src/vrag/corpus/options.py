@@ -11,7 +11,7 @@ from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.writer import BATCH_PAGES
 
 # the first is `vrag.data.vidore`'s, the last `vrag.embed`'s
-Stage = Literal["unpack", "hash", "read", "ocr", "text", "encode"]
+Stage = Literal["unpack", "hash", "read", "convert", "ocr", "text", "encode"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class IngestOptions:
     retry_failed: bool = False
     page_seconds: float = 30.0
     ocr_seconds: float = 120.0
+    office_seconds: float = 120.0  # of one document
     page_memory: int = 2 << 30  # bytes of address space of a process that reads documents
+    office_memory: int = 4 << 30  # the same of one that converts them
     batch_pages: int = BATCH_PAGES  # committed together: what a kill can cost
 
     @property

@@ -4,6 +4,8 @@ HOME/corpora/NAME/
     catalog.sqlite        everything but the pixels
     pages/<aa>/<id>.jpg   page images by id; <aa> are the id's first two characters
     pages/tmp/            files being written
+    converted/<id>.pdf    office documents as PDF, by the document's id, until their pages are read
+    converted/tmp/        of conversions under way
     vectors/              what an encoder makes of the page images, if one was asked to (`vrag.embed`), or where it is
     uploads/              documents that came over HTTP (`vrag.servers.agent`)
     tantivy/              a second text index, if one was asked for (`vrag.corpus.fulltext`)
@@ -76,6 +78,10 @@ def uploads_folder(folder: Path) -> Path:
 
 def tantivy_folder(folder: Path) -> Path:
     return folder / "tantivy"
+
+
+def converted_file(folder: Path, document_id: str) -> Path:
+    return folder / "converted" / f"{document_id}.pdf"
 
 
 def page_file(folder: Path, page_id: str) -> Path:

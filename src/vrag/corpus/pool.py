@@ -1,4 +1,5 @@
-"""Worker processes under supervision: a job that crashes or hangs its worker costs that job and nothing else.
+"""Worker processes under supervision: a job that crashes or hangs its worker costs that job and nothing else. A worker
+is killed with all that it started.
 
 Each worker has a thread that only waits for its next line, so that the caller can give up on any worker at
 any time. The queue between them is bounded: when the caller is slow, the workers wait, and memory stays flat.
@@ -7,7 +8,9 @@ any time. The queue between them is bounded: when the caller is slow, the worker
 from __future__ import annotations
 
 import json
+import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,7 +104,7 @@ class WorkerPool:
         """Kill the workers, whatever they are at."""
         self._closing = True
         for worker in list(self._workers):
-            worker.process.kill()
+            _kill(worker.process)
         while self._workers:
             worker, message = self._events.get()
             if message is None:
@@ -148,7 +151,12 @@ class WorkerPool:
     def _start(self) -> _Worker:
         errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by _forget
         process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="ascii"
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="ascii",
+            start_new_session=True,  # a process group of its own
         )
         worker = _Worker(process, errors)
         worker.thread = threading.Thread(target=self._listen, args=(worker,), daemon=True)
@@ -178,11 +186,11 @@ class WorkerPool:
             since = worker.waiting_since
             if worker.job is not None and since is not None and now - since > limit and not worker.killed_after:
                 worker.killed_after = limit
-                worker.process.kill()
+                _kill(worker.process)
 
     def _bury(self, worker: _Worker) -> Lost | None:
         """Take a dead worker out; its job, if it had one, is lost."""
-        worker.process.kill()
+        _kill(worker.process)
         status = worker.process.wait()
         worker.errors.seek(0)
         said = worker.errors.read()[-2000:].decode(errors="replace").strip()
@@ -206,3 +214,12 @@ class WorkerPool:
                     stream.close()
         worker.errors.close()
         self._workers.remove(worker)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """With its children, also when it has ended before them (on Windows: it alone)."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

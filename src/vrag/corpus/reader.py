@@ -1,6 +1,7 @@
 """One way to open any document: its kind by content, its page count, and a function that reads a page.
 
-A new kind of document is one context manager and one line in `OPENERS`.
+A new kind of document is one context manager and one line in `OPENERS`. An office document is none of them: it is
+converted first (`vrag.corpus.conversion`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import Path
 
 from PIL.Image import Image
 
+from vrag.corpus import office
 from vrag.corpus.text import Glyphs
 from vrag.errors import UnreadableDocument, UnsupportedFormat
 
-SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", *office.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,13 @@ class Opened:
     read: Callable[[int, int], tuple[Image, list[Glyphs], bool]]
 
 
-def open_document(path: Path) -> AbstractContextManager[Opened]:
-    """Open by content, whatever the name says. Raises a `DocumentError` that says why it can't be read."""
-    return OPENERS[sniff(path)](path)
+def open_document(path: Path, kind: str) -> AbstractContextManager[Opened]:
+    """Open what `sniff` says is of that kind. Raises a `DocumentError` that says why it can't be read."""
+    return OPENERS[kind](path)
 
 
 def sniff(path: Path) -> str:
-    """ "pdf" or "image", from the first bytes."""
+    """ "pdf", "image" or "office", from the first bytes, whatever the name says. Raises a `DocumentError`."""
     with path.open("rb") as file:
         head = file.read(1024)
     if not head:
@@ -46,7 +48,9 @@ def sniff(path: Path) -> str:
         return "image"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image"
-    raise UnsupportedFormat("its content is neither a PDF nor a PNG, JPEG, TIFF or WebP image")
+    if office.is_office(head, path.suffix):
+        return "office"
+    raise UnsupportedFormat("its content is neither a PDF, a PNG, JPEG, TIFF or WebP image, nor an office document")
 
 
 @contextmanager

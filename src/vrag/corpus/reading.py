@@ -47,13 +47,14 @@ class PageReading:
 
     def __init__(self, writer: Writer, documents: dict[int, Found], notify: Notify) -> None:
         self.pages = self.failed = 0
+        self.office: dict[int, Found] = {}  # those that are to be converted first, and weren't read
         self._writer = writer
         self._notify = notify
         self._jobs: deque[Job] = deque()
         self._good: Counter[int] = Counter()
         self._bad: Counter[int] = Counter()
         self._lost: Counter[int] = Counter()
-        self._given_up: set[int] = set()
+        self._left: set[int] = set()
         self._expected = 0  # pages known to be read in this run
         self._unopened: set[int] = set()
         for seq, file in documents.items():
@@ -89,10 +90,13 @@ class PageReading:
         if "count" in message:
             chunk.opened = True
             self._on_opened(chunk, message["kind"], message["count"])
+        elif "office" in message:
+            self.office[chunk.seq] = chunk.file
+            self._leave(chunk.seq)
         elif "page" not in message:
             self._fail(chunk.seq, None, message["failed"], message["reason"])
-            self._give_up(chunk.seq)
-        elif chunk.seq in self._given_up:
+            self._leave(chunk.seq)
+        elif chunk.seq in self._left:
             return
         elif "failed" in message:
             chunk.at += 1
@@ -118,18 +122,18 @@ class PageReading:
         )
 
     def _on_lost(self, chunk: Chunk, lost: Lost) -> None:
-        if chunk.seq in self._given_up:
+        if chunk.seq in self._left:
             return
         kind = BudgetExceeded if lost.overdue else UnreadableDocument
         if not chunk.opened:
             self._fail(chunk.seq, None, kind.__name__, f"opening it {lost.reason}")
-            self._give_up(chunk.seq)
+            self._leave(chunk.seq)
             return
         self._lost[chunk.seq] += 1
         if chunk.at < len(chunk.pages):
             self._fail(chunk.seq, chunk.pages[chunk.at], kind.__name__, f"reading the page {lost.reason}")
         rest = chunk.pages[chunk.at + 1 :]
-        if chunk.seq not in self._given_up and rest:
+        if chunk.seq not in self._left and rest:
             self._jobs.appendleft(Chunk(chunk.seq, chunk.content, chunk.file, rest).job())
 
     def _fail(self, seq: int, page: int | None, kind: str, reason: str) -> None:
@@ -138,13 +142,14 @@ class PageReading:
         self._writer.add_failure(seq, page, kind, reason)
         self._writer.commit_when_due()
         hopeless = self._bad[seq] >= MAX_BAD and self._bad[seq] > self._good[seq]
-        if page is not None and seq not in self._given_up and (self._lost[seq] >= MAX_LOST or hopeless):
-            self._give_up(seq)
+        if page is not None and seq not in self._left and (self._lost[seq] >= MAX_LOST or hopeless):
+            self._leave(seq)
             reason = f"given up after {self._bad[seq]} pages that can't be read; the others are left out"
             self._writer.add_failure(seq, None, UnreadableDocument.__name__, reason)
 
-    def _give_up(self, seq: int) -> None:
-        self._given_up.add(seq)
+    def _leave(self, seq: int) -> None:
+        """Read no more of a document."""
+        self._left.add(seq)
         self._unopened.discard(seq)
         rest = [job for job in self._jobs if job.context.seq != seq]
         self._expected -= sum(len(job.context.pages) for job in self._jobs if job.context.seq == seq)

@@ -9,7 +9,10 @@ stdin and answers each with messages that end in {"done": true}:
     {"op": "read", "path", "document", "size", "mtime_ns", "pages": [1, 2, …]}
         → {"kind": "pdf" | "image", "count": n}, then for each page {"page": n, …} or
           {"page": n, "failed", "reason"};
-          {"failed", "reason"} alone when the file as a whole can't be read
+          {"failed", "reason"} alone when the file as a whole can't be read;
+          {"office": true} alone when it is to be converted first
+    {"op": "convert", "path", "document", "size", "mtime_ns", "soffice"}
+        → {"converted": true} when the PDF is in the corpus, or {"failed", "reason"}
     {"op": "ocr", "id", "page", "words"}
         → {"page": n, …}: the words of a stored page image beside those of its text layer, or no words when there are
           no others
@@ -27,10 +30,11 @@ import json
 import os
 import queue
 import secrets
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,8 +42,9 @@ from typing import Any
 from PIL import Image
 
 from vrag.corpus.ocr import load_engine
-from vrag.corpus.paths import page_file, page_id
-from vrag.corpus.reader import open_document
+from vrag.corpus.office import suffix_of, to_pdf
+from vrag.corpus.paths import converted_file, page_file, page_id
+from vrag.corpus.reader import open_document, sniff
 from vrag.corpus.text import Glyphs, assemble, pack, unpack, unseen
 from vrag.errors import DocumentError, UnreadableDocument
 from vrag.index.lexical import index_text
@@ -63,19 +68,22 @@ class Worker:
 
     def answer(self, job: Message) -> Iterator[Message]:
         """Every message of a job but the last."""
+        steps: dict[str, Callable[[Message], Iterator[Message]]]
+        steps = {"read": self._read, "convert": self._convert, "ocr": self._ocr_page}
         try:
-            yield from self._ocr_page(job) if job["op"] == "ocr" else self._read(job)
+            yield from steps[job["op"]](job)
         except StoreFault as fault:
             yield {"fatal": str(fault)}
         except Exception as error:  # noqa: BLE001  the boundary: any failure of a document is data
             yield _failure(error)
 
     def _read(self, job: Message) -> Iterator[Message]:
-        path = Path(job["path"])
-        stat = path.stat()
-        if (stat.st_size, stat.st_mtime_ns) != (job["size"], job["mtime_ns"]):
-            raise UnreadableDocument("the file changed while it was being read: run the command again")
-        with open_document(path) as document:
+        path = _unchanged(job)
+        kind = sniff(path)
+        if kind == "office":
+            yield {"office": True}
+            return
+        with open_document(path, kind) as document:
             yield {"kind": document.kind, "count": document.count}
             for number in job["pages"]:
                 if number > document.count:
@@ -88,6 +96,22 @@ class Worker:
                     raise
                 except Exception as error:  # noqa: BLE001  the boundary: a bad page stops no other
                     yield {"page": number, **_failure(error)}
+
+    def _convert(self, job: Message) -> Iterator[Message]:
+        path, final = _unchanged(job), converted_file(self.folder, job["document"])
+        suffix = suffix_of(path)
+        private = final.parent / "tmp" / str(os.getpid())
+        try:
+            private.mkdir(parents=True)
+            made = to_pdf(path, suffix, private, job["soffice"])
+            with made.open("rb+") as file:
+                os.fsync(file.fileno())
+            made.replace(final)
+        except OSError as error:
+            raise StoreFault(f"{error.strerror or error}: {private}") from error
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+        yield {"converted": True}
 
     def _ocr_page(self, job: Message) -> Iterator[Message]:
         assert self._engine is not None
@@ -118,6 +142,15 @@ class Worker:
             with suppress(OSError):
                 temporary.unlink()
             raise StoreFault(f"{error.strerror or error}: {final}") from error
+
+
+def _unchanged(job: Message) -> Path:
+    """The file that a job is about, as the catalogue knows it."""
+    path = Path(job["path"])
+    stat = path.stat()
+    if (stat.st_size, stat.st_mtime_ns) != (job["size"], job["mtime_ns"]):
+        raise UnreadableDocument("the file changed while it was being read: run the command again")
+    return path
 
 
 def _content(glyphs: list[Glyphs], image: Image.Image) -> Message:
@@ -151,12 +184,16 @@ def _limit_memory(limit: int) -> None:
 
 
 def _jobs(lines: Any) -> queue.Queue[str]:
-    """Jobs as they come. When stdin closes, the parent has died: so does the worker, even amid a page."""
+    """Jobs as they come. When stdin closes, the parent has died: so does the worker, even amid a page, with what it
+    started.
+    """
     jobs: queue.Queue[str] = queue.Queue()
 
     def listen() -> None:
         for line in lines:
             jobs.put(line)
+        if sys.platform != "win32" and os.getpgid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()

@@ -145,6 +145,14 @@ class Writer:
         done = {catalog.split_row(rowid)[1] for (rowid,) in rows} | bad
         return content, count, [number for number in range(1, count + 1) if number not in done]
 
+    def is_owed(self, content: str) -> bool:
+        """Whether pages of the document with that id are still to be read."""
+        row = self._db.execute("SELECT seq FROM documents WHERE id = ?", (content,)).fetchone()
+        if row is None:
+            return False
+        _, count, missing = self.pending(row[0])
+        return count is None or bool(missing)
+
     def set_count(self, seq: int, kind: str, count: int) -> None:
         self._begin().execute("UPDATE documents SET kind = ?, pages = ? WHERE seq = ?", (kind, count, seq))
 

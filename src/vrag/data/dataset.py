@@ -277,7 +277,8 @@ def _shared(costs: Collection[Usage], episodes: int) -> dict[str, float]:
     """What all of them are for one of `episodes`; nothing where nothing was asked or kept."""
     if not costs or not episodes:
         return {}
-    return {name: round(count / episodes, 2) for name, count in sum(costs, Usage()).model_dump().items()}
+    spent = sum(costs, Usage()).model_dump(exclude_none=True)
+    return {name: round(count / episodes, 2) for name, count in spent.items()}
 
 
 def _texts(message: StoredMessage) -> list[TextContent]:

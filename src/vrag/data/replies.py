@@ -26,6 +26,7 @@ CREATE TABLE costs (
     completion_tokens INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+_COUNTS = ("calls", "prompt_tokens", "completion_tokens")
 _SPEND = """
 INSERT INTO costs VALUES (?, ?, ?, ?) ON CONFLICT (who) DO UPDATE SET
     calls = calls + excluded.calls,
@@ -62,8 +63,8 @@ class Replies:
 
     def costs(self) -> dict[str, Usage]:
         with database.translated(self._what):
-            rows = self._db.execute("SELECT * FROM costs ORDER BY who").fetchall()
-        return {who: Usage(**dict(zip(Usage.model_fields, counts, strict=True))) for who, *counts in rows}
+            rows = self._db.execute(f"SELECT who, {', '.join(_COUNTS)} FROM costs ORDER BY who").fetchall()
+        return {who: Usage(**dict(zip(_COUNTS, counts, strict=True))) for who, *counts in rows}
 
     def close(self) -> None:
         self._db.close()

@@ -59,8 +59,9 @@ def judging(records: Sequence[EpisodeRecord]) -> Judging | None:
 
 
 def cost(spent: Judging | Usage) -> str:
-    """Requests, tokens in + out, for a table."""
-    return f"{spent.calls}, {spent.prompt_tokens} + {spent.completion_tokens}"
+    """Requests, tokens in + out, and the cost where there are prices, for a table."""
+    money = f", cost {spent.cost:.4g}" if isinstance(spent, Usage) and spent.cost is not None else ""
+    return f"{spent.calls}, {spent.prompt_tokens} + {spent.completion_tokens}{money}"
 
 
 def cost_each(spent: Judging | Usage, episodes: int) -> str:

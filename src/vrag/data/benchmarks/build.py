@@ -61,7 +61,7 @@ def build(
     ingested = ingest(paths, corpus, options, say) if paths else None
     shelf, problems = Shelf.of(corpus, paths), benchmark.problems
     tasks = [_task(one, shelf, problems) for one in asked]
-    broken = [*ingested.failures, *ingested.ocr.failures] if ingested else []
+    broken = [*ingested.failures, *ingested.office.left(), *ingested.ocr.failures] if ingested else []
     failures = [*_failures(problems, "dataset"), *broken, *_failures(unscored(tasks), "answer")]
     write_tasks(run.path / "tasks.jsonl", tasks)
     lines = "".join(failure.model_dump_json() + "\n" for failure in failures)

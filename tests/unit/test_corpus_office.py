@@ -1,0 +1,77 @@
+"""What kind of office document a file is, by its content."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.offices import write_docx, write_pptx, write_xlsx
+from vrag.corpus.office import SUFFIXES, suffix_of
+from vrag.corpus.reader import sniff
+from vrag.errors import DocumentError, UnreadableDocument, UnsupportedFormat
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+def ole(stream: str) -> bytes:
+    return OLE + bytes(600) + f"{stream}\0".encode("utf-16-le") + bytes(600)
+
+
+def archive(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def test_the_kind_goes_by_the_content_whatever_the_name_says(tmp_path: Path) -> None:
+    odt = archive(tmp_path / "1", mimetype=b"application/vnd.oasis.opendocument.text")
+    made = {
+        ".docx": write_docx(tmp_path / "a.pdf", ["x"]),
+        ".xlsx": write_xlsx(tmp_path / "b.docx", [["x"]]),
+        ".pptx": write_pptx(tmp_path / "c", ["x"]),
+        ".odt": odt,
+    }
+    raw = {
+        ".html": b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>x</title>",
+        ".doc": ole("WordDocument"),
+        ".ppt": ole("PowerPoint Document"),
+        ".xls": ole("Workbook"),
+    }
+    for suffix, content in raw.items():
+        made[suffix] = tmp_path / ("page.HTML" if suffix == ".html" else f"raw{suffix}.png")
+        made[suffix].write_bytes(content)
+    assert {suffix: (sniff(path), suffix_of(path)) for suffix, path in made.items()} == {
+        suffix: ("office", suffix) for suffix in made
+    }
+    assert set(made) <= set(SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "reason"),
+    [
+        (b"PK\x03\x04 and nothing else", UnreadableDocument, "damaged"),
+        (ole("EncryptedPackage"), UnreadableDocument, "without the password"),
+        (ole("Thumbs"), UnsupportedFormat, "neither a Word"),
+    ],
+)
+def test_what_only_begins_like_one_is_refused_with_its_reason(
+    content: bytes, kind: type[DocumentError], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.docx").write_bytes(content)
+    assert sniff(tmp_path / "x.docx") == "office"
+    with pytest.raises(kind, match=reason):
+        suffix_of(tmp_path / "x.docx")
+
+
+def test_html_in_the_name_of_a_pdf_is_a_download_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "report.pdf").write_text("<!DOCTYPE html><html><body>404 not found</body></html>")
+    with pytest.raises(UnsupportedFormat, match="neither a PDF"):
+        sniff(tmp_path / "report.pdf")
+
+
+def test_an_archive_of_other_things_is_no_document(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedFormat, match="no office document"):
+        suffix_of(archive(tmp_path / "x.zip", notes=b"x"))
