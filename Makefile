@@ -51,5 +51,5 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 # `--group` came with pip 25.1.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --upgrade 'pip>=25.1'
-	$(PIP) --editable '.[models,synthetic,datasets,ocr,index,encoders,lora,qdrant,serve,tantivy]' --group dev
+	$(PIP) --editable '.[models,synthetic,datasets,ocr,index,encoders,lora,qdrant,serve,mcp,tantivy]' --group dev
 	@touch $@

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vrag.corpus.paths import is_page_id, page_id
+from vrag.corpus.paths import is_page_id
 from vrag.corpus.store import Corpus, Document, Failure
 from vrag.remote import FoundPage
 from vrag.retriever import Way, way_of
@@ -177,7 +177,7 @@ def _hit(page: FoundPage) -> Hit:
 
 def _page_id(document_id: str, number: str) -> str:
     """Checked before it becomes part of a path. Raises 404."""
-    id = page_id(document_id, number)
+    id = f"{document_id}-{number}"
     if not is_page_id(id):
         raise HTTPException(404, "no page of the corpus has this document and number")
     return id
