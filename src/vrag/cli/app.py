@@ -94,7 +94,7 @@ def app(
             owed={first: [path.absolute() for path in paths]} if paths and first else {},
             runs=runs,
         )
-        return create_app(service, token, [web_router(), *([router] if runs else [])], is_public)
+        return create_app(service, token, [web_router(), router], is_public)
 
     def ready(url: str) -> None:
         if open_ and _has_browser():

@@ -43,9 +43,9 @@ def read_token(host: str, file: Path | None, environment: str | None, variable: 
 
 
 class Guard:
-    """ASGI middleware. With a token each request must bear it, but those to an `is_public` path. Without one the Host must be this machine: the name of
-    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). Nor may a page of another site send
-    forms here. A body holds at most as many bytes as `max_bytes` says for its path.
+    """ASGI middleware. With a token each request must bear it, but those to an `is_public` path. Without one the Host
+    must be this machine: the name of a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). Nor may a
+    page of another site send forms here. A body holds at most as many bytes as `max_bytes` says for its path.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
-"""Documents that came over HTTP, or that the server was started with, become pages in the background, one corpus at a time, as `vrag index` makes them.
+"""Documents that came over HTTP, or that the server was started with, become pages in the background, one corpus at a
+time, as `vrag index` makes them.
 
 What is killed or stopped goes on with the next run. Documents are read by worker processes that can be killed
 (`vrag.corpus.pool`); here is only a thread that waits for them.

@@ -25,7 +25,9 @@ RunName = Annotated[str, Query(alias="run", max_length=1000)]
 
 
 class RunList(Frozen):
-    runs: list[RunInfo]
+    """None where the server was started without a folder of runs."""
+
+    runs: list[RunInfo] | None
 
 
 class Episodes(Frozen):
@@ -49,7 +51,7 @@ class Trajectory(Frozen):
 @router.get("")
 def runs(shared: Shared) -> RunList:
     """The runs below the folder that the server was started with."""
-    return RunList(runs=_shown(shared).list())
+    return RunList(runs=None if shared.runs is None else shared.runs.list())
 
 
 @router.get("/episodes")

@@ -51,8 +51,7 @@ async function begin(question) {
   const card = new Card(entry);
   location.replace(`#/ask?entry=${entry.id}`);
   shownEntry = entry.id;
-  $("question").value = question;
-  grow();
+  write("");
   try {
     for await (const event of ask(entry.corpus, { question, policy: entry.policy || null }, running.signal)) {
       entry.events.push(event);
@@ -75,16 +74,26 @@ async function begin(question) {
 
 function replay(entry) {
   shownEntry = entry.id;
-  $("question").value = entry.question;
-  grow();
+  write("");
   const card = new Card(entry);
   for (const event of entry.events) card.add(event);
+}
+
+/** The question, to be changed and asked again. */
+function again(question) {
+  write(question);
+  $("question").focus();
 }
 
 function busy(now) {
   $("ask-button").hidden = now;
   $("stop-button").hidden = !now;
   (now ? $("stop-button") : $("question")).focus({ preventScroll: true });
+}
+
+function write(text) {
+  $("question").value = text;
+  grow();
 }
 
 function grow() {
@@ -101,7 +110,7 @@ class Card {
     this.foot = el("footer");
     this.spent = null;
     this.steps = new Steps(this.list);
-    const about = el("p", { class: "soft" }, foreign(entry.corpus), entry.policy ? ` · ${entry.policy}` : "", ` · ${new Date(entry.at).toLocaleString()}`);
+    const about = el("p", { class: "soft" }, foreign(entry.corpus), entry.policy ? ` · ${entry.policy}` : "", ` · ${new Date(entry.at).toLocaleString()}`, el("button", { type: "button", onclick: () => again(entry.question) }, "Edit"));
     $("asked").replaceChildren(el("h1", {}, foreign(entry.question)), about, this.answer, el("h2", {}, "How it was found"), this.list, this.foot);
     $("asked").hidden = false;
     $("ask-empty").hidden = true;
@@ -123,7 +132,7 @@ class Card {
     this.answer.replaceChildren(el("p", { class: "text" }, foreign(text)));
     if (evidence) {
       const open = () => openPage(evidence, evidence.box ? [[evidence.box, "cut"]] : []);
-      const cut = evidence.box ? el("button", { type: "button", class: "cut", "aria-label": "Open the page at the box", onclick: open }, picture(evidence.crop, "What the answer was read from", 720)) : null;
+      const cut = evidence.box ? el("button", { type: "button", class: "part", "aria-label": "Open the page at the box", onclick: open }, picture(evidence.crop, "What the answer was read from", 720)) : null;
       this.answer.append(el("p", { class: "sources" }, el("span", { class: "soft" }, "Source "), citation(evidence), ...(looked.length ? [el("span", { class: "soft" }, " also looked at "), ...looked.map((page) => citation(page))] : [])), ...(cut ? [cut] : []));
     }
   }

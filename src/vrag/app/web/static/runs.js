@@ -1,7 +1,7 @@
 // Episodes of runs on disk: filtered, and seen one by one or beside another run's.
 
-import { ApiError, get } from "./api.js";
-import { $, alertUser, el, foreign, number, options } from "./dom.js";
+import { get } from "./api.js";
+import { $, el, foreign, number, options } from "./dom.js";
 import { trajectory } from "./trajectory.js";
 import { state } from "./state.js";
 
@@ -13,12 +13,9 @@ let listed = FIRST;
 let loading = 0;
 
 export async function startRuns() {
-  try {
-    ({ runs } = await get("/v1/runs"));
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 404) alertUser(error.message);
-    return;
-  }
+  const found = (await get("/v1/runs")).runs;
+  if (!found) return;
+  runs = found;
   document.querySelector('[data-view="runs"]').hidden = false;
   options($("run"), runs.map((run) => [run.name, label(run)]));
   options($("beside"), [["", "no other"], ...runs.map((run) => [run.name, label(run)])]);

@@ -1,7 +1,7 @@
 // The events of an episode → what a person sees of it: thought, query, pages found, page, box, crop, answer.
 
 import { el, foreign, number, where } from "./dom.js";
-import { picture, sheet } from "./pictures.js";
+import { frame, picture, sheet } from "./pictures.js";
 import { openPage } from "./viewer.js";
 
 const SHOWN = 10; // hits before the rest is asked for
@@ -22,6 +22,7 @@ export class Steps {
     this.golds = golds;
     this.looked = new Map(); // page id → place, in the order in which they were shown
     this.thumbs = new Map();
+    this.sheets = new Map();
   }
 
   add(event) {
@@ -74,7 +75,9 @@ export class Steps {
     this.thumbs.get(page.page_id)?.classList.add("shown");
     const boxes = this.golds.filter(([name]) => name === where(page)).map(([, box]) => [box, "gold"]);
     const note = [shown === "text" ? "read as text" : null, score === null ? null : `score ${number(score)}`].filter(Boolean).join(" · ");
-    this.picture(step, sheet(page, boxes, 420, () => openPage(page, boxes)), page, note);
+    const shownAs = sheet(page, boxes, 420, () => openPage(page, boxes));
+    this.sheets.set(page.page_id, { boxes, frame: shownAs.firstChild });
+    this.picture(step, shownAs, page, note);
   }
 
   on_box({ step, written }) {
@@ -85,8 +88,11 @@ export class Steps {
   on_crop({ step, page, box, crop }) {
     const boxes = [[box, "cut"]];
     const open = () => openPage(page, boxes);
-    const cut = el("button", { type: "button", class: "cut", "aria-label": `Open ${where(page)} at the box`, onclick: open }, picture(crop, `Part of ${where(page)}`, 560));
-    const pair = el("div", { class: "pair" }, sheet(page, boxes, 160, open), cut);
+    const whole = this.sheets.get(page.page_id);
+    whole?.boxes.push([box, "cut"]);
+    whole?.frame.append(frame(box, "cut"));
+    const part = el("button", { type: "button", class: "part", "aria-label": `Open ${where(page)} at the box`, onclick: open }, picture(crop, `Part of ${where(page)}`, 560));
+    const pair = el("div", { class: "pair" }, sheet(page, boxes, 160, open), part);
     this.picture(step, pair, page, "seen larger");
   }
 

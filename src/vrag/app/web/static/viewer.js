@@ -32,6 +32,7 @@ function draw() {
   sheet.style.setProperty("--zoom", ZOOMS[zoom]);
   stage.classList.toggle("fit", zoom === 0);
   stage.replaceChildren(sheet);
+  stage.scrollTo(0, 0);
   sheet.querySelector("img")?.addEventListener("load", () => sheet.querySelector(".box")?.scrollIntoView({ block: "center", inline: "center" }));
   words();
 }
