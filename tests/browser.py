@@ -61,10 +61,10 @@ class Page:
         return done["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Looks until the expression is true."""
+        """Looks until the expression is true; one that fails isn't, as when the page is still to come."""
         end = time.monotonic() + WAIT
         while time.monotonic() < end:
-            if self.run(f"Boolean({condition})"):
+            if self.run(f"(() => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"):
                 return
             select.select([self._read], [], [], 0.02)  # until something happens, or a while
         raise AssertionError(f"never came true: {condition}; errors: {self.errors}; page: {self.text('body')[:2000]}")

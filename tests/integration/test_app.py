@@ -103,7 +103,6 @@ def test_with_a_token_the_page_is_free_and_nothing_else(manual: Path):
         "/metrics",
         "/openapi.json",
         "/app",
-        "//",
         "/apps",
     ]
     with app_serving(chosen={"notes": manual}, token=TOKEN) as server:
@@ -155,7 +154,7 @@ def test_a_browser_opens_where_there_is_one_with_the_documents_that_come(
     opened: list[str] = []
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr("vrag.servers.run.Server.run", lambda self, sockets: self._ready("http://127.0.0.1:1"))
+    monkeypatch.setattr("vrag.cli.app.serve_app", lambda *given: given[-1]("http://127.0.0.1:1"))
     write_pdf(tmp_path / "paper.pdf", ["amber"])
     assert vrag("app", tmp_path / "paper.pdf", "--port", 0) == 0
     assert vrag("app", tmp_path / "paper.pdf", "--port", 0, "--no-open") == 0

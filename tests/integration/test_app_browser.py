@@ -34,6 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Generator[Page]:
 @pytest.fixture(autouse=True)
 def quiet(page: Page) -> Generator[None]:
     """No test leaves an error in the console, an address of another server, or a policy that was broken."""
+    page.open("about:blank")
     page.errors.clear()
     page.requests.clear()
     yield

@@ -41,13 +41,15 @@ class AgentService:
         owed: Mapping[str, Sequence[Path]] | None = None,
         runs: Path | None = None,
     ) -> None:
-        """`owed`: files and folders to index at the start, by corpus; `runs`: the folder of the runs that it shows."""
+        """`owed`: files and folders to index at the start, by corpus; `runs`: the folder of the runs that it
+        shows. Raises `UsageError` where that is none.
+        """
+        self.runs = None if runs is None else Runs(runs)  # first: it may be none, and the others open something
         self.shelf, self.limits, self.metrics, self.read_only = shelf, limits, Metrics(), read_only
         self.searching = Searching(limits, self.metrics)
         self.asking = Asking(limits, self.metrics, policies)
         self.indexer = Indexer(shelf, options)
         self.uploads = Slots(limits.uploads)
-        self.runs = None if runs is None else Runs(runs)
         self._owed = dict(owed or {})
         self._poll = poll
         self.metrics.gauge("vrag_corpora_to_index", "Corpora that wait to be indexed.", lambda: self.indexer.owed)
