@@ -127,13 +127,8 @@ async def _answer(request: Request, shared: AgentService, record: EpisodeRecord,
 
 
 def _end(record: EpisodeRecord) -> list[Event]:
-    usage = (
-        record.usage.model_dump()
-        if record.usage is not None
-        else {
-            "prompt_tokens": record.total_tokens - record.sampled_tokens,
-            "completion_tokens": record.sampled_tokens,
-        }
-    )
-    stopped = Stopped(reason=record.stop, steps=len(record.turns), seconds=round(record.seconds, 3))
-    return [Spent(**usage), stopped]
+    written = record.sampled_tokens
+    spent = Spent(prompt_tokens=record.total_tokens - written, completion_tokens=written)
+    if record.usage is not None:
+        spent = Spent(**record.usage.model_dump())
+    return [spent, Stopped(reason=record.stop, steps=len(record.turns), seconds=round(record.seconds, 3))]
