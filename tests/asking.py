@@ -12,6 +12,7 @@ import httpx
 
 from tests.papers import write_pdf
 from tests.serving import NEVER, Running, started
+from vrag.app.web import is_public, web_router
 from vrag.corpus.ingest import ingest
 from vrag.corpus.options import IngestOptions
 from vrag.corpus.store import Corpus
@@ -24,6 +25,7 @@ from vrag.servers.agent.app import create_app
 from vrag.servers.agent.limits import AgentLimits
 from vrag.servers.agent.service import AgentService
 from vrag.servers.agent.shelf import Shelf
+from vrag.servers.agent.trajectories import router as runs_router
 from vrag.servers.engine import Engine
 
 MANUAL = [["An introduction to the daemon"], ["The daemon listens on port 873", "unless told otherwise"]]
@@ -56,16 +58,23 @@ def agent_service(
     chosen: dict[str, Path] | None = None,
     *,
     options: IngestOptions = OPTIONS,
-    read_only: bool = False,
+    **more: Any,
 ) -> AgentService:
     shelf = Shelf(lambda folder: Engine(folder, kernel=KernelChoice("numpy")), chosen)
     named = policies or {"extractive": load_speaker("extractive")}
-    return AgentService(shelf, named, limits or AgentLimits(), options, read_only=read_only, poll=NEVER)
+    return AgentService(shelf, named, limits or AgentLimits(), options, poll=NEVER, **more)
 
 
 @contextmanager
 def agent_serving(*, token: str | None = None, host: str = "127.0.0.1", **more: Any) -> Generator[Running]:
     with started(create_app(agent_service(**more), token), host) as running:
+        yield running
+
+
+@contextmanager
+def app_serving(*, token: str | None = None, **more: Any) -> Generator[Running]:
+    """The same with the app in front of it."""
+    with started(create_app(agent_service(**more), token, [web_router(), runs_router], is_public)) as running:
         yield running
 
 

@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
     "index": Verb("vrag.cli.index:index", "Turn PDFs, images and office documents into a searchable corpus."),
     "search": Verb("vrag.cli.search:search", "Find pages of a corpus by their words, or by their images."),
     "ask": Verb("vrag.cli.ask:ask", "Answer a question from a corpus, with page and box."),
+    "app": Verb("vrag.cli.app:app", "Index, search and ask in the browser, and look at runs."),
     "serve": Verb("vrag.cli.serve:serve", "Serve an agent, search of a corpus, or an encoder, over HTTP."),
     "mcp": Verb("vrag.cli.mcp:mcp", "Search, view, crop and ask as tools of other agents (MCP)."),
     "snapshot": Verb("vrag.cli.snapshot:snapshot", "Copy a corpus with its vectors while it is in use."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,8 +26,12 @@ def agent_service(
     kernel: KernelChoice,
     *,
     read_only: bool,
+    owed: Mapping[str, Sequence[Path]] | None = None,
+    runs: Path | None = None,
 ) -> AgentService:
-    """Over the corpora of these names or paths; all of the home where there are none. Raises as `chosen_corpora`."""
+    """Over the corpora of these names or paths; all of the home where there are none. Raises as `chosen_corpora`.
+    `owed` and `runs` as of `AgentService`.
+    """
     from vrag.servers.agent.service import AgentService
     from vrag.servers.agent.shelf import Shelf, chosen_corpora
     from vrag.servers.engine import Engine
@@ -33,4 +39,4 @@ def agent_service(
 
     encoders = Encoders(encoder)
     shelf = Shelf(lambda folder: Engine(folder, by, kernel=kernel, encoders=encoders), chosen_corpora(corpora))
-    return AgentService(shelf, policies, limits, options, read_only=read_only)
+    return AgentService(shelf, policies, limits, options, read_only=read_only, owed=owed, runs=runs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +20,18 @@ from vrag.cli.options import (
     encoder_name,
     named_policies,
 )
-from vrag.cli.serving import AGENT_GRACE, EXTRACTIVE, Corpora, Host, Policies, Port, Timeout, named_extra, serve_app
+from vrag.cli.serving import (
+    AGENT_GRACE,
+    EXTRACTIVE,
+    Corpora,
+    Host,
+    OcrOption,
+    Policies,
+    Port,
+    Timeout,
+    named_extra,
+    serve_app,
+)
 from vrag.corpus.paths import corpus_folder
 from vrag.kernels import KernelChoice
 
@@ -29,11 +39,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 serve = typer.Typer(no_args_is_help=True, help="Serve an agent, a corpus or an encoder over HTTP.")
-
-
-class OcrOption(str, Enum):
-    auto = "auto"
-    off = "off"
 
 
 @serve.callback()

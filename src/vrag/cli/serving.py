@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,12 @@ _EXTRA = {
     "python_multipart",
     "mcp",
 }
+
+
+class OcrOption(str, Enum):
+    auto = "auto"
+    off = "off"
+
 
 Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
@@ -69,15 +76,23 @@ def serve_app(
     grace: float,
     token_file: Path | None,
     variable: str,
+    on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """The app that `make` makes with its token, until someone ends it; what runs then has `grace` seconds."""
+    """The app that `make` makes with its token, until someone ends it; what runs then has `grace` seconds. `on_ready`
+    gets its URL once it answers.
+    """
     from vrag.servers.guard import read_token
     from vrag.servers.run import Server, bind, log_to_stderr
 
     token = read_token(host, token_file, os.environ.get(variable), variable)
     with bind(host, port) as bound:  # before a model is loaded, which takes its time
         app = make(token)
-        server = Server(app, bound, lambda url: print(f"{what} at {url}", file=sys.stderr), grace)
+
+        def ready(url: str) -> None:
+            print(f"{what} at {url}", file=sys.stderr)
+            on_ready(url)
+
+        server = Server(app, bound, ready, grace)
         log_to_stderr()
         with suppress(KeyboardInterrupt):  # how a server is ended
             server.until_ended()

@@ -41,9 +41,10 @@ def assemble(
     *,
     token: str | None,
     max_bytes: Callable[[str], int] = lambda _: MAX_BYTES,
+    is_public: Callable[[str], bool] = lambda _: False,
 ) -> FastAPI:
     """A server. `failures`: what else its routes may raise, and the answer to it; `max_bytes`: how many the body of a
-    request to a path may have.
+    request to a path may have; `is_public`: which paths need no token.
     """
 
     @asynccontextmanager
@@ -59,7 +60,9 @@ def assemble(
     handlers: dict[Any, Any] = {**_HANDLERS, **failures}
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)
-    app.add_middleware(Guard, token=token, body_seconds=service.limits.timeout, max_bytes=max_bytes)
+    app.add_middleware(
+        Guard, token=token, body_seconds=service.limits.timeout, max_bytes=max_bytes, is_public=is_public
+    )
     app.add_middleware(Measured, metrics=service.metrics)
     return app
 

@@ -43,14 +43,20 @@ def read_token(host: str, file: Path | None, environment: str | None, variable: 
 
 
 class Guard:
-    """ASGI middleware. With a token each request must bear it. Without one the Host must be this machine: the name of
-    a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). Nor may a page of another site send
-    forms here. A body holds at most as many bytes
-    as `max_bytes` says for its path.
+    """ASGI middleware. With a token each request must bear it, but those to an `is_public` path. Without one the Host
+    must be this machine: the name of a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). Nor may a
+    page of another site send forms here. A body holds at most as many bytes as `max_bytes` says for its path.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, body_seconds: float, max_bytes: Callable[[str], int]) -> None:
-        self._app, self._body_seconds, self._max_bytes = app, body_seconds, max_bytes
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str | None,
+        body_seconds: float,
+        max_bytes: Callable[[str], int],
+        is_public: Callable[[str], bool],
+    ) -> None:
+        self._app, self._body_seconds, self._max_bytes, self._is_public = app, body_seconds, max_bytes, is_public
         self._expected = None if token is None else f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,16 +64,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         max_bytes = self._max_bytes(scope["path"])
-        refusal = self._refusal(Headers(scope=scope), max_bytes)
+        refusal = self._refusal(scope["path"], Headers(scope=scope), max_bytes)
         if refusal is not None:
             await refusal(scope, receive, send)
         else:
             await self._app(scope, _Bounded(receive, self._body_seconds, max_bytes), send)
 
-    def _refusal(self, headers: Headers, max_bytes: int) -> Response | None:
+    def _refusal(self, path: str, headers: Headers, max_bytes: int) -> Response | None:
         if self._expected is not None:
             given = headers.get("authorization", "").encode("latin-1", "replace")
-            if not hmac.compare_digest(given, self._expected):
+            if not self._is_public(path) and not hmac.compare_digest(given, self._expected):
                 return _refuse(
                     401, "this server wants its token: Authorization: Bearer …", {"WWW-Authenticate": "Bearer"}
                 )

@@ -139,8 +139,8 @@ def _facts(facts: Mapping[str, str]) -> Html:
 
 
 def _document(title: str, body: Html, wide: bool) -> str:
-    style = Html(files(__name__).joinpath("page.css").read_text(encoding="utf-8"))
-    script = Html(files(__name__).joinpath("page.js").read_text(encoding="utf-8"))
+    style = Html("".join(map(_packaged, ("theme.css", "page.css"))))
+    script = Html(_packaged("page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     head = [
@@ -153,3 +153,7 @@ def _document(title: str, body: Html, wide: bool) -> str:
     main = el("main", body, class_="wide" if wide else None)
     document = el("html", el("head", *head), el("body", main, el("script", script)), lang="en")
     return f"<!doctype html>\n{document}\n"
+
+
+def _packaged(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, FastAPI, HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from vrag.errors import CheckpointError, CorpusError, InfrastructureError
+from vrag.errors import CheckpointError, CorpusError, DataError, InfrastructureError
 from vrag.servers.agent import completions, corpora, documents, questions
 from vrag.servers.agent.corpora import Shared
 from vrag.servers.agent.openai_errors import OpenAIErrors
+from vrag.servers.agent.runs import UnknownRun
 from vrag.servers.agent.service import AgentService
 from vrag.servers.agent.shelf import UnknownCorpus
 from vrag.servers.app import Handler, assemble
@@ -46,26 +48,41 @@ async def health(shared: Shared) -> Health:
     )
 
 
-def create_app(service: AgentService, token: str | None = None) -> FastAPI:
-    """The server of `service`, which it starts and ends."""
+def create_app(
+    service: AgentService,
+    token: str | None = None,
+    more: Sequence[APIRouter] = (),
+    is_public: Callable[[str], bool] = lambda _: False,
+) -> FastAPI:
+    """The server of `service`, which it starts and ends. `more`: routes beside its own, of which those of `is_public`
+    paths need no token.
+    """
     failures: dict[type[Exception], Handler] = {
         UnknownCorpus: _unknown,
+        UnknownRun: _unknown,
+        DataError: _damaged,
         InfrastructureError: _failed,
         CorpusError: _failed,
         CheckpointError: _failed,
     }
-    routers = [corpora.router, documents.router, questions.router, completions.router, router]
+    routers = [corpora.router, documents.router, questions.router, completions.router, router, *more]
 
     def max_bytes(path: str) -> int:
         return service.limits.upload_bytes if _UPLOAD.fullmatch(path) else MAX_BYTES
 
-    app = assemble("vrag agent", service, routers, failures, token=token, max_bytes=max_bytes)
+    app = assemble("vrag agent", service, routers, failures, token=token, max_bytes=max_bytes, is_public=is_public)
     app.add_middleware(OpenAIErrors)
     return app
 
 
 def _unknown(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 404)
+
+
+def _damaged(_: Request, error: Exception) -> Response:
+    """Names no path either."""
+    _log.warning("request failed: %s", error)
+    return JSONResponse({"detail": "the run can't be read: damaged, or of another version; the log says where"}, 422)
 
 
 def _failed(_: Request, error: Exception) -> Response:

@@ -1,4 +1,5 @@
-"""Documents that came over HTTP become pages in the background, one corpus at a time, as `vrag index` makes them.
+"""Documents that came over HTTP, or that the server was started with, become pages in the background, one corpus at a
+time, as `vrag index` makes them.
 
 What is killed or stopped goes on with the next run. Documents are read by worker processes that can be killed
 (`vrag.corpus.pool`); here is only a thread that waits for them.
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from vrag.corpus.ingest import ingest
@@ -57,11 +59,15 @@ class Indexer:
     def __post_init__(self) -> None:
         self._states: dict[str, IndexingState] = {}
         self._owed: dict[str, None] = {}  # in the order in which they came
+        self._paths: dict[str, tuple[Path, ...]] = {}
         self._arrived, self._ending = asyncio.Event(), False
 
-    def ask(self, corpus: str) -> None:
-        """Index it as soon as possible, once more if a run is under way."""
+    def ask(self, corpus: str, paths: Sequence[Path] = ()) -> None:
+        """Index it as soon as possible, once more if a run is under way; from now on with the files under `paths`, too,
+        which are nothing that came over HTTP.
+        """
         self._owed[corpus] = None
+        self._paths[corpus] = (*self._paths.get(corpus, ()), *paths)
         if self.state(corpus).state != "running":
             self._set(corpus, state="waiting", reason=None)
         self._arrived.set()
@@ -99,7 +105,7 @@ class Indexer:
         state, reason = "idle", None
         try:
             engine = await self.shelf.engine(corpus)
-            await asyncio.to_thread(self._index, engine, progress)
+            await asyncio.to_thread(self._index, engine, self._paths.get(corpus, ()), progress)
         except Busy as busy:
             _log.info("corpus %s: %s", corpus, busy)
             state, reason = "waiting", "another process is indexing this corpus"
@@ -113,14 +119,14 @@ class Indexer:
         runs = self.state(corpus).runs + (state != "waiting")
         self._set(corpus, state="waiting" if again else state, reason=reason, runs=runs, current=None)
 
-    def _index(self, engine: Engine, progress: Callable[[Progress], None]) -> None:
+    def _index(self, engine: Engine, paths: Sequence[Path], progress: Callable[[Progress], None]) -> None:
         """As `vrag index`: first what makes pages searchable, OCR last."""
         uploads = uploads_folder(engine.folder)
         uploads.mkdir(exist_ok=True)
         with Corpus.open(engine.folder) as corpus:
-            ingest([uploads], corpus, replace(self.options, ocr="off"), progress)
+            ingest([uploads, *paths], corpus, replace(self.options, ocr="off"), progress)
             _encode(engine, corpus, progress)
-            recognise(corpus, self.options, progress, [uploads])
+            recognise(corpus, self.options, progress, [uploads, *paths])
 
     def _note(self, corpus: str, made: Progress) -> None:
         fields = {"stage": made.stage, "done": made.done, "total": made.total, "failed": made.failed}

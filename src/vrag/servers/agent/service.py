@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import HTTPException
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from vrag.servers.agent.asking import Asked, Asking
 from vrag.servers.agent.indexing import Indexer
 from vrag.servers.agent.limits import AgentLimits
 from vrag.servers.agent.playing import Question
+from vrag.servers.agent.runs import Runs
 from vrag.servers.agent.shelf import Shelf
 from vrag.servers.batching import Slots
 from vrag.servers.engine import POLL
@@ -36,12 +38,19 @@ class AgentService:
         *,
         read_only: bool = False,
         poll: float = POLL,
+        owed: Mapping[str, Sequence[Path]] | None = None,
+        runs: Path | None = None,
     ) -> None:
+        """`owed`: files and folders to index at the start, by corpus; `runs`: the folder of the runs that it
+        shows. Raises `UsageError` where that is none.
+        """
+        self.runs = None if runs is None else Runs(runs)  # first: it may be none, and the others open something
         self.shelf, self.limits, self.metrics, self.read_only = shelf, limits, Metrics(), read_only
         self.searching = Searching(limits, self.metrics)
         self.asking = Asking(limits, self.metrics, policies)
         self.indexer = Indexer(shelf, options)
         self.uploads = Slots(limits.uploads)
+        self._owed = dict(owed or {})
         self._poll = poll
         self.metrics.gauge("vrag_corpora_to_index", "Corpora that wait to be indexed.", lambda: self.indexer.owed)
 
@@ -65,10 +74,12 @@ class AgentService:
             self.shelf.close()
 
     def _go_on(self) -> None:
-        """With what an earlier server may have left unindexed."""
+        """With what an earlier server may have left unindexed, and what this one was started with."""
         for name in [] if self.read_only else self.shelf.names():
             if uploads_folder(self.shelf.folder(name)).is_dir():
                 self.indexer.ask(name)
+        for name, paths in self._owed.items():
+            self.indexer.ask(name, paths)
 
     def writable(self) -> None:
         """Raises 403 where nothing may be changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrag.episode import Episode
@@ -38,10 +39,13 @@ class Teller:
         """The answer, if there is one, and what it cost. Raises as the store does."""
         told: list[Event] = []
         if episode.answer is not None:
-            found = locate(episode.turns, episode.answer, self.store)
-            evidence = self._evidence(found) if found else None
-            told.append(events.Answered(text=episode.answer, evidence=evidence))
+            told.append(self.answer(episode.turns, episode.answer))
         return [*told, _spent(episode)]
+
+    def answer(self, turns: Sequence[Turn], text: str) -> Event:
+        """With where it stands. Raises as the store does."""
+        found = locate(turns, text, self.store)
+        return events.Answered(text=text, evidence=self._evidence(found) if found else None)
 
     def _seen(self, step: int, seen: Observation) -> list[Event]:
         if seen.kind == "crop" and seen.view is not None:

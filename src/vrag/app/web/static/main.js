@@ -1,0 +1,58 @@
+// The address after # says what is shown: #/VIEW?key=value.
+
+import { showAsk, startAsk } from "./ask.js";
+import { startDocuments } from "./documents.js";
+import { $, alertUser, el } from "./dom.js";
+import { showRuns, startRuns } from "./runs.js";
+import { showSearch, startSearch } from "./search.js";
+import { choose, onChange, startState, state } from "./state.js";
+import { startViewer } from "./viewer.js";
+
+const VIEWS = { ask: showAsk, search: showSearch, documents: () => {}, runs: showRuns };
+
+async function route() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const view = path in VIEWS ? path : "ask";
+  const given = Object.fromEntries(new URLSearchParams(query ?? ""));
+  for (const link of document.querySelectorAll("[data-view]")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  for (const name of Object.keys(VIEWS)) $(`view-${name}`).hidden = name !== view;
+  $("viewer").close();
+  document.title = view === "ask" ? "vrag" : `${view[0].toUpperCase()}${view.slice(1)} · vrag`;
+  if (given.corpus && given.corpus !== state.corpus) await choose(given.corpus);
+  if (given.policy && state.policies.includes(given.policy)) $("policy").value = given.policy;
+  await VIEWS[view](given);
+}
+
+function empty() {
+  const { corpus, info } = state;
+  const pages = info?.pages ?? 0;
+  const said = pages
+    ? [el("p", { class: "lead" }, `${pages.toLocaleString()} pages of ${info.document_count.toLocaleString()} documents are ready. Ask, and watch how the answer is found.`)]
+    : [el("p", { class: "lead" }, corpus ? "No page is ready yet." : "There are no documents yet."), state.readOnly ? null : el("p", {}, "Drop documents anywhere on this page, or ", el("a", { href: "#/documents" }, "choose them"), ".")];
+  $("ask-empty").replaceChildren(...said.filter(Boolean));
+}
+
+async function start() {
+  startViewer();
+  startAsk();
+  startSearch();
+  startDocuments();
+  onChange(empty);
+  await startState();
+  await startRuns();
+  addEventListener("hashchange", () => route().catch((error) => alertUser(error.message)));
+  addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.matches("input, textarea, select") || $("viewer").open) return;
+    const field = [$("question"), $("query")].find((one) => one.offsetParent);
+    if (!field) return;
+    event.preventDefault();
+    field.focus();
+  });
+  await route();
+  document.documentElement.dataset.ready = "yes";
+}
+
+start().catch((error) => alertUser(error.message));

@@ -1,0 +1,66 @@
+// The search engine alone: pages by how well they match.
+
+import { corpusPath, get } from "./api.js";
+import { $, alertUser, el, foreign, number, where } from "./dom.js";
+import { picture } from "./pictures.js";
+import { onChange, state } from "./state.js";
+import { openPage } from "./viewer.js";
+
+const FIRST = 30;
+const MOST = 960;
+let asked = 0;
+let wanted = FIRST;
+
+export function startSearch() {
+  $("search-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    location.hash = `#/search?${new URLSearchParams({ corpus: state.corpus, q: $("query").value.trim(), by: $("by").value })}`;
+    find(FIRST);
+  });
+  $("search-more").addEventListener("click", () => find(Math.min(MOST, wanted * 2)));
+  onChange(() => ($("by-choice").hidden = (state.info?.search ?? "text") === "text"));
+}
+
+export function showSearch({ q, by }) {
+  if (by !== undefined) $("by").value = by;
+  if (q && q !== $("query").value) {
+    $("query").value = q;
+    return find(FIRST);
+  }
+  $("query").focus();
+}
+
+async function find(k) {
+  const query = $("query").value.trim();
+  if (!query || !state.corpus) return;
+  wanted = k;
+  const mine = ++asked;
+  const began = performance.now();
+  const given = new URLSearchParams({ q: query, k, ...($("by").value && !$("by-choice").hidden ? { by: $("by").value } : {}) });
+  try {
+    const { results } = await get(`${corpusPath(state.corpus)}/search?${given}`);
+    if (mine !== asked) return;
+    const [hits] = results;
+    $("search-results").replaceChildren(...hits.map(card));
+    $("search-more").hidden = hits.length < k || k >= MOST;
+    const ms = Math.round(performance.now() - began);
+    $("search-status").textContent = hits.length ? `The best ${hits.length} pages of ${state.info?.pages ?? "?"}, in ${ms} ms` : "No page matches.";
+  } catch (error) {
+    alertUser(error.message);
+  }
+}
+
+function card(hit, index) {
+  const found = Object.entries(hit.ranks).map(([way, rank]) => `${way} ${rank}`).join(", ");
+  return el(
+    "li",
+    {},
+    el(
+      "button",
+      { type: "button", "aria-label": `Open ${where(hit)}`, onclick: () => openPage(hit) },
+      picture(hit.image, where(hit), 200),
+      el("span", { class: "name" }, `${index + 1}. `, foreign(hit.document)),
+      el("span", { class: "soft" }, `page ${hit.page} · ${number(hit.score)}${found ? ` · ${found}` : ""}`),
+    ),
+  );
+}

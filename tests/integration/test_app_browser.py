@@ -1,0 +1,229 @@
+"""The app as a person uses it, in headless Chromium; skipped where there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from tests.asking import MANUAL, app_serving, make_corpus, scripted, served
+from tests.browser import Page, chromium
+from tests.chats import chat_server, hangs
+from tests.fabricated import episode, make_task
+from tests.papers import write_pdf
+from vrag.runs import RunDir
+
+QUESTION = "Which port does the daemon listen on?"
+MARKUP = "<img src=x onerror=\"document.title='pwned'\"><b>bold</b>"
+NAME = "<img src=x onerror=alert(1)>.pdf"
+TOKEN = "canary-d41d8cd98f00b204"
+READY = "document.documentElement.dataset.ready === 'yes'"
+DONE = "document.querySelector('#asked .outcome')"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Generator[Page]:
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        opened.look(1280, 900)
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def quiet(page: Page) -> Generator[None]:
+    """No test leaves an error in the console, an address of another server, or a policy that was broken."""
+    page.open("about:blank")
+    page.errors.clear()
+    page.requests.clear()
+    yield
+    assert page.errors == []
+    assert {urlsplit(url).hostname for url in page.requests if not url.startswith(("blob:", "data:"))} <= {"127.0.0.1"}
+
+
+@pytest.fixture(scope="module")
+def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_corpus(tmp_path_factory.mktemp("made") / "notes", {"manual.pdf": MANUAL, "notes.pdf": [MARKUP]})
+
+
+def opened(page: Page, url: str) -> None:
+    """Afresh: another address after # alone loads nothing."""
+    page.open("about:blank")
+    page.open(url)
+    page.until(READY)
+
+
+def asked(page: Page, question: str) -> None:
+    page.click("#question")
+    page.write(question)
+    page.press("Enter", 13, "\r")
+
+
+def test_a_question_is_watched_answered_opened_at_its_box_and_kept(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}) as server:
+        opened(page, server.url)
+        asked(page, QUESTION)
+        page.until(DONE)
+        assert "873" in page.text("#asked .answer .text") and "manual.pdf, page 2" in page.text(".sources")
+        steps = [page.text(f"#asked .turn:nth-child({step})") for step in (1, 2, 3)]
+        assert "search" in steps[0] and "crop" in steps[1] and "answer" in steps[2]
+        assert page.run("document.querySelectorAll('.turn:nth-child(1) .thumbs button').length") >= 1
+        assert page.run("document.querySelectorAll('.turn:nth-child(1) .sheet .box.cut').length") == 1
+        page.until("document.querySelector('.turn:nth-child(2) .part img').naturalWidth")
+        assert page.text("#ask-status") == "answered"
+
+        page.click(".citation")
+        page.until("document.querySelector('#viewer').open && document.querySelector('.stage img').naturalWidth")
+        box = page.run("document.querySelector('.stage .box').getBoundingClientRect().toJSON()")
+        sheet = page.run("document.querySelector('.stage img').getBoundingClientRect().toJSON()")
+        evidence = page.run(
+            "JSON.parse(localStorage['vrag-history'])[0].events.find((e) => e.type === 'answer').evidence"
+        )
+        assert box["x"] - sheet["x"] == pytest.approx(evidence["box"]["x1"] * sheet["width"], abs=1.5)
+        assert box["bottom"] - sheet["y"] == pytest.approx(evidence["box"]["y2"] * sheet["height"], abs=1.5)
+        page.press("ArrowLeft", 37)
+        page.until("document.querySelector('#viewer-title').textContent === 'manual.pdf, page 1'")
+        page.press("t", 84, "t")
+        page.until("document.querySelector('#viewer-words').textContent.includes('introduction to the daemon')")
+        page.press("+", 187, "+")
+        page.until("!document.querySelector('#viewer-stage').classList.contains('fit')")
+        page.press("Escape", 27)
+        page.until("!document.querySelector('#viewer').open")
+
+        opened(page, server.url)
+        page.click("#history-list a")
+        page.until(DONE)
+        assert "873" in page.text("#asked .answer .text") and "crop" in page.text("#asked .turn:nth-child(2)")
+
+
+def test_a_deep_link_asks_at_once_and_a_reload_doesnt_ask_again(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}) as server:
+        opened(page, f"{server.url}/#/ask?corpus=notes&q={quote(QUESTION)}")
+        page.until(DONE)
+        page.send("Page.reload")
+        page.until(f"{READY} && {DONE}")
+        assert "873" in page.text("#asked .answer .text")
+        assert server.metric("vrag_episodes_total") == 1
+
+
+def test_stopping_ends_the_episode_on_the_server(page: Page, manual: Path):
+    with (
+        chat_server(hangs) as model,
+        app_serving(chosen={"notes": manual}, policies={"v": served(model.url)}) as server,
+    ):
+        opened(page, server.url)
+        asked(page, QUESTION)
+        page.until("document.querySelector('#asked .turn')")
+        assert server.metric("vrag_episodes_admitted") == 1
+        page.click("#stop-button")
+        page.until(DONE)
+        server.until(lambda: server.metric("vrag_episodes_admitted") == 0)
+        assert "stopped by you" in page.text("#asked") and "No answer" in page.text("#asked .answer")
+        assert page.run("!document.querySelector('#ask-button').hidden")
+
+
+def test_documents_are_added_searched_and_removed_and_one_that_cant_be_read_says_why(
+    page: Page, vrag_home: Path, tmp_path: Path
+):
+    paper, broken = write_pdf(tmp_path / "amber.pdf", ["amber", "basalt"]), tmp_path / "broken.pdf"
+    broken.write_bytes(paper.read_bytes()[:200])
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+    with app_serving() as server:
+        opened(page, f"{server.url}/#/documents")
+        page.choose("#files", [paper, broken, note])
+        page.until("document.querySelector('#documents tbody').innerText.includes('amber.pdf')")
+        page.until("document.querySelectorAll('#uploads .bad').length === 1")
+        assert "doesn't end in" in page.text("#uploads")
+        page.until("document.querySelector('#indexing').hidden && !document.querySelector('#failures').hidden")
+        assert "broken.pdf" in page.text("#failure-list") and "2 pages" in page.text("#documents-title")
+        page.errors.clear()  # the console notes the 422 of note.txt
+
+        page.click('[data-view="search"]')
+        page.click("#query")
+        page.write("basalt")
+        page.press("Enter", 13, "\r")
+        page.until("document.querySelector('#search-results li')")
+        assert "amber.pdf" in page.text("#search-results") and "page 2" in page.text("#search-results")
+        page.until("document.querySelector('#search-results img').naturalWidth")
+
+        page.click('[data-view="documents"]')
+        button = "#documents tbody tr:first-child td button"
+        page.click(button)
+        assert page.text(button) == "Really?"
+        page.click(button)
+        page.until("!document.querySelector('#documents tbody').innerText.includes('amber.pdf')")
+        server.until(lambda: not (vrag_home / "corpora" / "documents" / "uploads" / "amber.pdf").exists())
+
+
+def test_markup_in_names_pages_models_and_questions_is_text(page: Page, tmp_path: Path):
+    folder = make_corpus(tmp_path / "notes", {NAME: [MARKUP]})
+    script = scripted(
+        f"<think>{MARKUP}</think><search>bold {MARKUP}</search>",
+        f"<think>{MARKUP}</think><oops>{MARKUP}",
+        f"<answer>{MARKUP}</answer>",
+    )
+    with app_serving(chosen={"notes": folder}, policies={MARKUP: script}) as server:
+        opened(page, server.url)
+        asked(page, MARKUP)
+        page.until(DONE)
+        assert page.text("#asked h1").strip() == MARKUP and page.text("#asked .answer .text") == MARKUP
+        assert NAME in page.text("#asked .sources")
+        page.click(".citation")
+        page.press("t", 84, "t")
+        page.until(f"document.querySelector('#viewer-words').textContent.includes({json.dumps(MARKUP)})")
+        page.press("Escape", 27)
+        opened(page, f"{server.url}/#/documents?corpus=notes")
+        page.until(f"document.querySelector('#documents').innerText.includes({json.dumps(NAME)})")
+        opened(page, f"{server.url}/#/search?corpus=notes&q=bold")
+        page.until(f"document.querySelector('#search-results').innerText.includes({json.dumps(NAME)})")
+        assert page.run("document.querySelectorAll('b b, bdi *, img:not([alt])').length") == 0
+        assert "pwned" not in page.run("document.title")
+
+
+def test_two_runs_are_filtered_and_seen_side_by_side(page: Page, manual: Path, tmp_path: Path):
+    for name, right in (("before", False), ("after", True)):
+        log = RunDir.open(tmp_path / name, {"policy": name}).log("episodes")
+        log.append(episode(make_task("t1"), right=right))
+        log.append(episode(make_task("t2")))
+    with app_serving(chosen={"notes": manual}, runs=tmp_path) as server:
+        opened(page, f"{server.url}/#/runs?run=before&beside=after")
+        page.until("document.querySelectorAll('#episodes tbody tr').length === 2")
+        assert "1 of 2 right (50 %)" in page.text("#run-status") and "2 of 2 right" in page.text("#run-status")
+        page.click('[name="differs"]')
+        page.until("document.querySelectorAll('#episodes tbody tr').length === 1")
+        page.click("#episodes tbody a")
+        page.until("document.querySelectorAll('#trajectory article').length === 2")
+        both = page.text("#trajectory")
+        assert "17" in both and "42" in both and "retrieval" in both and "0.8" in both
+        assert page.run("document.querySelectorAll('#trajectory .box.gold').length") == 2
+        page.errors.clear()  # the console notes the images of pages that no corpus here has
+
+
+def test_a_token_is_asked_for_and_images_come_with_it(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}, token=TOKEN) as server:
+        page.open("about:blank")
+        page.open(server.url)
+        page.until("document.querySelector('#token-dialog').open")
+        page.write(TOKEN)
+        page.press("Enter", 13, "\r")
+        page.until(READY)
+        page.errors.clear()  # the console notes the 401
+        asked(page, QUESTION)
+        page.until(DONE)
+        page.until("document.querySelector('.answer .part img').naturalWidth")
+        assert TOKEN not in page.run("location.href + document.documentElement.outerHTML")
+        assert all(TOKEN not in url for url in page.requests)
+
+
+@pytest.mark.parametrize("view", ["ask", "search", "documents"])
+def test_nothing_is_wider_than_a_phone(page: Page, manual: Path, view: str):
+    with app_serving(chosen={"notes": manual}) as server:
+        page.look(390, 844)
+        try:
+            opened(page, f"{server.url}/#/{view}?corpus=notes&q={quote(QUESTION)}")
+            page.until({"ask": DONE, "search": "document.querySelector('#search-results li')"}.get(view, "true"))
+            assert page.run("document.documentElement.scrollWidth") <= 390
+        finally:
+            page.look(1280, 900)
