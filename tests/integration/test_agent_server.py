@@ -16,6 +16,7 @@ from tests.agents import plays
 from tests.asking import MANUAL, agent_serving, ask, make_corpus, scripted, served, until_indexed
 from tests.chats import chat_server, fails, hangs
 from tests.colours import COLOURS, ColourEncoder
+from tests.offices import write_docx
 from tests.papers import write_pdf
 from tests.serving import Running
 from vrag.corpus.paths import uploads_folder
@@ -275,6 +276,19 @@ def test_each_file_of_an_upload_has_its_own_outcome_and_a_bad_one_stops_no_other
     assert [one["document"] for one in found["failures"]] == ["broken.pdf"] and found["pages"] == 3
     assert upload(server, ("a.txt", b"hello")).status_code == 422
     assert server.client.post("/v1/corpora/notes/documents", data={"a": "b"}).status_code in (400, 422)
+
+
+def test_office_documents_wait_for_libreoffice_and_say_so(
+    writing: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("vrag.corpus.conversion.find_soffice", lambda: None)
+    letter, page = write_docx(tmp_path / "a.docx", ["zebra"]).read_bytes(), b"<!doctype html><p>giraffe</p>"
+    outcome = upload(writing, ("letter.docx", letter), ("page.html", page))
+    assert [one["accepted"] for one in outcome.json()["files"]] == [True, True]
+    found = until_indexed(writing)
+    assert {one["document"] for one in found["failures"]} == {"letter.docx", "page.html"}
+    assert all("install LibreOffice" in one["reason"] for one in found["failures"])
+    assert found["indexing"]["state"] == "idle"
 
 
 def test_a_document_of_the_same_name_makes_room_only_when_told_to(writing: Running, tmp_path: Path):

@@ -19,6 +19,7 @@ from vrag.cli.options import (
     Kernel,
     KernelOption,
     PolicyModel,
+    PolicyRecipeName,
     PolicySet,
     Way,
     encoder_name,
@@ -37,12 +38,13 @@ NEW = "documents"  # the corpus of paths that come without a name
 
 def app(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files and folders to index: PDF, PNG, JPEG, TIFF, WebP.")
+        list[Path] | None, typer.Argument(help="Files and folders to index: PDFs, images, office documents.")
     ] = None,
     corpus: Corpora = None,
     policy: Policies = None,
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
+    policy_recipe: PolicyRecipeName = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of runs of `vrag eval` and `vrag train` to look at.")
     ] = None,
@@ -84,7 +86,7 @@ def app(
     def made(token: str | None) -> FastAPI:
         service = agent_service(
             corpus or [],
-            named_policies(policy or [EXTRACTIVE], policy_model, policy_set),
+            named_policies(policy or [EXTRACTIVE], policy_model, policy_set, policy_recipe),
             AgentLimits(),
             IngestOptions(workers=workers, ocr=ocr.value),
             by.value,

@@ -18,6 +18,7 @@ from vrag.cli.options import (
     Kernel,
     KernelOption,
     PolicyModel,
+    PolicyRecipeName,
     PolicySet,
     Way,
     encoder_name,
@@ -45,6 +46,7 @@ def mcp(
     policy: Annotated[str, typer.Option("--policy", "-p", help="Who answers `ask`; as of `vrag ask`.")] = EXTRACTIVE,
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
+    policy_recipe: PolicyRecipeName = None,
     host: Host = "127.0.0.1",
     port: Port = 8004,
     by: By = Way.auto,
@@ -69,7 +71,7 @@ def mcp(
     limits = AgentLimits(episodes=episodes, waiting=max_queue, episode_seconds=timeout)
 
     def service() -> AgentService:
-        policies = named_policies([policy], policy_model, policy_set)
+        policies = named_policies([policy], policy_model, policy_set, policy_recipe)
         name, chosen = encoder_name(encoder, encoder_set), KernelChoice(kernel.value, device)
         return agent_service(corpus or [], policies, limits, IngestOptions(), by.value, name, chosen, read_only=True)
 

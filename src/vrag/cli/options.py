@@ -172,16 +172,19 @@ def served_settings(
     return settings.by(known) if settings and known else settings
 
 
-def named_policies(policies: list[str], model: str | None, changes: list[str] | None) -> dict[str, SpeakerOf]:
-    """What `--policy`, several times, says together with `--policy-model` and `--policy-set`, which are of the one that
-    is served: each loaded, by the name that it goes by. Raises as `served_settings` and `load_speaker`.
+def named_policies(
+    policies: list[str], model: str | None, changes: list[str] | None, recipe: str | None
+) -> dict[str, SpeakerOf]:
+    """What `--policy`, several times, says together with `--policy-model`, `--policy-set` and `--policy-recipe`, which
+    are of the one that is served: each loaded, by the name that it goes by. Raises as `served_settings` and
+    `load_speaker`.
     """
     from vrag.policies.speaker import load_speaker
 
     urls = [policy for policy in policies if "://" in policy]
     if len(urls) > 1:
         raise UsageError("one policy can be a server's, and --policy-model is its model; the others are checkpoints")
-    served = served_settings((urls or policies)[0], model, changes)
+    served = served_settings((urls or policies)[0], model, changes, recipe)
     named: dict[str, SpeakerOf] = {}
     for policy in policies:
         of_server = policy in urls

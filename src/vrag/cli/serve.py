@@ -15,6 +15,7 @@ from vrag.cli.options import (
     Kernel,
     KernelOption,
     PolicyModel,
+    PolicyRecipeName,
     PolicySet,
     Way,
     encoder_name,
@@ -116,6 +117,7 @@ def agent(
     policy: Policies = None,
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
+    policy_recipe: PolicyRecipeName = None,
     host: Host = "127.0.0.1",
     port: Port = 8001,
     by: By = Way.auto,
@@ -148,7 +150,7 @@ def agent(
     limits = AgentLimits(episodes=episodes, waiting=max_queue, episode_seconds=timeout, upload_bytes=max_upload << 20)
 
     def made(token: str | None) -> FastAPI:
-        policies = named_policies(policy or [EXTRACTIVE], policy_model, policy_set)
+        policies = named_policies(policy or [EXTRACTIVE], policy_model, policy_set, policy_recipe)
         options = IngestOptions(workers=workers, ocr=ocr.value)
         name, chosen = encoder_name(encoder, encoder_set), KernelChoice(kernel.value, device)
         service = agent_service(corpus or [], policies, limits, options, by.value, name, chosen, read_only=read_only)

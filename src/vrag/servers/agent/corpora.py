@@ -48,8 +48,8 @@ class DocumentInfo(Document):
 
 
 class CorpusInfo(Frozen):
-    """`documents` are those from `offset` on, `document_count` of all; `failures` what couldn't be read, by document
-    and page, at most a thousand of `failure_count`. `search` is how it is searched.
+    """`documents` are those from `offset` on, `document_count` of all; `failures` what couldn't be read, or waits, by
+    document and page, at most a thousand of `failure_count`. `search` is how it is searched.
     """
 
     name: str
@@ -184,7 +184,8 @@ def _page_id(document_id: str, number: str) -> str:
 
 
 def _info(name: str, corpus: Corpus, offset: int, limit: int, state: IndexingState) -> CorpusInfo:
-    documents, failures, uploaded = corpus.documents(), corpus.failures(), uploaded_documents(corpus)
+    documents, uploaded = corpus.documents(), uploaded_documents(corpus)
+    failures = [*state.left, *corpus.failures()]
     return CorpusInfo(
         name=name,
         pages=corpus.count(),

@@ -19,7 +19,7 @@ from vrag.corpus.ingest import ingest
 from vrag.corpus.options import IngestOptions, Progress
 from vrag.corpus.paths import uploads_folder
 from vrag.corpus.recognition import recognise
-from vrag.corpus.store import Corpus
+from vrag.corpus.store import Corpus, Failure
 from vrag.database import Busy
 from vrag.errors import VragError
 from vrag.servers.agent.shelf import Shelf
@@ -43,6 +43,7 @@ class IndexingState(Frozen):
     current: str | None = None
     runs: int = 0
     reason: str | None = None
+    left: tuple[Failure, ...] = ()  # documents that the last run left: office documents wait for LibreOffice
 
 
 class _Ended(Exception):
@@ -102,10 +103,10 @@ class Indexer:
                 raise _Ended
             loop.call_soon_threadsafe(self._note, corpus, made)
 
-        state, reason = "idle", None
+        state, reason, left = "idle", None, list[Failure]()
         try:
             engine = await self.shelf.engine(corpus)
-            await asyncio.to_thread(self._index, engine, self._paths.get(corpus, ()), progress)
+            left = await asyncio.to_thread(self._index, engine, self._paths.get(corpus, ()), progress)
         except Busy as busy:
             _log.info("corpus %s: %s", corpus, busy)
             state, reason = "waiting", "another process is indexing this corpus"
@@ -117,16 +118,17 @@ class Indexer:
             state, reason = "failed", "the corpus can't be written; the server's log says why"
         again = corpus in self._owed
         runs = self.state(corpus).runs + (state != "waiting")
-        self._set(corpus, state="waiting" if again else state, reason=reason, runs=runs, current=None)
+        self._set(corpus, state="waiting" if again else state, reason=reason, left=tuple(left), runs=runs, current=None)
 
-    def _index(self, engine: Engine, paths: Sequence[Path], progress: Callable[[Progress], None]) -> None:
-        """As `vrag index`: first what makes pages searchable, OCR last."""
+    def _index(self, engine: Engine, paths: Sequence[Path], progress: Callable[[Progress], None]) -> list[Failure]:
+        """As `vrag index`: first what makes pages searchable, OCR last. Returns what was left for a later run."""
         uploads = uploads_folder(engine.folder)
         uploads.mkdir(exist_ok=True)
         with Corpus.open(engine.folder) as corpus:
-            ingest([uploads, *paths], corpus, replace(self.options, ocr="off"), progress)
+            report = ingest([uploads, *paths], corpus, replace(self.options, ocr="off"), progress)
             _encode(engine, corpus, progress)
             recognise(corpus, self.options, progress, [uploads, *paths])
+        return report.office.left()
 
     def _note(self, corpus: str, made: Progress) -> None:
         fields = {"stage": made.stage, "done": made.done, "total": made.total, "failed": made.failed}

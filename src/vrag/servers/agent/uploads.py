@@ -83,7 +83,7 @@ def _is_upload(corpus: Corpus, file: Path) -> bool:
 
 def _keep(uploads: Path, name: str, content: BinaryIO, replace: bool) -> bool:
     """Whether the same file was there already."""
-    part = uploads / f".{secrets.token_hex(8)}"  # hidden: no run indexes it
+    part = uploads / f".{secrets.token_hex(8)}{Path(name).suffix}"  # hidden: no run indexes it
     try:
         uploads.mkdir(exist_ok=True)
         try:
