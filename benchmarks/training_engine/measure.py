@@ -83,8 +83,10 @@ def rollout(work: Work, way: str) -> tuple[Callable[[], object], Callable[[], in
     return run, lambda: sum(len(e.tokens.ids) for e in last if e.tokens)
 
 
-def update(work: Work, way: str) -> tuple[Callable[[], object], Callable[[], int]]:
-    """The gradient of one batch, the tower trained along; rewards are random."""
+def update(work: Work, way: str, frozen: bool) -> tuple[Callable[[], object], Callable[[], int]]:
+    """The gradient of one batch, with the tower trained along or `frozen`; rewards are random."""
+    for name, parameter in work.model.named_parameters():
+        parameter.requires_grad_(not (frozen and "visual" in name))
     episodes = work.roll_out(TransformersPolicy(work.model, work.codec, stop_tags=work.tags))
     rng = np.random.default_rng(0)
     episodes = [replace(e, reward=Reward(total=float(rng.random()), parts={})) for e in episodes]
@@ -93,7 +95,11 @@ def update(work: Work, way: str) -> tuple[Callable[[], object], Callable[[], int
     if way == "vrag":
         groups = len(episodes) // work.size
         config = RLConfig(
-            groups=groups, group_size=work.size, algorithm=AlgorithmConfig(kl=0.0), max_tokens=MICRO_TOKENS
+            groups=groups,
+            group_size=work.size,
+            algorithm=AlgorithmConfig(kl=0.0),
+            max_tokens=MICRO_TOKENS,
+            freeze_vision=frozen,
         )
         learner = Learner(work.model, work.codec, config)
 
@@ -149,7 +155,8 @@ def main() -> None:
     else:
         load = Load(**{key: wanted[key] for key in ("groups", "group_size", "turns", "tokens")})
         work = Work(load, ragged=wanted["kind"] == "update")
-    run, tokens = (rollout if wanted["kind"] == "rollout" else update)(work, wanted["way"])
+    way = wanted["way"]
+    run, tokens = rollout(work, way) if wanted["kind"] == "rollout" else update(work, way, wanted.get("frozen", False))
     seconds: list[float] = []
     results: list[object] = []
 

@@ -57,7 +57,9 @@ def main() -> None:
     for kind in options.kinds or ["rollout", "update"]:
         other = OTHER[kind]
         print(f"\n| {kind} | tokens | vrag s | {other} s | times | vrag MB | {other} MB | share |\n|{'---|' * 8}")
-        for name, settings in loads.items():
+        towers = [("", {})] if kind == "rollout" else [(", tower frozen", {"frozen": True}), (", tower trained", {})]
+        rows = [(name + tower, {**load, **how}) for name, load in loads.items() for tower, how in towers]
+        for name, settings in rows:
             ours, theirs = (measure(kind, way, settings, 1 if options.quick else 3) for way in ("vrag", other))
             # a random model would also sample what may not be sampled, which TRL's log-probabilities leave in
             tolerance = 1e-3 if "corpus" in settings else 5e-2

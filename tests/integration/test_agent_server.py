@@ -129,7 +129,7 @@ def test_a_served_model_answers_and_its_tokens_are_counted(manual: Path):
         events = ask(server, QUESTION)
     assert [event["text"] for event in events if event["type"] == "answer"] == ["873"]
     (usage,) = [event for event in events if event["type"] == "usage"]
-    assert usage == {"type": "usage", "calls": 3, "prompt_tokens": 300, "completion_tokens": 21}
+    assert usage == {"type": "usage", "calls": 3, "prompt_tokens": 300, "completion_tokens": 21, "cost": None}
 
 
 def test_a_model_server_that_fails_is_an_error_and_no_answer(manual: Path, caplog: pytest.LogCaptureFixture):

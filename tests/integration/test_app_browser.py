@@ -141,11 +141,12 @@ def test_documents_are_added_searched_and_removed_and_one_that_cant_be_read_says
         page.errors.clear()  # the console notes the 422 of note.txt
 
         page.click('[data-view="search"]')
-        page.click("#query")
+        page.until("document.activeElement.id === 'query'")
         page.write("basalt")
         page.press("Enter", 13, "\r")
-        page.until("document.querySelector('#search-results li')")
-        assert "amber.pdf" in page.text("#search-results") and "page 2" in page.text("#search-results")
+        # its text content: what isn't painted yet has no inner text
+        page.until("document.querySelector('#search-results li')?.textContent.includes('amber.pdf')")
+        assert "page 2" in page.run("document.querySelector('#search-results').textContent")
         page.until("document.querySelector('#search-results img').naturalWidth")
 
         page.click('[data-view="documents"]')

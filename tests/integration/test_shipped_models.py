@@ -58,4 +58,4 @@ def test_the_agent_searches_and_answers(policy: str, heldout: Path, tmp_path: Pa
     assert main(["eval", "-c", place, *tasks, "--policy", policy, "--out", str(run)]) == 0
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert summary["finished"]["value"] >= 0.75 and summary["searches"] >= 1
-    assert summary["shown"]["recall"]["5"] >= 0.5, "of the gold pages; by chance one in ten or so"
+    assert summary["shown"]["recall"]["5"]["value"] >= 0.5, "of the gold pages; by chance one in ten or so"

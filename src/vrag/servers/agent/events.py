@@ -102,12 +102,15 @@ class Answered(Frozen):
 
 
 class Spent(Frozen):
-    """Tokens, as the model server counts them, or as the embedded engine does; requests to a model server."""
+    """Tokens, as the model server counts them, or as the embedded engine does; requests to a model server, and their
+    cost where its prices are known.
+    """
 
     type: Literal["usage"] = "usage"
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
 
 
 class Failed(Frozen):
