@@ -150,9 +150,10 @@ def test_documents_are_added_searched_and_removed_and_one_that_cant_be_read_says
         page.until("document.querySelector('#search-results img').naturalWidth")
 
         page.click('[data-view="documents"]')
+        page.until("document.querySelector('#documents tbody button')?.offsetParent")
         button = "#documents tbody tr:first-child td button"
         page.click(button)
-        assert page.text(button) == "Really?"
+        page.until(f"document.querySelector({button!r}).textContent === 'Really?'")
         page.click(button)
         page.until("!document.querySelector('#documents tbody').innerText.includes('amber.pdf')")
         server.until(lambda: not (vrag_home / "corpora" / "documents" / "uploads" / "amber.pdf").exists())
