@@ -9,25 +9,22 @@ nothing else. Each stage lies in its own folder and is continued or skipped wher
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vrag.app.tiny.measure import answer_all
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import SplitData, prepare, run_rl, without_crop
 from vrag.environment import EnvironmentConfig
 from vrag.evaluation.baselines import baseline_environment
 from vrag.evaluation.comparison import Comparison, EvalRun, compare_all
 from vrag.evaluation.report.compare import write_comparison
-from vrag.evaluation.runner import EvalSettings, evaluate, finish
 from vrag.policies.load import checkpoint_path
-from vrag.policies.speaker import speaker
-from vrag.rewards.combine import RewardWeights, score_episode
-from vrag.rollout import Limits
-from vrag.runs import Json, RunDir, content_key
+from vrag.rewards.combine import RewardWeights
+from vrag.runs import RunDir
 from vrag.training.rl_config import RLConfig
 from vrag.types import Frozen
 
@@ -155,31 +152,8 @@ def _pooled(runs: Sequence[EvalRun], seeds: Sequence[int]) -> EvalRun:
 
 
 def _measured(study: Study, name: str, folder: str, policy: str, environment: EnvironmentConfig | None) -> EvalRun:
-    """Greedy answers to all held-out questions; in the policy's own environment where none is given."""
-    data, rl = study.heldout, study.config.rl
-    agent = speaker(policy, data.corpus)
-    shown = environment or agent.config
-    settings = EvalSettings(max_tokens=rl.limits_turn_tokens, concurrency=rl.max_batch)
-    config: Json = {
-        "policy": policy,
-        "tasks": content_key(*data.tasks),
-        "environment": shown.model_dump(mode="json"),
-        "settings": settings.model_dump(mode="json"),
-    }
-    run = RunDir.open(study.out / "eval" / folder, config)
-    records = asyncio.run(
-        evaluate(
-            run,
-            data.tasks,
-            make_environment=lambda: data.make_environment(shown),
-            policy=agent.policy,
-            codec=agent.codec,
-            score=score_episode,
-            settings=settings,
-            limits=Limits(rl.limits_tokens, rl.limits_turn_tokens),
-        )
-    )
-    summary = finish(run, records)
+    out = study.out / "eval" / folder
+    records, summary, config = answer_all(study.heldout, policy, environment, study.config.rl, out)
     if summary.accuracy is not None:
         study.say(f"{name} ({folder}): {100 * summary.accuracy.value:.1f} % of {summary.accuracy.n} right")
     return EvalRun(name, records, config)

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import SplitData, Trained, prepare, without_crop
+from vrag.environment import EnvironmentConfig
+from vrag.episode import EpisodeRecord
 from vrag.evaluation.metrics import Summary
 from vrag.evaluation.runner import EvalSettings, evaluate, finish
 from vrag.policies.speaker import Speaker, speaker
 from vrag.rewards.combine import score_episode
 from vrag.rollout import Limits
-from vrag.runs import RunDir, content_key
+from vrag.runs import Json, RunDir, content_key
+from vrag.training.rl_config import RLConfig
 
 Say = Callable[[str], None]
 
@@ -39,14 +42,25 @@ def measure(recipe: TinyRecipe, trained: Trained, out: Path, say: Say) -> dict[s
 
 
 def _run(recipe: TinyRecipe, data: SplitData, policy: str, crops: bool, out: Path) -> Summary:
+    environment = None if policy == "extractive" else data.environment
+    if not crops:
+        environment = without_crop(data.environment)
+    return answer_all(data, policy, environment, recipe.rl, out)[1]
+
+
+def answer_all(
+    data: SplitData, policy: str, environment: EnvironmentConfig | None, rl: RLConfig, out: Path
+) -> tuple[list[EpisodeRecord], Summary, Json]:
+    """Greedy answers to all questions of `data`, within the limits of `rl`; in the policy's own environment where none
+    is given. What is in `out` already isn't done again. Also returns what the run notes of itself.
+    """
     agent: Speaker = speaker(policy, data.corpus)
-    environment = agent.config if policy == "extractive" else data.environment
-    environment = environment if crops else without_crop(environment)
-    settings = EvalSettings(max_tokens=recipe.rl.limits_turn_tokens, concurrency=recipe.rl.max_batch)
-    config = {
+    shown = environment or agent.config
+    settings = EvalSettings(max_tokens=rl.limits_turn_tokens, concurrency=rl.max_batch)
+    config: Json = {
         "policy": policy,
         "tasks": content_key(*data.tasks),
-        "environment": environment.model_dump(mode="json"),
+        "environment": shown.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
     }
     run = RunDir.open(out, config)
@@ -54,12 +68,12 @@ def _run(recipe: TinyRecipe, data: SplitData, policy: str, crops: bool, out: Pat
         evaluate(
             run,
             data.tasks,
-            make_environment=lambda: data.make_environment(environment),
+            make_environment=lambda: data.make_environment(shown),
             policy=agent.policy,
             codec=agent.codec,
             score=score_episode,
             settings=settings,
-            limits=Limits(recipe.rl.limits_tokens, recipe.rl.limits_turn_tokens),
+            limits=Limits(rl.limits_tokens, rl.limits_turn_tokens),
         )
     )
-    return finish(run, records)
+    return records, finish(run, records), config
