@@ -102,7 +102,7 @@ def test_an_episode_is_the_events_of_a_question_even_without_its_corpus(server: 
     assert crop["box"] == pytest.approx(GOLD.model_dump()) and crop["step"] == 2
     assert found["corpus"] is None and found["gold"][0]["box"] == GOLD.model_dump()
     assert found["events"][-2] | {"calls": 0} == {
-        "type": "usage", "calls": 0, "prompt_tokens": 440, "completion_tokens": 60,
+        "type": "usage", "calls": 0, "prompt_tokens": 440, "completion_tokens": 60, "cost": None,
     }  # fmt: skip
 
 
