@@ -24,7 +24,7 @@ from vrag.evaluation.comparison import Comparison, EvalRun, compare_all
 from vrag.evaluation.report.compare import write_comparison
 from vrag.policies.load import checkpoint_path
 from vrag.rewards.combine import RewardWeights
-from vrag.runs import RunDir
+from vrag.runs import RunDir, atomic_write
 from vrag.training.rl_config import RLConfig
 from vrag.types import Frozen
 
@@ -106,7 +106,7 @@ def run_miniature(config: MiniatureConfig, out: Path, log: Log, say: Say) -> Com
     study = Study(config, out, prepare(recipe, "train", out), prepare(recipe, "heldout", out), log, say)
     runs = [*_untrained(study), *(_arm(study, arm) for arm in ARMS)]
     comparison = compare_all(runs, OURS)
-    (out / "comparison.json").write_text(comparison.model_dump_json(indent=1), encoding="utf-8")
+    atomic_write(out / "comparison.json", comparison.model_dump_json(indent=1).encode())
     write_comparison(out / "report.html", comparison, runs, study.heldout.corpus)
     return comparison
 

@@ -25,7 +25,20 @@ from vrag.cli.options import (
     encoder_name,
     named_policies,
 )
-from vrag.cli.serving import AGENT_GRACE, EXTRACTIVE, Corpora, Host, OcrOption, Policies, Port, named_extra, serve_app
+from vrag.cli.serving import (
+    AGENT_GRACE,
+    EXTRACTIVE,
+    Corpora,
+    Host,
+    Ocr,
+    OcrOption,
+    Policies,
+    Port,
+    Readers,
+    ReadOnly,
+    named_extra,
+    serve_app,
+)
 from vrag.corpus.paths import corpus_folder
 from vrag.errors import UsageError
 from vrag.kernels import KernelChoice
@@ -56,11 +69,9 @@ def app(
     encoder_set: EncoderSet = None,
     kernel: Kernel = KernelOption.auto,
     device: Device = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")] = 0,
-    ocr: Annotated[
-        OcrOption, typer.Option(help="Pages without text: auto reads them, if OCR is installed.")
-    ] = OcrOption.auto,
-    read_only: Annotated[bool, typer.Option("--read-only", help="No uploads, no removal, no new corpora.")] = False,
+    workers: Readers = 0,
+    ocr: Ocr = OcrOption.auto,
+    read_only: ReadOnly = False,
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token that the page asks for; else VRAG_TOKEN, if set.")
     ] = None,

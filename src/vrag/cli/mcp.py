@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +23,18 @@ from vrag.cli.options import (
     encoder_name,
     named_policies,
 )
-from vrag.cli.serving import AGENT_GRACE, EXTRACTIVE, Corpora, Host, Port, named_extra, serve_app
+from vrag.cli.serving import (
+    AGENT_GRACE,
+    EXTRACTIVE,
+    Corpora,
+    Episodes,
+    EpisodeSeconds,
+    Host,
+    Port,
+    TokenFile,
+    named_extra,
+    serve_app,
+)
 from vrag.kernels import KernelChoice
 
 if TYPE_CHECKING:
@@ -54,12 +64,10 @@ def mcp(
     encoder_set: EncoderSet = None,
     kernel: Kernel = KernelOption.auto,
     device: Device = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Questions that are answered at once.")] = 4,
+    episodes: Episodes = 4,
     max_queue: Annotated[int, typer.Option(min=0, help="Questions that wait; more are refused.")] = 16,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a question may take.")] = 600.0,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with the token that each request must bear; else VRAG_TOKEN, if set.")
-    ] = None,
+    timeout: EpisodeSeconds = 600.0,
+    token_file: TokenFile = None,
 ) -> None:
     """Give other agents tools to search, view and crop pages, and to ask; see docs/mcp.md."""
     with named_extra("mcp"):

@@ -25,11 +25,17 @@ from vrag.cli.serving import (
     AGENT_GRACE,
     EXTRACTIVE,
     Corpora,
+    Episodes,
+    EpisodeSeconds,
     Host,
+    Ocr,
     OcrOption,
     Policies,
     Port,
+    Readers,
+    ReadOnly,
     Timeout,
+    TokenFile,
     named_extra,
     serve_app,
 )
@@ -60,9 +66,7 @@ def search(
     max_queue: Annotated[int, typer.Option(min=1, help="Queries admitted at once; more are refused with 429.")] = 256,
     max_batch: Annotated[int, typer.Option(min=1, help="Queries encoded together.")] = 32,
     timeout: Timeout = 30.0,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with the token that each request must bear; else VRAG_TOKEN, if set.")
-    ] = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Search a corpus over HTTP, also with the agents of VRAG-RL; see docs/search-server.md."""
     with named_extra("serve"):
@@ -125,18 +129,14 @@ def agent(
     encoder_set: EncoderSet = None,
     kernel: Kernel = KernelOption.auto,
     device: Device = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Questions that are answered at once.")] = 4,
+    episodes: Episodes = 4,
     max_queue: Annotated[int, typer.Option(min=0, help="Questions that wait; more are refused with 429.")] = 16,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a question may take.")] = 600.0,
+    timeout: EpisodeSeconds = 600.0,
     max_upload: Annotated[int, typer.Option(min=1, help="MiB of one upload.")] = 512,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")] = 0,
-    ocr: Annotated[
-        OcrOption, typer.Option(help="Pages without text: auto reads them, if OCR is installed.")
-    ] = OcrOption.auto,
-    read_only: Annotated[bool, typer.Option("--read-only", help="No uploads, no removal, no new corpora.")] = False,
-    token_file: Annotated[
-        Path | None, typer.Option(help="File with the token that each request must bear; else VRAG_TOKEN, if set.")
-    ] = None,
+    workers: Readers = 0,
+    ocr: Ocr = OcrOption.auto,
+    read_only: ReadOnly = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Answer questions from corpora over HTTP, also for OpenAI's clients; see docs/agent-server.md."""
     with named_extra("serve"):

@@ -38,6 +38,14 @@ class OcrOption(str, Enum):
     off = "off"
 
 
+Readers = Annotated[int, typer.Option(min=0, help="Processes that read documents; 0: one for each core.")]
+Ocr = Annotated[OcrOption, typer.Option(help="Pages without text: auto reads them, if OCR is installed.")]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="No uploads, no removal, no new corpora.")]
+Episodes = Annotated[int, typer.Option(min=1, help="Questions that are answered at once.")]
+EpisodeSeconds = Annotated[float, typer.Option(min=0.1, help="Seconds that a question may take.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="File with the token that each request must bear; else VRAG_TOKEN, if set.")
+]
 Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take; then 504.")]
