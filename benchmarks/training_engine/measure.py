@@ -23,9 +23,10 @@ from by_trl import TrlUpdate
 from regenerate import Regenerating
 from world import Load, Pages
 
+from vrag.actions import STOP_TAGS
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode, Reward
-from vrag.policies.transformers import STOP_TAGS, TransformersPolicy
+from vrag.policies.transformers import TransformersPolicy
 from vrag.protocols import Environment, Policy
 from vrag.rollout import Job, Limits, rollout_many
 from vrag.training.advantages import advantages_of

@@ -85,6 +85,7 @@ ACTIONS: dict[str, ActionSpec] = {
     "bbox": ActionSpec("bbox", parse_bbox, "shows a region of the last image at full resolution"),
     "answer": ActionSpec("answer", parse_answer, "ends the episode"),
 }
+STOP_TAGS = tuple(f"</{name}>" for name in ACTIONS)  # a turn ends with the first of these
 
 
 def parse(text: str, actions: Mapping[str, ActionSpec] = ACTIONS) -> Parsed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from vrag.actions import ACTIONS, closed_at, complete
+from vrag.actions import STOP_TAGS, closed_at, complete
 from vrag.chat import Chat, ChatSettings, NoReply
 from vrag.environment import EnvironmentConfig
 from vrag.errors import UsageError
@@ -31,7 +31,6 @@ _NAMES: dict[Known, str] = {  # in the names of models
     "qwen2_5_vl": r"qwen-?2[._]5[-_]?vl",
     "qwen3_vl": r"qwen-?3[-_]?vl",
 }
-_STOPS = tuple(f"</{name}>" for name in ACTIONS)
 _CUT = frozenset({"length", "max_tokens"})
 _MAX_SEED = 2**31 - 1  # some servers take no larger one
 _TAG = re.compile(r"<(?=[A-Za-z/|])(?!\s{0,3}/?\s{0,3}(?:think|search|bbox|answer)\s{0,3}>)")
@@ -114,7 +113,7 @@ class ServedPolicy:
         """The arguments are those of `vrag.chat.Chat`; raises `UsageError` as that does."""
         self._priced = settings.priced
         self._chat = Chat(settings, what="policy server", key=key, transport=transport)
-        self._stops = () if "stop" in settings.omit else _STOPS
+        self._stops = () if "stop" in settings.omit else STOP_TAGS
 
     async def generate(self, request: Request) -> Sample:
         """One turn. Raises `NoReply`, naming the server."""

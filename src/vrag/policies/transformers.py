@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vrag.actions import STOP_TAGS
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.errors import InvariantError
 from vrag.policies.vision import image_inputs
 from vrag.policies.wave import Row, Wave
 from vrag.types import EncodedImage, Request, Sample
 
-STOP_TAGS = ("</search>", "</bbox>", "</answer>")
 TAIL_TOKENS = 12  # enough to hold any closing tag, however the vocabulary splits it
 
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from vrag.actions import ACTIONS
+from vrag.actions import STOP_TAGS
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.errors import InfrastructureError, InvariantError, UsageError
 from vrag.types import ImagePart, Message, Request, Sample
 
-STOP_TAGS = tuple(f"</{name}>" for name in ACTIONS)
 NEVER = -100.0  # the lowest bias on a logit that both engines take
 ROUNDING = 1e-4  # of a log-probability: so much above 0 is 0
 
