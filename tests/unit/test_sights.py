@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.tiny import Tiny, make_tiny, seek, spec_of
-from vrag.data.patches import PatchReader, PatchTargets, Sought
+from vrag.data.patches import CHARACTERS, PatchReader, PatchTargets, Sought
 from vrag.data.sights import PageSights, Sight, labels_of, sought_on
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view
@@ -113,6 +113,34 @@ def test_rare_kinds_of_pages_are_drawn_as_often_as_others(
     drawn = sights.pages(60, np.random.default_rng(0))
     charts = sum((one.targets.values >= 0).any() for one in drawn)
     assert 20 < charts < 40
+
+
+def test_values_are_drawn_evenly_from_the_characters_they_are_written_with(
+    tiny: Tiny, store: MemoryStore, spec: ViewSpec
+) -> None:
+    tasks = list[Task]()
+    for number in range(3, 12):
+        value = "J30" if number == 3 else "111"
+        page = store.add("acme.pdf", number, [f"Staff {value}"], font_size=90)
+        tasks.append(seek(store, page, "Staff", value))
+    sights, rng = make(tiny, store, tasks, spec), np.random.default_rng(0)
+    letter = CHARACTERS.index("J")
+    for drawn in (sights.windows(0, 80, rng), sights.crops(80, rng)):
+        share = np.mean([(one.targets.characters == letter).any() for one in drawn])
+        assert 0.6 < share < 0.9, "J, 3 and 0 stand on one page of nine, and are three characters of four"
+
+
+def test_pages_with_other_margins_have_their_values_elsewhere(
+    tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
+) -> None:
+    sights = make(tiny, store, tasks, spec)
+
+    def boxes(share: float) -> set[bytes]:
+        drawn = sights.pages(24, np.random.default_rng(0), share)
+        return {one.targets.values.tobytes() for one in drawn if (one.targets.values >= 0).any()}
+
+    assert len(boxes(0.0)) == 1
+    assert len(boxes(1.0)) > 4
 
 
 def test_what_an_episode_sees_too_is_rendered_once(

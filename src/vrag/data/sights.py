@@ -19,6 +19,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL.Image import Image, fromarray
 
+from vrag.data.framing import reframed
 from vrag.data.kinds import ByKind
 from vrag.data.patches import READABLE, PatchReader, PatchTargets, Sought
 from vrag.errors import DataError
@@ -66,12 +67,22 @@ class Sight:
         return Sight(fromarray(pixels.clip(0, 255).astype(np.uint8)), self.targets)
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """A sight to be: `name` is its kind, `text` the word that it is about."""
+
+    name: str
+    text: str
+    view: View
+
+
 class PageSights:
     """Draws sights of `pages`, which are all rendered at the start: each page, a crop of each of its values,
     `label_cuts` windows of each label and `value_cuts` of each value (0.6 MB a page together).
 
-    Pages are drawn evenly from the kinds that `kinds` tells apart (page id to kind), for rare layouts are no easier.
-    Labels are the words by which `tasks` seek values. Raises `DataError` when the pages have none.
+    What is rare is no easier: pages are drawn evenly from the kinds that `kinds` tells apart (page id to kind), values
+    evenly from the characters that they are written with. Labels are the words by which `tasks` seek values. Raises
+    `DataError` when the pages have none.
     """
 
     def __init__(
@@ -88,53 +99,60 @@ class PageSights:
         value_cuts: int = 1,
         seed: int = 0,
     ) -> None:
-        self._reader, self._spec, self._renderer = reader, spec, renderer
+        self._store, self._reader, self._spec, self._renderer = store, reader, spec, renderer
         self._sought = sought_on(pages, tasks)
         self._labels = set(labels_of(tasks))
         rng = np.random.default_rng([seed, 7])
         words = [list(store.words(page.id)) for page in pages]
         cuts = [self._cuts(page, said, label_cuts, value_cuts, rng) for page, said in zip(pages, words, strict=True)]
-        self._kept: dict[str, list[Sight]] = {"page": [], "crop": [], "label": [], "value": []}
         with ThreadPoolExecutor(2) as pool:  # decoding and resizing leave Python's lock
-            for found in pool.map(self._cut, pages, words, cuts):
-                for name, sight in found:
-                    self._kept[name].append(sight)
-        self._pages = ByKind(zip((kinds.get(page.id, "") for page in pages), self._kept["page"], strict=True))
-        if not all(self._kept.values()):
+            kept = [cut for found in pool.map(self._cut, pages, words, cuts) for cut in found]
+
+        def by_character(name: str) -> ByKind[Sight]:
+            return ByKind((each, sight) for cut, sight in kept if cut.name == name for each in set(cut.text) or {""})
+
+        whole = [sight for cut, sight in kept if cut.name == "page"]
+        self._pages = ByKind((kinds.get(page.id, ""), (page, sight)) for page, sight in zip(pages, whole, strict=True))
+        self._label_windows = ByKind(("", sight) for cut, sight in kept if cut.name == "label")
+        self._value_windows, self._crops = by_character("value"), by_character("crop")
+        if not (self._label_windows and self._value_windows):
             raise DataError("these pages have no labels or no values of the tasks; learning to see needs both")
 
     def windows(self, labels: int, values: int, rng: np.random.Generator) -> list[Sight]:
         """Small windows, one word each."""
-        return [*self._some("label", labels, rng), *self._some("value", values, rng)]
+        return [*self._label_windows.draw(labels, rng), *self._value_windows.draw(values, rng)]
 
     def crops(self, count: int, rng: np.random.Generator) -> list[Sight]:
         """Values as the expert crops them."""
-        return self._some("crop", count, rng)
+        return self._crops.draw(count, rng)
 
-    def pages(self, count: int, rng: np.random.Generator) -> list[Sight]:
-        """Whole pages, with the values that stand on them."""
-        return self._pages.draw(count, rng)
+    def pages(self, count: int, rng: np.random.Generator, share_reframed: float = 0.0) -> list[Sight]:
+        """Whole pages, with the values that stand on them; the share `share_reframed` of them with other margins."""
+        drawn = self._pages.draw(count, rng)
+        return [self._reframed(page, rng) if rng.random() < share_reframed else sight for page, sight in drawn]
 
-    def _some(self, name: str, count: int, rng: np.random.Generator) -> list[Sight]:
-        kept = self._kept[name]
-        return [kept[int(i)] for i in rng.integers(len(kept), size=count)]
+    def _reframed(self, page: Page, rng: np.random.Generator) -> Sight:
+        view = reframed(page, self._spec, rng)
+        image = render(self._renderer.page(page.id), view)
+        return Sight(image, self._reader.targets(view, list(self._store.words(page.id)), self._sought[page.id]))
 
     def _cuts(
         self, page: Page, words: Sequence[Word], label_cuts: int, value_cuts: int, rng: np.random.Generator
-    ) -> list[tuple[str, View]]:
+    ) -> list[_Cut]:
         """What to look at of a page."""
         view = page_view(page, self._spec)
         scale = view.width / page.width
-        cuts: list[tuple[str, View | None]] = [("page", view)]
+        cuts: list[tuple[str, str, View | None]] = [("page", "", view)]
         for word in words:
             if word.text in self._labels and word.box.height * scale >= READABLE:
                 zooms = scale * 2 ** (LABEL_ZOOM * rng.random(label_cuts))
-                cuts += [("label", self._window(page, word.box, zoom, rng)) for zoom in zooms]
+                cuts += [("label", word.text, self._window(page, word.box, zoom, rng)) for zoom in zooms]
         for one in self._sought[page.id]:
             crop = self._reader.value_crop(page, one.box)
             zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=value_cuts)
-            cuts += [("crop", crop), *(("value", self._window(page, one.box, zoom, rng)) for zoom in zooms)]
-        return [(kind, view) for kind, view in cuts if view is not None]
+            text = _written_at(words, one.box)
+            cuts += [("crop", text, crop), *(("value", text, self._window(page, one.box, zoom, rng)) for zoom in zooms)]
+        return [_Cut(name, text, view) for name, text, view in cuts if view is not None]
 
     def _window(self, page: Page, word: Box, scale: float, rng: np.random.Generator) -> View | None:
         """A window around `word`, which stands anywhere in it, shown at `scale` view pixels per raw pixel; None where
@@ -154,17 +172,18 @@ class PageSights:
         )
         return View(page_id=page.id, ref=page.ref, region=region, width=columns * block, height=rows * block)
 
-    def _cut(self, page: Page, words: Sequence[Word], cuts: Sequence[tuple[str, View]]) -> list[tuple[str, Sight]]:
+    def _cut(self, page: Page, words: Sequence[Word], cuts: Sequence[_Cut]) -> list[tuple[_Cut, Sight]]:
         sought = {"page": self._sought[page.id]}
         return [
-            (kind, Sight(self._image(kind, view), self._reader.targets(view, words, sought.get(kind, ()))))
-            for kind, view in cuts
+            (cut, Sight(self._image(cut), self._reader.targets(cut.view, words, sought.get(cut.name, ()))))
+            for cut in cuts
         ]
 
-    def _image(self, kind: str, view: View) -> Image:
+    def _image(self, cut: _Cut) -> Image:
         """What an episode may look at too is remembered by the renderer."""
-        remembered = kind in ("page", "crop")
-        return self._renderer.image(view) if remembered else render(self._renderer.page(view.page_id), view)
+        if cut.name in ("page", "crop"):
+            return self._renderer.image(cut.view)
+        return render(self._renderer.page(cut.view.page_id), cut.view)
 
 
 def labels_of(tasks: Sequence[Task]) -> list[str]:
@@ -182,3 +201,13 @@ def sought_on(pages: Sequence[Page], tasks: Sequence[Task]) -> dict[str, list[So
             if page is not None and hop.gold.box is not None:
                 found[page.id][Sought(hop.sought, hop.gold.box.scaled(page.width, page.height))] = None
     return {page: list(sought) for page, sought in found.items()}
+
+
+def _written_at(words: Sequence[Word], box: Box) -> str:
+    """The text of the words whose middles lie in `box`."""
+    found = [
+        word.text
+        for word in words
+        if box.x1 <= (word.box.x1 + word.box.x2) / 2 <= box.x2 and box.y1 <= (word.box.y1 + word.box.y2) / 2 <= box.y2
+    ]
+    return "".join(found)

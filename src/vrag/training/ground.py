@@ -25,7 +25,8 @@ from vrag.types import Frozen
 
 class GroundConfig(Frozen):
     """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each; to read, `crops` of any values and
-    `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`.
+    `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`. The share `reframed` of the
+    pages has other margins.
     """
 
     steps: int = 640
@@ -34,6 +35,7 @@ class GroundConfig(Frozen):
     crops: int = 20
     bridges: int = 10
     read_weight: float = 3.0
+    reframed: float = 0.75
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
     precision: Precision = "bf16"
