@@ -20,10 +20,10 @@ ARG PACKAGES=""
 RUN if [ -n "${PACKAGES}" ]; then \
       apt-get update && apt-get install --yes --no-install-recommends ${PACKAGES} && rm -rf /var/lib/apt/lists/*; \
     fi
-RUN useradd --uid 1000 --create-home vrag && install --directory --owner=vrag --group=vrag /data
+RUN useradd --uid 1000 --user-group --create-home vrag && install --directory --owner=vrag --group=vrag /data
 COPY --from=build /opt/vrag /opt/vrag
 ENV PATH=/opt/vrag/bin:$PATH VRAG_HOME=/data HF_HOME=/data/huggingface PYTHONUNBUFFERED=1
-USER vrag
+USER 1000:1000
 WORKDIR /data
 VOLUME /data
 ENTRYPOINT ["vrag"]

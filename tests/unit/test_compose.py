@@ -96,7 +96,7 @@ def test_variables_of_the_image_are_read_by_vrag_and_those_of_compose_explained(
 
 
 def test_the_image_runs_as_a_user_and_takes_only_what_it_needs():
-    assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.M) == ["vrag"]
+    assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.M) == ["1000:1000"]
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.M)
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert {name.removeprefix("./") for line in copied for name in line.split()} == taken
