@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import re
 import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,6 +18,7 @@ import vrag
 from tests.agents import plays
 from tests.asking import make_corpus, scripted
 from tests.chats import chat_server
+from vrag.data.tasks import write_tasks
 from vrag.errors import InfrastructureError, UsageError
 from vrag.policies.served import ServedSettings
 from vrag.testing import FixedRetriever
@@ -54,6 +58,19 @@ def test_every_exported_name_is_there_and_no_other():
     assert set(vrag.__all__) <= set(dir(vrag))
     with pytest.raises(AttributeError, match="no attribute 'Agnet'"):
         vrag.Agnet  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_examples_of_the_documentation_run(manual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = (Path(__file__).parents[2] / "docs/python.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    write_tasks(tmp_path / "tasks.jsonl", [TASK])
+    here = {"/home/me/Documents/reports": str(manual.parent / "documents"), "What was the revenue in 2022?": QUESTION}
+    here['"tiny"'] = '"extractive"'  # loading weights has tests of its own
+    known: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(functools.reduce(lambda text, old: text.replace(old, here[old]), here, block), known)
+    known["corpus"].close()
+    assert known["done"].summary.accuracy.value == 1.0 and (tmp_path / "evidence/page.png").is_file()
 
 
 def test_an_answer_comes_with_its_place_as_pictures_and_each_step_as_it_happens(corpus: vrag.Corpus, tmp_path: Path):

@@ -30,6 +30,12 @@ def test_links_within_the_repository_lead_somewhere(page: Path):
         assert not anchor or anchor in anchors(found), target
 
 
+def test_every_card_that_ships_is_linked_from_the_page_of_models():
+    page = (ROOT / "docs/cards.md").read_text("utf-8")
+    cards = [str(card.relative_to(ROOT)) for card in ROOT.glob("src/vrag/models/*/README.md")]
+    assert len(cards) == 3 and all(f"](../{card})" in page for card in cards)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_examples_in_python_can_be_parsed(page: Path):
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
