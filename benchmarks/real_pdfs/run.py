@@ -9,21 +9,16 @@ not hops. A hit is an answer whose evidence page is one of them.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
-from vrag.app.evidence import locate
-from vrag.corpus.store import Corpus
+from vrag import Agent, Corpus
 from vrag.data.tasks import read_tasks
-from vrag.environment import DocumentEnvironment
 from vrag.evaluation.intervals import wilson
-from vrag.policies.speaker import Speaker, speaker
 from vrag.retriever import LexicalRetriever
 from vrag.rewards.answer import normalise
-from vrag.rollout import Limits, rollout
-from vrag.types import Sampling, Task
+from vrag.types import Task
 
 HERE = Path(__file__).parent
 
@@ -39,23 +34,21 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "vrag", "index", str(options.folder), "--corpus", corpus], check=False)
     tasks = read_tasks(options.tasks)
     with Corpus.open(corpus) as store:
-        agent = speaker("extractive", store)
-        marks = [_ask(task, store, agent) for task in tasks]
+        agent = Agent(store, "extractive", LexicalRetriever(store))
+        marks = [_ask(task, agent) for task in tasks]
     _total("right page in the top 1", [page for page, _ in marks])
     _total("expected words in the answer", [words for _, words in marks])
 
 
-def _ask(task: Task, store: Corpus, agent: Speaker) -> tuple[bool, bool]:
+def _ask(task: Task, agent: Agent) -> tuple[bool, bool]:
     """Print one question's line; whether the page is right, and whether the answer holds an expected one."""
-    environment = DocumentEnvironment(store, LexicalRetriever(store), agent.config)
-    episode = asyncio.run(rollout(environment, agent.policy, None, task, Limits(), Sampling(temperature=0.0)))
-    found = locate(episode.turns, episode.answer, store)
-    ref = found.evidence.ref if found else None
+    reply = agent.ask(task.question)
+    ref = reply.evidence.ref if reply.evidence else None
     page = ref in [gold.ref for gold in task.gold]
-    said = f" {normalise(episode.answer or '')} "
+    said = f" {normalise(reply.text or '')} "
     words = any(f" {normalise(answer)} " in said for answer in task.answers)
     where = f"{ref.document} p. {ref.page}" if ref else "nowhere"
-    print(f"{'hit ' if page else 'miss'} {task.id}  {task.question}\n       {where}: {episode.answer}")
+    print(f"{'hit ' if page else 'miss'} {task.id}  {task.question}\n       {where}: {reply.text}")
     return page, words
 
 

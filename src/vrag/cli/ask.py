@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from vrag.app.evidence import save_evidence
+from vrag.agent import Agent, Reply
 from vrag.cli.options import (
     By,
     Encoder,
@@ -25,15 +24,8 @@ from vrag.cli.options import (
 )
 from vrag.cli.progress import printable
 from vrag.corpus.store import Corpus
-from vrag.environment import DocumentEnvironment
-from vrag.episode import Episode
-from vrag.errors import InfrastructureError
-from vrag.locate import Located, locate
-from vrag.policies.speaker import Speaker, speaker
-from vrag.protocols import Retriever
 from vrag.retriever import open_retriever
-from vrag.rollout import Limits, OnTurn, rollout
-from vrag.types import Answer, Crop, Sampling, Search, Task, Turn
+from vrag.types import Answer, Crop, Search, Turn
 
 
 def ask(
@@ -59,40 +51,19 @@ def ask(
         raise typer.BadParameter("the question is empty", param_hint="QUESTION")
     served = served_settings(policy, policy_model, policy_set, policy_recipe)
     with Corpus.open(corpus) as store:
-        speaking = speaker(policy, store, served)
-        steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
         retriever = open_retriever(store, by.value, encoder_name(encoder, encoder_set))
-        episode = _run(question, store, retriever, speaking, max_turns, lambda turn: _show(steps, turn))
-        if episode.error is not None:
-            raise InfrastructureError(episode.error)
-        found = locate(episode.turns, episode.answer, store)
-        files = save_evidence(found, store, out) if found else {}
+        agent = Agent(store, served or policy, retriever)
+        if max_turns is not None:
+            agent = agent.within(agent.environment.model_copy(update={"max_turns": max_turns}))
+        steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        reply = agent.ask(question, on_turn=lambda turn: _show(steps, turn))
+        files = reply.save(out)
     if json_:
-        print(json.dumps(_result(episode, found, files, speaking.name), ensure_ascii=False))
+        print(json.dumps(_result(reply, files, agent.speaker.name), ensure_ascii=False))
     else:
-        _print(episode, found, files)
-    if episode.answer is None:
+        _print(reply, files)
+    if reply.text is None:
         raise typer.Exit(1)
-
-
-def _run(
-    question: str, store: Corpus, retriever: Retriever, speaking: Speaker, max_turns: int | None, on_turn: OnTurn
-) -> Episode:
-    config = speaking.config
-    if max_turns is not None:
-        config = config.model_copy(update={"max_turns": max_turns})
-    environment = DocumentEnvironment(store, retriever, config)
-    return asyncio.run(
-        rollout(
-            environment,
-            speaking.policy,
-            speaking.codec,
-            Task(id="ask", question=question, source="ask"),
-            Limits(),
-            Sampling(temperature=0.0),
-            on_turn=on_turn,
-        )
-    )
 
 
 def _show(console: Console, turn: Turn) -> None:
@@ -121,7 +92,8 @@ def _show(console: Console, turn: Turn) -> None:
         console.print(f"        {where}", soft_wrap=True)
 
 
-def _print(episode: Episode, found: Located | None, files: dict[str, Path]) -> None:
+def _print(reply: Reply, files: dict[str, Path]) -> None:
+    episode, found = reply.episode, reply.found
     if episode.answer is None:
         print(f"no answer: the episode ended for {episode.stop.value}")
     else:
@@ -134,7 +106,8 @@ def _print(episode: Episode, found: Located | None, files: dict[str, Path]) -> N
         print(printable(str(file)))
 
 
-def _result(episode: Episode, found: Located | None, files: dict[str, Path], policy: str) -> dict[str, Any]:
+def _result(reply: Reply, files: dict[str, Path], policy: str) -> dict[str, Any]:
+    episode, found = reply.episode, reply.found
     return {
         "question": episode.task.question,
         "answer": episode.answer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,19 +88,15 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """`vrag eval RECIPE`: answer every question and measure accuracy, retrieval, behaviour, with 95 % intervals."""
+    from vrag.agent import Agent
+    from vrag.app.evaluation import evaluate as run_evaluation
     from vrag.corpus.store import Corpus
-    from vrag.environment import DocumentEnvironment
     from vrag.evaluation.baselines import baseline_environment
-    from vrag.evaluation.runner import EvalSettings, finish
-    from vrag.evaluation.runner import evaluate as run_evaluation
+    from vrag.evaluation.runner import EvalSettings
     from vrag.evaluation.table import summary_table
-    from vrag.policies.speaker import speaker
     from vrag.retriever import open_retriever, way_of
     from vrag.rewards.combine import paper_rubric
     from vrag.rewards.judge import opened
-    from vrag.rollout import Limits
-    from vrag.runs import RunDir, content_key
-    from vrag.views import ViewRenderer
 
     settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
     recipe = _one_of(recipe, named_recipe)
@@ -110,43 +105,34 @@ def evaluate(
     judged = judge_settings(judge, judge_model, judge_set)
     served = served_settings(policy, policy_model, policy_set, policy_recipe)
     with Corpus.open(questions.corpus) as store, opened(judged) as by_model:
-        agent = speaker(policy, store, served)
+        agent = Agent(store, served or policy, open_retriever(store, by.value, named))
         scoped = [f"scope={scope.value}"] if scope is not None else []
-        environment = baseline_environment(agent.config, recipe, [*(override or []), *scoped])
-        config = {
+        agent = agent.within(baseline_environment(agent.environment, recipe, [*(override or []), *scoped]))
+        about = {
             "corpus": questions.corpus,
-            "tasks": {"count": len(chosen), "key": content_key(*chosen)},
             "policy": served.model_dump(mode="json") if served else policy,
             "by": way_of(store, by.value),
-            "environment": environment.model_dump(mode="json"),
-            "settings": settings.model_dump(mode="json"),
         }
         if judged is not None:
-            config["judge"] = judged.model_dump(mode="json")
-        run = RunDir.open(questions.out, config, overwrite=overwrite)
-        retriever, renderer = open_retriever(store, by.value, named), ViewRenderer(store)
+            about["judge"] = judged.model_dump(mode="json")
         with _Bar(chosen, settings.seeds) as bar:
-            records = asyncio.run(
-                run_evaluation(
-                    run,
-                    chosen,
-                    make_environment=lambda: DocumentEnvironment(store, retriever, environment, renderer),
-                    policy=agent.policy,
-                    codec=agent.codec,
-                    score=paper_rubric(judge=by_model),
-                    settings=settings,
-                    limits=Limits(),
-                    on_record=bar.add,
-                )
+            done = run_evaluation(
+                agent,
+                chosen,
+                questions.out,
+                settings=settings,
+                score=paper_rubric(judge=by_model),
+                about=about,
+                overwrite=overwrite,
+                on_record=bar.add,
             )
-    summary = finish(run, records)
-    _say_failures(records)
+    _say_failures(done.records)
     if out is None:
         print(f"vrag: the run is in {questions.out}", file=sys.stderr)
     if as_json:
-        print(summary.model_dump_json())
+        print(done.summary.model_dump_json())
     else:
-        Console().print(summary_table(summary, f"{agent.name} on {questions.corpus}"))
+        Console().print(summary_table(done.summary, f"{agent.speaker.name} on {questions.corpus}"))
 
 
 @app.command("recipes")

@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 _RED = (220, 20, 60)
 
 
-def save_evidence(found: Located, store: PageStore, folder: Path) -> dict[str, Path]:
-    """Write page.png, with the box drawn on it, and crop.png, the region at full resolution.
+def evidence_pictures(found: Located, store: PageStore) -> dict[str, Image]:
+    """`page`, with the box drawn on it, and `crop`, the region at full resolution; without a box only the page. RGB.
 
-    Without a box only the page is written. Raises `VragError` when the folder can't be written.
+    Raises what the store raises.
     """
     image = store.image(found.page.id)
-    pictures = {"page": draw_box(image, found.region) if found.evidence.box else image}
-    if found.evidence.box:
-        pictures["crop"] = image.crop(found.region.as_tuple())
+    if not found.evidence.box:
+        return {"page": image}
+    return {"page": draw_box(image, found.region), "crop": image.crop(found.region.as_tuple())}
+
+
+def save_evidence(found: Located, store: PageStore, folder: Path) -> dict[str, Path]:
+    """Write `evidence_pictures` as page.png and crop.png. Raises `VragError` when the folder can't be written."""
     files: dict[str, Path] = {}
+    pictures = evidence_pictures(found, store)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "crop.png").unlink(missing_ok=True)  # of an earlier question
