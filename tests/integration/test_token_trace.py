@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vrag.training.rl import GRPO
 from vrag.training.rl_config import RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.samples import KeptEpisode, SampleConfig, read_samples
-from vrag.training.token_trace import Observed, Pads, Sampled, TokenTrace
+from vrag.training.token_trace import Observed, Pads, Sampled, TokenTrace, UpdateScores, trace_of
 from vrag.types import Task
 
 
@@ -127,6 +128,19 @@ def test_the_pieces_are_the_text_and_images_are_counted(run: Spied) -> None:
         assert {(span.ref.page, span.crop) for span in pads} <= {(1, False)}
 
 
+def test_an_image_is_a_crop_where_a_crop_was_shown(run: Spied) -> None:
+    kept = max(run.kept, key=lambda one: len(one.episode.turns))
+    episode = run.episode_of(kept)
+    assert episode.tokens is not None and episode.turns[0].observation is not None
+    looked = episode.turns[0].observation.model_copy(update={"kind": "crop"})
+    turns = [episode.turns[0].model_copy(update={"observation": looked}), *episode.turns[1:]]
+    pieces, pad = run.codec.pieces(episode.tokens.ids), run.codec.image_pad_id
+    found = trace_of(replace(episode, turns=turns), pieces, pad, None, None)
+    shown = [turn.observation.view for turn in turns if turn.observation]
+    crops = [span.crop for span in found.spans if isinstance(span, Pads)]
+    assert crops == [view == looked.view for view in shown] and crops[0] and not all(crops)
+
+
 def test_the_log_probabilities_are_those_of_the_rollout(run: Spied) -> None:
     for kept in run.kept:
         tokens = run.episode_of(kept).tokens
@@ -162,8 +176,6 @@ def test_an_episode_that_teaches_nothing_has_no_update(tmp_path: Path, monkeypat
 
 
 def test_numbers_that_are_not_finite_are_said_to_be_none(run: Spied) -> None:
-    from vrag.training.token_trace import UpdateScores
-
     part = UpdateScores([-0.5, float("nan")], [1.0, float("inf")], [0.123456789, 0.0], [0, 1]).part(0, 2)
     assert (part.logprobs, part.ratios, part.entropy) == ([-0.5, None], [1.0, None], [0.12346, 0.0])
 

@@ -49,6 +49,7 @@ class SampleLog:
     def __init__(self, path: Path, config: SampleConfig, seed: int, start: int) -> None:
         self.log, self.config, self.seed = Log(path / FILE), config, seed
         self.log.keep(lambda row: int(row["step"]) < start)
+        self._thinned = 0  # the distance of the steps that were last dropped by
 
     def choose(self, step: int, steps: int, episodes: Sequence[Episode]) -> list[tuple[Why, Episode]]:
         """Those of `episodes` to keep, if `step` is one of which some are: a function of rewards, seed and step."""
@@ -63,7 +64,9 @@ class SampleLog:
         for one in kept:
             self.log.append(one)
         distance = self._distance(step)
-        self.log.keep(lambda row: int(row["step"]) == step or int(row["step"]) % distance == 0)
+        if distance != self._thinned:  # seldom, for it reads the whole file
+            self.log.keep(lambda row: int(row["step"]) == step or int(row["step"]) % distance == 0)
+            self._thinned = distance
 
     def _distance(self, step: int) -> int:
         """Of the steps whose samples are kept, once the run is at `step`: so large that with three episodes each, and

@@ -130,7 +130,7 @@ def _runs(tokens: Tokens, image_pad_id: int) -> Iterator[tuple[str, int, int]]:
 def _images(episode: Episode) -> Iterator[tuple[PageRef, bool]]:
     """Of each image that the policy was shown, in order: its page, and whether it is a crop."""
     looks = [turn.observation for turn in episode.turns if turn.observation is not None]
-    crops = {view for look in looks if look.kind == "crop" for view in look.views}
+    crops = [view for look in looks if look.kind == "crop" for view in look.views]
     parts = (part for message in episode.messages for part in message.parts)
     return ((part.view.ref, part.view in crops) for part in parts if isinstance(part, ImagePart))
 

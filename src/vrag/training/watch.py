@@ -32,13 +32,12 @@ class Watch:
         wanted = [id(tokens) in self._watched for tokens in batch]
         if not any(wanted):
             return
-        logprobs = scores.logprobs.detach()
-        columns = torch.stack([logprobs, loss.ratios, scores.entropy, loss.clipped.to(logprobs)]).cpu()
+        columns = torch.stack([scores.logprobs.detach(), loss.ratios, scores.entropy, loss.clipped.float()]).cpu()
         parts = columns.split([sum(tokens.loss_mask) for tokens in batch], dim=1)
         for tokens, part, watched in zip(batch, parts, wanted, strict=True):
             if watched:
-                *numbers, clipped = part.tolist()
-                self._scores[id(tokens)] = UpdateScores(*numbers, [int(one) for one in clipped])
+                logprobs, ratios, entropy, clipped = part.tolist()
+                self._scores[id(tokens)] = UpdateScores(logprobs, ratios, entropy, [int(one) for one in clipped])
 
     def trace(self, episode: Episode, codec: QwenVLCodec) -> TokenTrace | None:
         """None for an episode without tokens."""
