@@ -41,7 +41,7 @@ def test_the_page_and_all_that_it_names_are_served_under_a_policy_without_inline
     assert page.status_code == 200 and page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"] == POLICY and "unsafe" not in POLICY
     named = set(re.findall(r'(?:href|src)="(/[^"#]+)"', page.text))
-    assert {"/app/main.js", "/app/app.css", "/app/theme.css", "/app/icon.svg"} == named
+    assert {"/app/main.js", "/app/app.css", "/app/theme.css", "/app/tokens.css", "/app/icon.svg"} == named
     modules, seen = ["main.js"], set[str]()
     while modules:
         seen.add(name := modules.pop())

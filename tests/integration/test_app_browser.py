@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -14,12 +15,16 @@ from tests.browser import Page, chromium
 from tests.chats import chat_server, hangs
 from tests.fabricated import episode, make_task
 from tests.papers import write_pdf
+from tests.traces import make_trace
+from vrag.app.training_report import write_training_report
 from vrag.runs import RunDir
+from vrag.training.samples import KeptEpisode
 
 QUESTION = "Which port does the daemon listen on?"
 MARKUP = "<img src=x onerror=\"document.title='pwned'\"><b>bold</b>"
 NAME = "<img src=x onerror=alert(1)>.pdf"
 TOKEN = "canary-d41d8cd98f00b204"
+NO_SERVER = ("blob:", "data:", "file:")
 READY = "document.documentElement.dataset.ready === 'yes'"
 DONE = "document.querySelector('#asked .outcome')"
 
@@ -39,7 +44,7 @@ def quiet(page: Page) -> Generator[None]:
     page.requests.clear()
     yield
     assert page.errors == []
-    assert {urlsplit(url).hostname for url in page.requests if not url.startswith(("blob:", "data:"))} <= {"127.0.0.1"}
+    assert {urlsplit(url).hostname for url in page.requests if not url.startswith(NO_SERVER)} <= {"127.0.0.1"}
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +206,109 @@ def test_two_runs_are_filtered_and_seen_side_by_side(page: Page, manual: Path, t
         assert "17" in both and "42" in both and "retrieval" in both and "0.8" in both
         assert page.run("document.querySelectorAll('#trajectory .box.gold').length") == 2
         page.errors.clear()  # the console notes the images of pages that no corpus here has
+
+
+def kept_run(folder: Path, **given: Any) -> Path:
+    """A run of training with one kept episode, whose trace is made so."""
+    run = RunDir.open(folder, {"steps": 1})
+    run.metrics.append({"step": 0, "reward": 0.5})
+    run.log("samples").append(KeptEpisode(step=0, why="best", episode=episode(), tokens=make_trace(**given)))
+    return run.path
+
+
+def watched(page: Page) -> None:
+    """The tokens of the episode that is shown, opened with the mouse."""
+    page.click(".token-details summary")
+    page.until("document.querySelectorAll('.token-text .token').length")
+
+
+def chosen(page: Page, way: str) -> list[str]:
+    """What is coloured how by `way`: of each token how full its colour is."""
+    page.run(
+        f"(() => {{ const by = document.querySelector('.token-bar select'); by.value = '{way}';"
+        " by.dispatchEvent(new Event('change')); })()"
+    )
+    tokens = "[...document.querySelectorAll('.token-text .token')]"
+    return page.run(f"{tokens}.map((token) => token.style.getPropertyValue('--fill'))")
+
+
+def test_the_tokens_of_a_kept_episode_are_read_coloured_and_gone_through_with_keys(page: Page, tmp_path: Path):
+    kept_run(tmp_path / "rl")
+    with app_serving(runs=tmp_path) as server:
+        opened(page, f"{server.url}/#/runs?run=rl&episode=0")
+        page.until("document.querySelector('.token-details')")
+        assert page.text(".token-details summary") == "Tokens 508, of them 10 sampled · advantage −1.25"
+        assert page.run("document.querySelector('.token') === null"), "the text is made when it is opened"
+        watched(page)
+        text = page.run("document.querySelector('.token-text').textContent")
+        first = "<think>turn1.\né<|im_end|>[image: report.pdf, page 3, 240 tokens]"
+        assert text.startswith(f"<|im_start|>user\nQuestion: what?{first}<think>turn2")
+        assert text.endswith("<think>turn2.\né<|im_end|>[image: part of report.pdf, page 3, 240 tokens]")
+        assert page.run("document.querySelectorAll('.token').length") == 10 + 1, "and one that explains the dashes"
+        assert page.run("document.querySelectorAll('.token-text .below').length") == 10
+        assert set(chosen(page, "advantage")) == {"38%"}
+        assert chosen(page, "logprob")[:5] == ["1%", "28%", "6%", "36%", "3%"]
+        assert chosen(page, "ratio")[:5] == ["0%", "60%", "3%", "0%", "0%"]
+        assert chosen(page, "entropy")[:5] == ["4%", "30%", "15%", "50%", "0%"]
+
+        page.run("document.querySelector('.token-text').focus()")
+        page.press("ArrowRight", 39)
+        page.press("ArrowRight", 39)
+        numbers = page.text(".token-numbers").replace("\n", " ")
+        assert numbers.startswith('"turn1"') and "token 18" in numbers and "turn 1" in numbers
+        assert "log-probability −2.300 (10.0 %)" in numbers and "in the update −2.000" in numbers
+        assert "ratio 1.350" in numbers and "entropy 1.50" in numbers and "the upper bound acted" in numbers
+        page.press("ArrowDown", 40)
+        assert '"<think>"' in page.text(".token-numbers") and "turn 2" in page.text(".token-numbers")
+        page.press("End", 35)
+        assert "ratio –" in page.text(".token-numbers").replace("\n", " "), "what wasn't finite"
+        page.click(".token.part")
+        assert "part of a character" in page.text(".token-numbers")
+        assert page.run("document.querySelectorAll('.token.current').length") == 1
+        page.errors.clear()  # the console notes the images of pages that no corpus here has
+
+
+def test_a_run_without_tokens_says_so_and_one_that_the_update_left_out_too(page: Page, tmp_path: Path):
+    kept_run(tmp_path / "rl", advantage=None)
+    log = RunDir.open(tmp_path / "old", {}).log("samples")
+    log.append({"step": 2, "why": "best", "episode": episode().model_dump(mode="json")})
+    with app_serving(runs=tmp_path) as server:
+        opened(page, f"{server.url}/#/runs?run=old&episode=0")
+        page.until("document.querySelector('#trajectory').innerText.includes('weren’t kept')")
+        opened(page, f"{server.url}/#/runs?run=rl&episode=0")
+        page.until("document.querySelector('.token-details')")
+        assert "left out of the update" in page.text(".token-details summary")
+        watched(page)
+        assert page.run("[...document.querySelectorAll('.token-bar option')].map((one) => one.value)") == ["logprob"]
+        page.errors.clear()
+
+
+def test_tokens_fit_a_phone_in_the_app_and_in_a_report_and_the_keyboard_reaches_them(page: Page, tmp_path: Path):
+    run = kept_run(tmp_path / "rl", text=MARKUP * 20, turns=30)
+    write_training_report(tmp_path / "report.html", run)
+    page.look(390, 844)
+    try:
+        with app_serving(runs=tmp_path) as server:
+            for url in (f"{server.url}/#/runs?run=rl&episode=0", (tmp_path / "report.html").as_uri()):
+                page.open("about:blank")
+                page.open(url)
+                page.until("document.querySelector('.token-details')")
+                watched(page)
+                assert page.run("document.documentElement.scrollWidth") <= 390
+                assert MARKUP in page.run("document.querySelector('.token-text').textContent")
+                assert page.run("document.querySelectorAll('.token-text img, .token-text b').length") == 0
+                page.press("Tab", 9)  # from the summary to the switch, and to the text
+                page.press("Tab", 9)
+                assert page.run("document.activeElement.className") == "token-text"
+                page.press("End", 35)
+                shown = page.run("document.querySelector('.token.current').getBoundingClientRect().toJSON()")
+                within = page.run("document.querySelector('.token-text').getBoundingClientRect().toJSON()")
+                assert within["top"] <= shown["top"] and shown["bottom"] <= within["bottom"]
+                assert "turn 30" in page.text(".token-numbers") and "pwned" not in page.run("document.title")
+                if url.startswith(server.url):
+                    page.errors.clear()  # the console notes the images of pages that no corpus here has
+    finally:
+        page.look(1280, 900)
 
 
 def test_a_token_is_asked_for_and_images_come_with_it(page: Page, manual: Path):

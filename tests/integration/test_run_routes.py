@@ -11,6 +11,7 @@ import pytest
 from tests.asking import app_serving, make_corpus
 from tests.fabricated import GOLD, answer_turn, crop_turn, episode, failed, invalid_turn, make_task, search_turn
 from tests.serving import Running
+from tests.traces import make_trace
 from vrag.corpus.store import Corpus
 from vrag.episode import EpisodeRecord
 from vrag.runs import RunDir
@@ -50,7 +51,8 @@ def runs(manual: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         page = next(iter(corpus.pages()))
     write_run(folder / "second", over(page.id, page.ref), policy={"model": "qwen"}, corpus=str(manual))
     kept = RunDir.open(folder / "trained", {"steps": 3}).log("samples")
-    kept.append(KeptEpisode(step=2, why="best", episode=episode()))
+    kept.append(KeptEpisode(step=2, why="best", episode=episode(), tokens=make_trace()))
+    kept.append(KeptEpisode(step=2, why="worst", episode=episode(make_task("t2"))))
     (RunDir.open(folder / "damaged", {}).path / "episodes.jsonl").write_text('{"turns": 3}\n{}\n')
     (folder / ".hidden").mkdir()
     (folder / ".hidden" / "episodes.jsonl").write_text("")
@@ -88,8 +90,14 @@ def test_rows_say_what_can_be_filtered(server: Running):
         "pattern": 1,
     }
     assert rows[2]["reward"] is None and rows[0]["source"] == "unknown"
-    (kept,) = get(server, "/episodes", run="trained")["episodes"]
-    assert (kept["step"], kept["why"]) == (2, "best")
+    kept = get(server, "/episodes", run="trained")["episodes"]
+    assert [(row["step"], row["why"]) for row in kept] == [(2, "best"), (2, "worst")]
+
+
+def test_an_episode_that_training_kept_has_its_tokens_where_they_were_kept_too(server: Running):
+    assert get(server, "/episode", run="trained", number=0)["tokens"] == make_trace().model_dump(mode="json")
+    assert get(server, "/episode", run="trained", number=1)["tokens"] is None
+    assert get(server, "/episode", run="a/first", number=0)["tokens"] is None
 
 
 def test_an_episode_is_the_events_of_a_question_even_without_its_corpus(server: Running):

@@ -9,7 +9,7 @@ import pytest
 
 from vrag.episode import Episode, Reward
 from vrag.errors import DataError
-from vrag.training.samples import SampleConfig, SampleLog, chosen, read_samples
+from vrag.training.samples import KeptEpisode, SampleConfig, SampleLog, chosen, read_samples
 from vrag.types import StopReason, Task, Turn
 
 
@@ -30,7 +30,12 @@ def batch(*rewards: float | None) -> list[Episode]:
 def run(out: Path, config: SampleConfig, steps: int, start: int = 0, end: int | None = None) -> None:
     log = SampleLog(out, config, 0, start)
     for step in range(start, end or steps):
-        log.add(step, steps, batch(0.1, 0.9, 0.5, 0.0))
+        keep(log, step, steps)
+
+
+def keep(log: SampleLog, step: int, steps: int) -> None:
+    found = log.choose(step, steps, batch(0.1, 0.9, 0.5, 0.0))
+    log.add(step, [KeptEpisode(step=step, why=why, episode=episode.record()) for why, episode in found])
 
 
 def kept_steps(out: Path) -> list[int]:
@@ -69,7 +74,7 @@ def test_none_are_kept_when_none_are_wanted(tmp_path: Path) -> None:
 def test_the_file_stays_within_its_bound_and_spans_the_run(most: int, tmp_path: Path) -> None:
     log = SampleLog(tmp_path, SampleConfig(every=1, most=most), 0, 0)
     for step in range(101):
-        log.add(step, 101, batch(0.1, 0.9, 0.5, 0.0))
+        keep(log, step, 101)
         assert len(kept_steps(tmp_path)) <= most
     steps = sorted(set(kept_steps(tmp_path)))
     assert (steps[0], steps[-1]) == (0, 100)

@@ -78,7 +78,8 @@ def write_training_report(path: Path, run: Path, corpus: PageStore | None = None
 
 
 def _trajectory(kept: KeptEpisode) -> Trajectory:
-    return Trajectory(kept.episode, note=f"step {kept.step + 1} · {kept.why} of its batch")
+    tokens = None if kept.tokens is None else kept.tokens.model_dump_json()
+    return Trajectory(kept.episode, note=f"step {kept.step + 1} · {kept.why} of its batch", tokens=tokens)
 
 
 def _lead(rows: Sequence[Json], kept: Sequence[KeptEpisode]) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vrag.codecs import bytelevel
 from vrag.errors import CheckpointError, InvariantError
 from vrag.types import Encoded, EncodedImage, ImagePart, Message
 
@@ -87,6 +88,10 @@ class QwenVLCodec:
     def token_text(self, token: int) -> str:
         """The text of one token alone; none of a control token."""
         return self.tokenizer.decode([token], skip_special_tokens=True)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text of each id, control tokens too; together they are the text of all (`vrag.codecs.bytelevel`)."""
+        return bytelevel.pieces(self.tokenizer.convert_ids_to_tokens(list(ids)))
 
     def encode_sampled(self, text: str) -> list[int]:
         """Ids of a turn as a policy would sample it, end of turn included: for experts that speak only text."""

@@ -22,6 +22,7 @@ from vrag.training.losses import Scale, policy_loss, token_weights
 from vrag.training.memory import checkpoint_activations
 from vrag.training.optimizer import apply, make_optimizer, rate
 from vrag.training.rl_config import RLConfig
+from vrag.training.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ class Learner:
             return self.config.updates > 1 or self.model.dtype != torch.float32
         return self.config.old_logprobs == "recompute"
 
-    def update(self, episodes: Sequence[Episode], step: int) -> dict[str, float]:
-        """`updates` optimiser steps on the scored episodes of one batch of rollouts."""
-        config = self.config
+    def update(self, episodes: Sequence[Episode], step: int, watch: Watch | None = None) -> dict[str, float]:
+        """`updates` optimiser steps on the scored episodes of one batch of rollouts. `watch` is told what they saw."""
+        config, watch = self.config, watch or Watch()
         lr = rate(config.optimizer, step, config.steps)
-        experiences, valid = self._experiences(episodes)
+        experiences, valid = self._experiences(episodes, watch)
         if not any(len(e.old) for e in experiences):  # nothing was sampled, or nothing differs
             return {"lr": lr}
         metrics: dict[str, float] = {"trained_tokens": float(sum(len(e.tokens.ids) for e in experiences))}
@@ -75,15 +76,16 @@ class Learner:
         totals: Counter[str] = Counter()
         for part in parts:
             scale = self._scale(valid, part.size / len(experiences))
-            totals.update(self._optimise([experiences[i] for i in part], scale, lr))
+            totals.update(self._optimise([experiences[i] for i in part], scale, lr, watch))
         metrics |= {key: value / len(parts) for key, value in totals.items()}
         if not self.recomputes:  # old is the rollout's: the distance to it is the drift, and what earlier updates moved
             metrics["logprob_drift"] = metrics.pop("logprob_change")
         return {"lr": lr, **metrics}
 
-    def _experiences(self, episodes: Sequence[Episode]) -> tuple[list[Experience], list[Tokens]]:
+    def _experiences(self, episodes: Sequence[Episode], watch: Watch) -> tuple[list[Experience], list[Tokens]]:
         """What has a gradient; and all that counts in means: an episode without advantage is a zero in the mean."""
         advantages, _ = advantages_of(episodes, self.config.group_size, normalize=self.algorithm.normalize)
+        watch.weighed(episodes, advantages)
         valid = [
             (episode.tokens, advantage)
             for episode, advantage in zip(episodes, advantages, strict=True)
@@ -111,18 +113,18 @@ class Learner:
                 result[i] = replace(experiences[i], old=old)
         return result, drift / sum(len(e.old) for e in experiences)
 
-    def _optimise(self, chosen: Sequence[Experience], scale: Scale, lr: float) -> dict[str, float]:
+    def _optimise(self, chosen: Sequence[Experience], scale: Scale, lr: float, watch: Watch) -> dict[str, float]:
         """One optimiser step, accumulated over micro-batches; means are per sampled token."""
         sums: Counter[str] = Counter()
         self.model.train()
         for group in self._micro_batches(chosen):
-            sums.update(self._backward([chosen[i] for i in group], scale))
+            sums.update(self._backward([chosen[i] for i in group], scale, watch))
         norm = apply(self.optimizer, self.trained, self.config.optimizer, lr)
         sampled = max(1, sum(len(e.old) for e in chosen))
         means = {key: value / sampled for key, value in sums.items() if key != "loss"}
         return {"loss": sums["loss"], **means, "gradient_norm": norm}
 
-    def _backward(self, chosen: Sequence[Experience], scale: Scale) -> dict[str, float]:
+    def _backward(self, chosen: Sequence[Experience], scale: Scale, watch: Watch) -> dict[str, float]:
         batch = self._collate(chosen)
         rows = sampled_rows(batch)
         scores = self._scores(self.model, batch)
@@ -132,12 +134,13 @@ class Learner:
         weights = token_weights(rows, self.algorithm.aggregate, scale)
         found = policy_loss(logprobs, old, advantages, rows, weights, self.algorithm, self._by_reference(batch))
         found.loss.backward()
-        n = len(old)
+        watch.scored([e.tokens for e in chosen], scores, found)
+        n, low, high = len(old), found.clipped_low, found.clipped_high
         return {
             "loss": float(found.loss.detach()),
-            "clip_fraction": (found.clipped_low + found.clipped_high) * n,
-            "clip_fraction_low": found.clipped_low * n,
-            "clip_fraction_high": found.clipped_high * n,
+            "clip_fraction": (low + high) * n,
+            "clip_fraction_low": low * n,
+            "clip_fraction_high": high * n,
             "kl": (found.kl or 0.0) * n,
             "entropy": float(scores.entropy.sum()),
             "logprob_change": float((logprobs.detach() - old).abs().sum()),

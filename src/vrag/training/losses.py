@@ -29,16 +29,26 @@ class Scale:
 
 @dataclass(frozen=True)
 class PolicyLoss:
-    """`loss` carries the gradient; the rest are detached means over M for the metrics.
+    """`loss` carries the gradient; the rest is detached.
 
-    `clipped_low` and `clipped_high` are the shares of tokens on which a bound acted: under "clip" their gradient is
-    0, under "cispo" their weight was cut. `kl` is None without a reference.
+    `ratios` [M] are the importance ratios; `clipped` [M] is -1 where the lower bound acted and 1 where the upper one
+    did: under "clip" such a token's gradient is 0, under "cispo" its weight was cut. `kl` is the mean over M, None
+    without a reference.
     """
 
     loss: Tensor
-    clipped_low: float
-    clipped_high: float
+    ratios: Tensor
+    clipped: Tensor
     kl: float | None
+
+    @property
+    def clipped_low(self) -> float:
+        """The share of tokens on which the lower bound acted."""
+        return float((self.clipped < 0).float().mean())
+
+    @property
+    def clipped_high(self) -> float:
+        return float((self.clipped > 0).float().mean())
 
 
 def token_weights(rows_M: Tensor, aggregate: Aggregate, scale: Scale) -> Tensor:
@@ -107,8 +117,8 @@ def policy_loss(
         penalty = k3(logprobs_M, reference_logprobs_M)
         loss = loss + algorithm.kl * (penalty * weights_M).sum()
         kl = float(penalty.detach().mean())
-    low, high = acted & (ratio < clipped), acted & (ratio > clipped)
-    return PolicyLoss(loss, float(low.float().mean()), float(high.float().mean()), kl)
+    bounds = (acted & (ratio > clipped)).int() - (acted & (ratio < clipped)).int()
+    return PolicyLoss(loss, ratio.detach(), bounds, kl)
 
 
 def supervised_loss(logprobs_M: Tensor, weights_M: Tensor) -> Tensor:

@@ -35,8 +35,9 @@ from vrag.training.phases import Phases
 from vrag.training.rl_config import RLConfig
 from vrag.training.rollout_metrics import answers_by_group, describe, speeds
 from vrag.training.run import TrainingRun
-from vrag.training.samples import SampleLog
+from vrag.training.samples import KeptEpisode, SampleLog, Why
 from vrag.training.sft import indices
+from vrag.training.watch import Watch
 from vrag.types import Sampling
 
 
@@ -78,18 +79,24 @@ class GRPO:
         for step in range(run.start, config.steps):
             found = self.draw(tasks, step)
             metrics: dict[str, Any] = self.describe(found)
+            chosen = samples.choose(step, config.steps, found.drawn)
+            watch = Watch(episode for _, episode in chosen)
             with self.phases("update"):
-                metrics |= self.learner.update(found.kept, step)
+                metrics |= self.learner.update(found.kept, step, watch)
             metrics |= self.phases.take() | {"saving_seconds": run.saving_seconds}
             metrics |= speeds(metrics)
             rows.append(metrics)
             if warnings := alarms(rows, config.alarms):
                 metrics["warnings"] = warnings
-            samples.add(step, config.steps, found.drawn)
+            samples.add(step, [self.kept(step, why, episode, watch) for why, episode in chosen])
             run.commit(step, config.steps, metrics)
             on_episodes(step, found.drawn)
             on_step({"step": step, "steps": config.steps, **metrics})
         return result_of(self.learner.trained, config.lora)
+
+    def kept(self, step: int, why: Why, episode: Episode, watch: Watch) -> KeptEpisode:
+        """An episode as it is kept to be read."""
+        return KeptEpisode(step=step, why=why, episode=episode.record(), tokens=watch.trace(episode, self.codec))
 
     def describe(self, found: Draw) -> dict[str, float]:
         """What the step rolled out was like."""

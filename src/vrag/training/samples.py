@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from vrag.episode import Episode, EpisodeRecord
 from vrag.errors import DataError
 from vrag.runs import Log, read_lines
+from vrag.training.token_trace import TokenTrace
 from vrag.types import Frozen
 
 FILE = "samples.jsonl"
@@ -34,9 +35,12 @@ Why = Literal["best", "worst", "random"]
 
 
 class KeptEpisode(Frozen):
+    """`tokens` is None in runs from before they were kept, and where there were none."""
+
     step: int
     why: Why
     episode: EpisodeRecord
+    tokens: TokenTrace | None = None
 
 
 class SampleLog:
@@ -45,17 +49,24 @@ class SampleLog:
     def __init__(self, path: Path, config: SampleConfig, seed: int, start: int) -> None:
         self.log, self.config, self.seed = Log(path / FILE), config, seed
         self.log.keep(lambda row: int(row["step"]) < start)
+        self._thinned = 0  # the distance of the steps that were last dropped by
 
-    def add(self, step: int, steps: int, episodes: Sequence[Episode]) -> None:
-        """Keep some of `episodes`, if `step` is one whose samples are kept. Which, is a function of (seed, step)."""
-        if not self.config.every:
+    def choose(self, step: int, steps: int, episodes: Sequence[Episode]) -> list[tuple[Why, Episode]]:
+        """Those of `episodes` to keep, if `step` is one of which some are: a function of rewards, seed and step."""
+        if not self.config.every or (step % self._distance(step) and step != steps - 1):
+            return []
+        return list(chosen(episodes, np.random.default_rng([self.seed, 3, step])))
+
+    def add(self, step: int, kept: Sequence[KeptEpisode]) -> None:
+        """Those that were chosen at `step`."""
+        if not kept:
             return
+        for one in kept:
+            self.log.append(one)
         distance = self._distance(step)
-        if step % distance and step != steps - 1:
-            return
-        for why, episode in chosen(episodes, np.random.default_rng([self.seed, 3, step])):
-            self.log.append(KeptEpisode(step=step, why=why, episode=episode.record()))
-        self.log.keep(lambda row: int(row["step"]) == step or int(row["step"]) % distance == 0)
+        if distance != self._thinned:  # seldom, for it reads the whole file
+            self.log.keep(lambda row: int(row["step"]) == step or int(row["step"]) % distance == 0)
+            self._thinned = distance
 
     def _distance(self, step: int) -> int:
         """Of the steps whose samples are kept, once the run is at `step`: so large that with three episodes each, and

@@ -26,6 +26,7 @@ _HEADERS = {
 }
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PREFIX = "/app/"
+SHARED = ("theme.css", "tokens.css", "tokens.js")  # with the reports
 
 
 def is_public(path: str) -> bool:
@@ -34,9 +35,9 @@ def is_public(path: str) -> bool:
 
 
 def static_files() -> dict[str, bytes]:
-    """The files of the page by name. Its colours and faces are those of the reports."""
+    """The files of the page by name. Its colours, faces and view of tokens are those of the reports."""
     found = {one.name: one.read_bytes() for one in files(__name__).joinpath("static").iterdir() if one.is_file()}
-    return {**found, "theme.css": files("vrag.evaluation.report").joinpath("theme.css").read_bytes()}
+    return found | {name: files("vrag.evaluation.report").joinpath(name).read_bytes() for name in SHARED}
 
 
 def web_router() -> APIRouter:

@@ -139,8 +139,8 @@ def _facts(facts: Mapping[str, str]) -> Html:
 
 
 def _document(title: str, body: Html, wide: bool) -> str:
-    style = Html("".join(map(_packaged, ("theme.css", "page.css"))))
-    script = Html(_packaged("page.js"))
+    style = Html("".join(map(_packaged, ("theme.css", "page.css", "tokens.css"))))
+    script = Html("".join(map(_packaged, ("tokens.js", "page.js"))))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     head = [
@@ -151,7 +151,7 @@ def _document(title: str, body: Html, wide: bool) -> str:
         el("style", style),
     ]
     main = el("main", body, class_="wide" if wide else None)
-    document = el("html", el("head", *head), el("body", main, el("script", script)), lang="en")
+    document = el("html", el("head", *head), el("body", main, el("script", script, type="module")), lang="en")
     return f"<!doctype html>\n{document}\n"
 
 

@@ -20,12 +20,13 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Trajectory:
     """An episode to show, and what other runs answered to the same question: (run, their episode). `note` stands at its
-    head.
+    head. `tokens`: a trace of its tokens as JSON, which `tokens.js` draws.
     """
 
     record: EpisodeRecord
     others: Sequence[tuple[str, EpisodeRecord]] = ()
     note: str = ""
+    tokens: str | None = None
 
 
 def choose(records: Sequence[EpisodeRecord], limit: int) -> list[EpisodeRecord]:
@@ -89,9 +90,17 @@ def _card(trajectory: Trajectory, images: Images) -> Html:
         "article",
         el("header", el("p", el("span", verdict, class_=f"chip {verdict}"), about, class_="about"),
            el("h3", foreign(record.task.question)), _answers(trajectory)),
-        steps(record, images),
+        steps(record, images), _tokens(trajectory),
         data_verdict=verdict,
     )  # fmt: skip
+
+
+def _tokens(trajectory: Trajectory) -> Html:
+    """As data, which nothing runs."""
+    if trajectory.tokens is None:
+        return Html("")
+    data = Html(trajectory.tokens.replace("<", "\\u003c"))  # no text can end the element
+    return el("script", data, type="application/json", class_="tokens")
 
 
 def steps(record: EpisodeRecord, images: Images) -> Html:

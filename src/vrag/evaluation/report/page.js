@@ -6,3 +6,5 @@ for (const button of document.querySelectorAll("[data-show]"))
     for (const card of document.querySelectorAll("[data-verdict]"))
       card.hidden = show !== "all" && !card.dataset.verdict.split(" ").includes(show);
   });
+for (const data of document.querySelectorAll("script.tokens"))
+  data.replaceWith(tokenDetails(JSON.parse(data.textContent)));

@@ -17,6 +17,7 @@ from vrag.servers.agent.events import Answered, Event, Spent, StepStarted, Stopp
 from vrag.servers.agent.runs import EpisodeRow, RunInfo, Runs, SeenPages
 from vrag.servers.agent.service import AgentService
 from vrag.servers.agent.telling import Teller
+from vrag.training.token_trace import TokenTrace
 from vrag.types import Evidence, Frozen
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -37,7 +38,8 @@ class Episodes(Frozen):
 
 class Trajectory(Frozen):
     """`events` are those of `/ask`, from the first step on. `corpus` is the one that the paths in it are of, and None
-    where this server has none to show; `gold` is where the answer stands, as the dataset says.
+    where this server has none to show; `gold` is where the answer stands, as the dataset says. `tokens` are of
+    episodes that training kept.
     """
 
     row: EpisodeRow
@@ -46,6 +48,7 @@ class Trajectory(Frozen):
     judgement: Judgement | None
     error: str | None
     events: list[Event]
+    tokens: TokenTrace | None
 
 
 @router.get("")
@@ -84,6 +87,7 @@ async def episode(
         judgement=record.judgement,
         error=record.error,
         events=events,
+        tokens=None if kept.tokens is None else TokenTrace.model_validate_json(kept.tokens),
     )
 
 

@@ -2,6 +2,7 @@
 
 import { el, foreign, number } from "./dom.js";
 import { citation, outcome, Steps } from "./steps.js";
+import { tokenDetails } from "./tokens.js";
 
 /** As an element. `found` is what /v1/runs/episode answers. */
 export function trajectory(found, run, verdict) {
@@ -27,6 +28,8 @@ export function trajectory(found, run, verdict) {
     gold.length ? el("p", { class: "soft" }, "Gold pages: ", foreign(gold.map(({ ref }) => `${ref.document}, page ${ref.page}`).join("; "))) : null,
     list,
     outcome(by.stop, by.usage),
+    found.tokens ? tokenDetails(found.tokens) : null,
+    row.step !== null && !found.tokens ? el("p", { class: "soft" }, "Tokens of this episode weren’t kept.") : null,
   );
 }
 
