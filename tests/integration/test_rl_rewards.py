@@ -11,6 +11,7 @@ import pytest
 from tests.chats import FALSE, TRUE, chat_server, fails, says
 from tests.papers import write_pdf
 from tests.tiny import NoisyWorld, Tiny, make_tiny, spec_of
+from vrag.actions import STOP_TAGS, stop_tags
 from vrag.cli import main
 from vrag.data.tasks import write_tasks
 from vrag.environment import EnvironmentConfig
@@ -50,6 +51,12 @@ def say(failed: int) -> GroupScore:
         return [InfrastructureError("judge: no verdict") if fails and i < failed else 1.0 for i in range(len(group))]
 
     return score
+
+
+def test_a_turn_in_training_ends_at_the_tags_that_are_given(tiny: Tiny) -> None:
+    config, tags = RLConfig(algorithm=AlgorithmConfig(kl=0.0)), stop_tags("find")
+    trainer = GRPO(tiny.model, tiny.codec, lambda: NoisyWorld(tiny.factor), Rubric([]), config, tags)
+    assert trainer.policy.stop_tags == tags != STOP_TAGS
 
 
 def test_terms_see_their_group_and_weigh_by_the_progress_of_training(tiny: Tiny) -> None:

@@ -33,7 +33,7 @@ from vrag.policies.speaker import Speaker, speaker
 from vrag.protocols import Retriever
 from vrag.retriever import open_retriever
 from vrag.rollout import Limits, OnTurn, rollout
-from vrag.types import Answer, Crop, Sampling, Search, Task, Turn
+from vrag.types import Answer, Crop, Custom, Sampling, Search, Task, Turn
 
 
 def ask(
@@ -105,6 +105,8 @@ def _show(console: Console, turn: Turn) -> None:
         case Crop():
             box = ", ".join(f"{edge:g}" for edge in turn.action.box.as_tuple())
             console.print(f"crop    [{box}]", soft_wrap=True)
+        case Custom():
+            console.print(f"{turn.action.name:<7} {printable(turn.action.content)}", soft_wrap=True)
         case Answer():
             pass  # the result on stdout
         case None:

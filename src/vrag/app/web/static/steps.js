@@ -85,6 +85,10 @@ export class Steps {
     this.said(step, action("crop", el("span", { class: "soft" }, `[${edges}]`)));
   }
 
+  on_action({ step, name, content }) {
+    this.said(step, action(foreign(name), el("q", {}, foreign(content))));
+  }
+
   on_crop({ step, page, box, crop }) {
     const boxes = [[box, "cut"]];
     const open = () => openPage(page, boxes);
