@@ -124,3 +124,15 @@ def test_a_judge_that_refuses_is_said_before_anything_is_done(
     with chat_server(fails(401)) as server:
         assert main([*command, "--judge", server.url, "--judge-model", "m"]) == 1
     assert "VRAG_JUDGE_KEY" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+OWN = per_episode("own", lambda episode: 1.5, weight=0.1)
+
+
+def test_training_takes_a_term_by_its_name_and_keeps_which_one_it_was(command: list[str], tmp_path: Path) -> None:
+    named = f"{__name__}:OWN"
+    assert main([*command, "--set", f'rewards.terms=["{named}"]']) == 0
+    [row] = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert row["reward/own"] == 1.5
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["rewards"]["terms"] == [named]
+    assert main([*command, "--set", 'rewards.terms=["gone:term"]']) == 2
