@@ -81,7 +81,7 @@ def _run(
     config = speaking.config
     if max_turns is not None:
         config = config.model_copy(update={"max_turns": max_turns})
-    environment = DocumentEnvironment(store, retriever, config)
+    environment = DocumentEnvironment(store, retriever, config, actions=speaking.actions)
     return asyncio.run(
         rollout(
             environment,

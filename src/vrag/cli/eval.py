@@ -130,7 +130,9 @@ def evaluate(
                 run_evaluation(
                     run,
                     chosen,
-                    make_environment=lambda: DocumentEnvironment(store, retriever, environment, renderer),
+                    make_environment=lambda: DocumentEnvironment(
+                        store, retriever, environment, renderer, agent.actions
+                    ),
                     policy=agent.policy,
                     codec=agent.codec,
                     score=paper_rubric(judge=by_model),

@@ -66,7 +66,7 @@ class BoxDrawn(Frozen):
 
 
 class Acted(Frozen):
-    """An action of the user's own (`vrag.scene`), in a run that is shown."""
+    """An action of the user's own (`vrag.scene`)."""
 
     type: Literal["action"] = "action"
     step: int

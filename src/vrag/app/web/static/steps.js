@@ -36,6 +36,7 @@ export class Steps {
       step: () => `Step ${event.step}`,
       query: () => `Searching: ${event.query}`,
       found: () => `${event.hits.length} pages found`,
+      action: () => `${event.name}: ${event.content}`,
       page: () => `Looking at ${where(event.page)}`,
       crop: () => `Looking closer at ${where(event.page)}`,
       invalid: () => `Invalid action: ${event.reason}`,
