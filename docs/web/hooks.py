@@ -30,12 +30,14 @@ def outside() -> list[str]:
 
 
 def in_site(path: str) -> str:
-    """Where the site has a file of the repository: docs/ is its root, other folders keep their names."""
-    return path.removeprefix("docs/")
+    """Where the site has a file of the repository: docs/ is its root, other folders keep their names. The README of a
+    benchmark is a page beside the others, not the head of a section.
+    """
+    return re.sub(r"^benchmarks/(\w+)/README\.md$", r"benchmarks/\1.md", path).removeprefix("docs/")
 
 
 def in_repository(uri: str, pages: list[str]) -> str:
-    return uri if uri in pages else f"docs/{uri}"
+    return next((page for page in pages if in_site(page) == uri), f"docs/{uri}")
 
 
 def moved(text: str, source: str, pages: list[str]) -> tuple[str, list[str]]:
@@ -65,7 +67,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     from mkdocs.structure.files import File
 
     for page in outside():
-        files.append(File.generated(config, page, abs_src_path=str(ROOT / page)))
+        files.append(File.generated(config, in_site(page), abs_src_path=str(ROOT / page)))
     files.append(File.generated(config, ICON.name, abs_src_path=str(ICON)))
     return files
 

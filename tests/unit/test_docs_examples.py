@@ -1,4 +1,4 @@
-"""The Python of the documentation: docs/extend.md runs and prints what it says; elsewhere it compiles, with real names."""
+"""The Python of the documentation: that of docs/extend.md runs and prints what it says; other imports what there is."""
 
 from __future__ import annotations
 
