@@ -1,5 +1,6 @@
 # make demo   set up .venv, then index documents, train the small model and write a report
 # make test   set up .venv, then lint, type checks, import contracts and the test suite
+# make docs   set up .venv-docs (310 MB, no torch), then build the documentation as a site → site/index.html
 # make test-ray   the tests of indexing over many machines, on a local Ray (another 80 MB to download, 245 MB of disk)
 # make test-verl   set up .venv-verl with verl, then the tests that need it, without a GPU
 #
@@ -18,7 +19,10 @@ TORCH  ?= torch==2.13.0
 VERL_VENV ?= .venv-verl
 VERL_TRANSFORMERS ?= transformers==5.9.0
 
-.PHONY: demo test test-ray test-verl lint check format clean
+# The reference is read from the source, so the site needs nothing that vrag imports but its small core.
+DOCS_VENV ?= .venv-docs
+
+.PHONY: demo test test-ray test-verl lint check format docs clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.installed
@@ -42,12 +46,15 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(DOCS_VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict $(ARGS)
+
 # verl brings pytest-asyncio, whose warnings would be errors here.
 test-verl: $(VERL_VENV)/.installed
 	$(VERL_VENV)/bin/python -m pytest -p no:asyncio tests/verl $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VERL_VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VERL_VENV) $(DOCS_VENV) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -65,6 +72,11 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --upgrade 'pip>=25.1'
 	$(PIP) --editable '.[models,synthetic,datasets,ocr,index,encoders,lora,qdrant,serve,mcp,tantivy]' --group dev
+	@touch $@
+
+$(DOCS_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 $(VERL_VENV)/.installed: pyproject.toml

@@ -1,4 +1,4 @@
-"""The action grammar: `<think>…</think>` and then exactly one of `<search>`, `<bbox>`, `<answer>`.
+"""The action grammar: `<think>…</think>` and then exactly one of `<search>`, `<bbox>`, `<answer>`, or of one's own.
 
 Compatible with the paper's released checkpoint (section 3.1): white space in and around tags and text outside
 of them are allowed. Decided here, because the paper leaves it open:
@@ -17,21 +17,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from vrag.errors import UsageError
-from vrag.types import Action, Answer, Box, Crop, Search
+from vrag.types import Action, Answer, Box, Crop, Custom, Search
 
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """A declared action: its tag, how its content is read (ValueError with the reason), what it does."""
+    """A declared action: its tag, how its content is read (ValueError with the reason), how it is written."""
 
     name: str
     parse: Callable[[str], Action]
-    effect: str
+    form: str
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,25 @@ def _text(content: str, name: str) -> str:
 
 
 ACTIONS: dict[str, ActionSpec] = {
-    "search": ActionSpec("search", parse_search, "retrieves pages and shows the best one not yet seen"),
-    "bbox": ActionSpec("bbox", parse_bbox, "shows a region of the last image at full resolution"),
-    "answer": ActionSpec("answer", parse_answer, "ends the episode"),
+    "search": ActionSpec("search", parse_search, "<search>query</search>"),
+    "bbox": ActionSpec("bbox", parse_bbox, "<bbox>[x1, y1, x2, y2]</bbox>"),
+    "answer": ActionSpec("answer", parse_answer, "<answer>answer</answer>"),
 }
-STOP_TAGS = tuple(f"</{name}>" for name in ACTIONS)  # a turn ends with the first of these
+
+
+def stop_tags(*own: str) -> tuple[str, ...]:
+    """What a turn ends with, the first of these; `own`: names of actions of one's own."""
+    return tuple(f"</{name}>" for name in (*ACTIONS, *own))
+
+
+STOP_TAGS = stop_tags()
+
+
+def custom(name: str) -> ActionSpec:
+    """An action of one's own; its content is any text, also none. Raises `UsageError` for a name that is no new tag."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ACTIONS or name == "think":
+        raise UsageError(f"{name!r} can't be the name of an action: take lower-case letters, and none of the grammar's")
+    return ActionSpec(name, lambda content: Custom(name=name, content=content.strip()), f"<{name}>…</{name}>")
 
 
 def parse(text: str, actions: Mapping[str, ActionSpec] = ACTIONS) -> Parsed:
@@ -108,7 +122,8 @@ def render(action: Action, thought: str = "") -> str:
     """
     content = _content(action)
     tags = _tag_pattern(frozenset({action.name}))
-    if not content.strip() or tags.search(content):
+    empty = not content.strip() and not isinstance(action, Custom)
+    if empty or tags.search(content):
         raise UsageError(f"<{action.name}> can't carry {content[:80]!r}: it is empty or contains a tag")
     if tags.search(thought):
         raise UsageError(f"a thought can't contain a tag: {thought[:80]!r}")
@@ -116,22 +131,24 @@ def render(action: Action, thought: str = "") -> str:
     return f"{think}<{action.name}>{content.strip()}</{action.name}>"
 
 
-def complete(text: str) -> str:
-    """`text` with its last action closed: a server that is told to stop at a closing tag leaves the tag out."""
-    tags = list(_tag_pattern(frozenset()).finditer(text))
+def complete(text: str, own: Collection[str] = ()) -> str:
+    """`text` with its last action closed: a server that is told to stop at a closing tag leaves the tag out. `own`:
+    names of actions of one's own, also below.
+    """
+    tags = list(_tag_pattern(frozenset(own)).finditer(text))
     opened = tags[-1]["name"] if tags and not tags[-1]["slash"] else "think"
     return text if opened == "think" else f"{text}</{opened}>"
 
 
-def closed_at(text: str) -> int | None:
+def closed_at(text: str, own: Collection[str] = ()) -> int | None:
     """Where the first action in `text` ends, with its closing tag: what a model says after it is not asked for."""
-    tags = _tag_pattern(frozenset()).finditer(text)
+    tags = _tag_pattern(frozenset(own)).finditer(text)
     return next((tag.end() for tag in tags if tag["slash"] and tag["name"] != "think"), None)
 
 
-def defuse(text: str) -> str:
+def defuse(text: str, own: Collection[str] = ()) -> str:
     """`text` with the tags of the grammar in brackets, so that what a page or a user says can be rendered."""
-    return _tag_pattern(frozenset()).sub(r"[\g<slash>\g<name>]", text)
+    return _tag_pattern(frozenset(own)).sub(r"[\g<slash>\g<name>]", text)
 
 
 @dataclass
@@ -198,6 +215,8 @@ def _content(action: Action) -> str:
             return action.text
         case Crop():
             return f"[{', '.join(map(_number, action.box.as_tuple()))}]"
+        case Custom():
+            return action.content
 
 
 def _number(value: float) -> str:

@@ -75,9 +75,9 @@ class Agent:
     def __init__(
         self, corpus: Corpus, policy: str | ServedSettings | Speaker = "extractive", retriever: Retriever | None = None
     ) -> None:
-        """`policy`: "extractive" (no model), "tiny", "tiny-sft", a checkpoint's folder or name, a model behind a URL
-        (`ServedSettings(url=…, model=…)`), or a `Speaker` around one's own. `retriever`: by default that of
-        `open_retriever(corpus)`. Raises what loading them raises.
+        """`policy`: "extractive" (no model), "tiny", "tiny-sft", a checkpoint's folder or name, one of your own as
+        "module:attribute", a model behind a URL (`ServedSettings(url=…, model=…)`), or a `Speaker` around one's own.
+        `retriever`: by default that of `open_retriever(corpus)`. Raises what loading them raises.
         """
         self.corpus = corpus
         self.speaker = policy if isinstance(policy, Speaker) else _speaker(policy, corpus)
@@ -93,7 +93,8 @@ class Agent:
 
     def make_environment(self) -> DocumentEnvironment:
         """For one episode; all share the pages that were rendered."""
-        return DocumentEnvironment(self.corpus, self.retriever, self.environment, self._renderer)
+        actions = self.speaker.actions
+        return DocumentEnvironment(self.corpus, self.retriever, self.environment, self._renderer, actions)
 
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """The `k` best pages, best first. Raises `InfrastructureError` when the search can't answer."""

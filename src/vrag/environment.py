@@ -6,12 +6,13 @@ open decided: every outcome is an observation or a typed stop, so an episode alw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vrag.actions import ACTIONS, defuse, parse
-from vrag.errors import CorpusError, DocumentError, InfrastructureError, UsageError
+from vrag.actions import ACTIONS, custom, defuse, parse
+from vrag.errors import CorpusError, DocumentError, UsageError
 from vrag.fusion import within
 from vrag.geometry import ViewSpec, crop_view, extent, page_view
 from vrag.prompts import (
@@ -26,17 +27,18 @@ from vrag.prompts import (
     page_text,
 )
 from vrag.protocols import PageStore, Retriever
+from vrag.scene import OwnAction, Refused, Scene, broken, by_name, stored
 from vrag.types import (
     Action,
     Answer,
     Box,
     Crop,
+    Custom,
     Frozen,
     Hit,
     ImagePart,
     Message,
     Observation,
-    Page,
     Search,
     Step,
     StopReason,
@@ -101,16 +103,14 @@ class EnvironmentConfig(Frozen):
         return self
 
 
-class _Invalid(Exception):
-    """An action that can't be carried out; the message is for the policy."""
-
-
 class DocumentEnvironment:
     """The `Environment` over a corpus. One instance per episode; `reset` starts it.
 
     A crop acts on the last image shown, page or crop (nested crops). `renderer` is shared between the
     environments of one run to spare rendering what siblings have seen. Errors of the retriever propagate as
     `InfrastructureError`; a page that the store can't give becomes one.
+
+    `actions` are of one's own, beside those of `config`. Raises `UsageError` for a name that can't be a tag, or twice.
     """
 
     def __init__(
@@ -119,12 +119,14 @@ class DocumentEnvironment:
         retriever: Retriever,
         config: EnvironmentConfig | None = None,
         renderer: ViewRenderer | None = None,
+        actions: Sequence[OwnAction] = (),
     ) -> None:
         self.config = config or EnvironmentConfig()
         self._store = store
         self._retriever = retriever
         self._renderer = renderer or ViewRenderer(store, capacity=4)
-        self._actions = {name: ACTIONS[name] for name in self.config.actions}
+        self._own = by_name(actions)
+        self._actions = {name: ACTIONS[name] for name in self.config.actions} | {n: custom(n) for n in self._own}
         self._search_in = retriever
         self._start()
 
@@ -142,8 +144,9 @@ class DocumentEnvironment:
         retriever that can't, where `scope` is "document".
         """
         self._start()
-        self._search_in = self._scoped(task)
-        prompt = Message("user", [PROMPTS[self.config.prompt].text(task.question)])
+        self._task, self._search_in = task, self._scoped(task)
+        about = [action.about for action in self._own.values()]
+        prompt = Message("user", [PROMPTS[self.config.prompt].text(task.question, about)])
         if not self.config.first_search:
             return [prompt]
         return [prompt, Message("assistant", [f"<search>{defuse(task.question)}</search>"])]
@@ -161,14 +164,14 @@ class DocumentEnvironment:
         turn = Turn(text=text, thought=parsed.thought)
         try:
             if parsed.action is None:
-                raise _Invalid(parsed.error)
+                raise Refused(parsed.error)
             turn = turn.model_copy(update={"action": parsed.action})
             if isinstance(parsed.action, Answer):
                 return Step(turn, [], StopReason.ANSWER)
             if self._is_last():
                 return Step(turn, [], StopReason.TURNS)
             observation = await self._observe(parsed.action)
-        except _Invalid as reason:
+        except Refused as reason:
             return self._correct(turn.model_copy(update={"action": None, "error": str(reason)}))
         self._invalid = 0
         return self._show(turn, observation)
@@ -182,6 +185,9 @@ class DocumentEnvironment:
                 return await self._search(action.query)
             case Crop():
                 return self._crop(action.box)
+            case Custom():
+                scene = Scene(self._task, self._store, self._search_in, self._view, self.config.view)
+                return await self._own[action.name].observe(action.content, scene)
             case Answer():
                 raise AssertionError("an answer has no observation")
 
@@ -194,34 +200,28 @@ class DocumentEnvironment:
         return self._found(unseen[: self.config.pages], hits)
 
     def _found(self, best: list[Hit], hits: list[Hit]) -> Observation:
-        pages = [self._page(hit.page_id) for hit in best]
+        pages = [stored(self._store, hit.page_id) for hit in best]
         if self.config.show == "text":
-            text = "\n\n".join(page_text(page, self.config.max_text) for page in pages)
+            text = "\n\n".join(page_text(page, self.config.max_text, self._own) for page in pages)
             return Observation(kind="page", text=text, read=best, hits=hits)
         *before, last = [page_view(page, self.config.view) for page in pages]
         return Observation(kind="page", view=last, before=before, hits=hits)
-
-    def _page(self, page_id: str) -> Page:
-        try:
-            return self._store.page(page_id)
-        except (CorpusError, DocumentError) as error:
-            raise _broken(page_id, error) from error
 
     def _image(self, view: View) -> ImagePart:
         try:
             return ImagePart(self._renderer.image(view), view)
         except (CorpusError, DocumentError) as error:
-            raise _broken(view.page_id, error) from error
+            raise broken(view.page_id, error) from error
 
     def _crop(self, box: Box) -> Observation:
         if self._view is None:
-            raise _Invalid(NO_IMAGE)
+            raise Refused(NO_IMAGE)
         if not (box.x2 > box.x1 and box.y2 > box.y1):
-            raise _Invalid(INVERTED)
+            raise Refused(INVERTED)
         width, height = extent(self._view, self.config.view.frame)
         if box.x1 < 0 or box.y1 < 0 or box.x1 >= width or box.y1 >= height:
-            raise _Invalid(outside(box, width, height))
-        page = self._page(self._view.page_id)
+            raise Refused(outside(box, width, height))
+        page = stored(self._store, self._view.page_id)
         view = crop_view(page, self._view, box, self.config.view, self.config.crop_padding)
         return Observation(kind="crop", view=view)
 
@@ -237,7 +237,8 @@ class DocumentEnvironment:
             return Step(turn.model_copy(update={"observation": unseen}), [], StopReason.PIXELS)
         self._pixels, self._view = pixels, views[-1]
         self._seen.update(view.page_id for view in views)
-        return self._reply(turn, observation, *map(self._image, views))
+        said = [observation.text] if observation.text else []
+        return self._reply(turn, observation, *said, *map(self._image, views))
 
     def _correct(self, turn: Turn) -> Step:
         """The reply to an invalid action."""
@@ -246,7 +247,7 @@ class DocumentEnvironment:
             return Step(turn, [], StopReason.INVALID)
         if self._is_last():
             return Step(turn, [], StopReason.TURNS)
-        text = invalid_action(turn.error or "", self._actions)
+        text = invalid_action(turn.error or "", self._actions.values())
         return self._reply(turn, Observation(kind="message", text=text), text)
 
     def _reply(self, turn: Turn, observation: Observation, *parts: str | ImagePart) -> Step:
@@ -258,7 +259,3 @@ def own_document(task: Task) -> str:
     if task.document is None:
         raise UsageError(f"task {task.id} names no document to search alone: search the whole corpus, or give it one")
     return task.document
-
-
-def _broken(page_id: str, error: Exception) -> InfrastructureError:
-    return InfrastructureError(f"page {page_id} can't be shown: {error}; index its document again")

@@ -6,10 +6,10 @@ question, after the first "Question: ", so that policies without a model can rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from vrag.actions import defuse
+from vrag.actions import ActionSpec, defuse
 from vrag.types import Box, Page
 
 _QUESTION = "Question: "
@@ -54,8 +54,10 @@ class Prompt:
     instructions: str
     actions: frozenset[str]
 
-    def text(self, question: str) -> str:
-        return f"{self.instructions}{_QUESTION}{question}"
+    def text(self, question: str, more: Sequence[str] = ()) -> str:
+        """`more` instructions follow its own; without any the model is one that can't read them."""
+        added = "".join(f"{sentence} " for sentence in more) if self.instructions else ""
+        return f"{self.instructions}{added}{_QUESTION}{question}"
 
 
 PROMPTS: dict[str, Prompt] = {
@@ -79,22 +81,19 @@ def question_of(prompt: str) -> str:
     return prompt.partition(_QUESTION)[2]
 
 
-def invalid_action(reason: str, allowed: Iterable[str]) -> str:
+def invalid_action(reason: str, allowed: Iterable[ActionSpec]) -> str:
     """What was wrong with the last generation, and what may be written instead."""
-    forms = {
-        "search": "<search>query</search>",
-        "bbox": "<bbox>[x1, y1, x2, y2]</bbox>",
-        "answer": "<answer>answer</answer>",
-    }
-    listed = ", ".join(forms.get(name, f"<{name}>") for name in allowed)
+    listed = ", ".join(action.form for action in allowed)
     return f"That was not a valid action: {reason}. Write <think>reasoning</think> and then one of {listed}."
 
 
-def page_text(page: Page, limit: int) -> str:
-    """A page as text: its name, and at most `limit` characters of what stands on it, without tags of the grammar."""
+def page_text(page: Page, limit: int, own: Collection[str] = ()) -> str:
+    """A page as text: its name, and at most `limit` characters of what stands on it, without tags of the grammar or of
+    actions of one's `own`.
+    """
     text = page.text.strip() or "(this page has no text)"
     text = text if len(text) <= limit else f"{text[:limit]} […]"
-    return defuse(f"{page.ref.document}, page {page.ref.page}:\n{text}")
+    return defuse(f"{page.ref.document}, page {page.ref.page}:\n{text}", own)
 
 
 NO_IMAGE = "there is no image to crop yet; search first"

@@ -120,8 +120,8 @@ class FakeEncoder:
     the query's words that stand on the page. It sees nothing: `read` says what stands on an image, and a
     `DocumentError` that it raises takes the page's place.
 
-    texts = {store.image(page).tobytes(): store.page(page).text for page in store.pages}
-    encoder = FakeEncoder(lambda image: texts[image.tobytes()])
+        texts = {store.image(page).tobytes(): store.page(page).text for page in store.pages}
+        encoder = FakeEncoder(lambda image: texts[image.tobytes()])
     """
 
     def __init__(self, read: Callable[[Image], str], dim: int = 128) -> None:

@@ -163,7 +163,14 @@ class Answer(Frozen):
     text: str
 
 
-Action = Search | Crop | Answer
+class Custom(Frozen):
+    """An action of one's own, by its tag (see `vrag.scene`). `content` is what stood between the tags."""
+
+    name: str
+    content: str
+
+
+Action = Search | Crop | Answer | Custom
 
 
 class View(Frozen):

@@ -235,7 +235,7 @@ def test_health_and_the_schema_tell_what_there_is(server: Running):
     }  # fmt: skip
     schema = server.client.get("/openapi.json").json()
     answers = schema["paths"]["/v1/corpora/{name}/ask"]["post"]["responses"]["200"]["content"]
-    assert len(answers["text/event-stream"]["schema"]["oneOf"]) == 14
+    assert len(answers["text/event-stream"]["schema"]["oneOf"]) == 15
 
 
 # -------------------------------------------------------------------------------------------- uploads

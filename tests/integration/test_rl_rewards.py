@@ -11,6 +11,7 @@ import pytest
 from tests.chats import FALSE, TRUE, chat_server, fails, says
 from tests.papers import write_pdf
 from tests.tiny import NoisyWorld, Tiny, make_tiny, spec_of
+from vrag.actions import STOP_TAGS, stop_tags
 from vrag.cli import main
 from vrag.data.tasks import write_tasks
 from vrag.environment import EnvironmentConfig
@@ -50,6 +51,12 @@ def say(failed: int) -> GroupScore:
         return [InfrastructureError("judge: no verdict") if fails and i < failed else 1.0 for i in range(len(group))]
 
     return score
+
+
+def test_a_turn_in_training_ends_at_the_tags_that_are_given(tiny: Tiny) -> None:
+    config, tags = RLConfig(algorithm=AlgorithmConfig(kl=0.0)), stop_tags("find")
+    trainer = GRPO(tiny.model, tiny.codec, lambda: NoisyWorld(tiny.factor), Rubric([]), config, tags)
+    assert trainer.policy.stop_tags == tags != STOP_TAGS
 
 
 def test_terms_see_their_group_and_weigh_by_the_progress_of_training(tiny: Tiny) -> None:
@@ -117,3 +124,15 @@ def test_a_judge_that_refuses_is_said_before_anything_is_done(
     with chat_server(fails(401)) as server:
         assert main([*command, "--judge", server.url, "--judge-model", "m"]) == 1
     assert "VRAG_JUDGE_KEY" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+OWN = per_episode("own", lambda episode: 1.5, weight=0.1)
+
+
+def test_training_takes_a_term_by_its_name_and_keeps_which_one_it_was(command: list[str], tmp_path: Path) -> None:
+    named = f"{__name__}:OWN"
+    assert main([*command, "--set", f'rewards.terms=["{named}"]']) == 0
+    [row] = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert row["reward/own"] == 1.5
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["rewards"]["terms"] == [named]
+    assert main([*command, "--set", 'rewards.terms=["gone:term"]']) == 2

@@ -174,3 +174,35 @@ def test_a_plain_function_of_an_episode_is_enough() -> None:
     assert [e.reward.parts["answer"] for e in group if e.reward] == [1.0, 0.0]
     asyncio.run(reward_all(plain, [group]))
     assert [(e.reward, e.error) for e in group] == [(None, "no")] * 2
+
+
+# ------------------------------------------------------------------------------- terms by name
+
+SHORT = per_episode("short", lambda e: -float(len(e.turns)), weight=0.1)
+
+
+def test_a_recipe_names_terms_of_ones_own_beside_the_papers() -> None:
+    rubric = paper_rubric(RewardWeights(terms=("tests.unit.test_rubric:SHORT",)))
+    scored = made()
+    assert rewarded(rubric, [scored]) == pytest.approx([0.8])
+    assert scored.reward is not None and scored.reward.parts["short"] == -2.0 and len(rubric.terms) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("no_such_module:term", "No module named 'no_such_module'.*PYTHONPATH"),
+        ("tests.unit.test_rubric:gone", "has no attribute 'gone'"),
+        ("os.system", "write module:attribute"),
+        ("tests.unit.test_rubric:made", "is a function; make a Term of it"),
+    ],
+)
+def test_a_name_that_is_no_term_is_an_error_that_says_why(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"reward term .?{name}.*{why}"):
+        paper_rubric(RewardWeights(terms=(name,)))
+
+
+def test_a_run_without_terms_is_written_as_before_there_were_any() -> None:
+    assert "terms" not in RewardWeights().model_dump()
+    named = RewardWeights(terms=("a:b",))
+    assert RewardWeights.model_validate_json(named.model_dump_json()) == named

@@ -25,7 +25,7 @@ from vrag.cli.options import (
 from vrag.cli.progress import printable
 from vrag.corpus.store import Corpus
 from vrag.retriever import open_retriever
-from vrag.types import Answer, Crop, Search, Turn
+from vrag.types import Answer, Crop, Custom, Search, Turn
 
 
 def ask(
@@ -76,6 +76,8 @@ def _show(console: Console, turn: Turn) -> None:
         case Crop():
             box = ", ".join(f"{edge:g}" for edge in turn.action.box.as_tuple())
             console.print(f"crop    [{box}]", soft_wrap=True)
+        case Custom():
+            console.print(f"{turn.action.name:<7} {printable(turn.action.content)}", soft_wrap=True)
         case Answer():
             pass  # the result on stdout
         case None:

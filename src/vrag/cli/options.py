@@ -41,8 +41,8 @@ Policy = Annotated[
     typer.Option(
         "--policy",
         "-p",
-        help="extractive (no model), tiny, tiny-sft, a checkpoint's folder, or the OpenAI-compatible URL of a server "
-        "(http://HOST:PORT/v1).",
+        help="extractive (no model), tiny, tiny-sft, a checkpoint's folder, the OpenAI-compatible URL of a server "
+        "(http://HOST:PORT/v1), or module:attribute of your own.",
     ),
 ]
 PolicyModel = Annotated[str | None, typer.Option("--policy-model", help="The model's name on the server.")]

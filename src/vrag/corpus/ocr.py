@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 from vrag.corpus.text import Glyphs
 from vrag.errors import UsageError
+from vrag.imports import is_import_name
 
 DEFAULT_ENGINE = "vrag.corpus.ocr:RapidOcr"
 HINT = "pip install 'vrag[ocr]'"
@@ -36,7 +36,7 @@ def ocr_available() -> bool:
 
 def why_missing(name: str) -> str | None:
     """Why there is no such engine, as far as can be told without loading it. Raises `UsageError` for a bad name."""
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+    if not is_import_name(name):
         raise UsageError(f"OCR engine {name!r}: write module:attribute of an importable factory")
     if name == DEFAULT_ENGINE and not ocr_available():
         return f"OCR isn't installed: {HINT}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from vrag.encoders.dense import DenseEncoder
 from vrag.encoders.late_interaction import LateInteractionEncoder
 from vrag.encoders.settings import EncoderSettings
 from vrag.errors import ConfigError, UsageError
+from vrag.imports import imported, is_import_name
 from vrag.protocols import PageEncoder
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -26,7 +26,7 @@ def load_encoder(name: str, **settings: Any) -> PageEncoder:
     """
     if re.match(r"https?://", name):
         return _from_server(name, settings)
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) and not Path(name).exists():
+    if is_import_name(name) and not Path(name).exists():
         return _from_factory(name, settings)
     chosen = _checked(EncoderSettings, name, {"model": name, **settings})
     if kind_of(find_checkpoint(chosen)) == "dense":
@@ -56,12 +56,7 @@ def _from_server(url: str, settings: dict[str, Any]) -> PageEncoder:
 
 
 def _from_factory(name: str, settings: dict[str, Any]) -> PageEncoder:
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as failure:
-        raise UsageError(f"encoder {name}: {failure}; write module:attribute of an importable factory") from failure
-    encoder = factory(**settings)
+    encoder = imported(name, "encoder")(**settings)
     if not hasattr(encoder, "encode_pages"):
         raise UsageError(f"encoder {name}: made a {type(encoder).__name__}; a PageEncoder has encode_pages")
     return encoder

@@ -120,7 +120,7 @@ def _actions(environment: EnvironmentConfig) -> dict[str, ActionSpec]:
     """The pupil's, and `<look>` beside `<bbox>`."""
     actions = {name: ACTIONS[name] for name in environment.actions}
     if "bbox" in actions:
-        actions["look"] = ActionSpec("look", _parse_look, "shows what it says of the last image larger")
+        actions["look"] = ActionSpec("look", _parse_look, "<look>what to look at</look>")
     return actions
 
 

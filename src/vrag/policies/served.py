@@ -8,12 +8,13 @@ environment's to correct.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from vrag.actions import STOP_TAGS, closed_at, complete
+from vrag.actions import ACTIONS, closed_at, complete, stop_tags
 from vrag.chat import Chat, ChatSettings, NoReply
 from vrag.environment import EnvironmentConfig
 from vrag.errors import UsageError
@@ -33,7 +34,7 @@ _NAMES: dict[Known, str] = {  # in the names of models
 }
 _CUT = frozenset({"length", "max_tokens"})
 _MAX_SEED = 2**31 - 1  # some servers take no larger one
-_TAG = re.compile(r"<(?=[A-Za-z/|])(?!\s{0,3}/?\s{0,3}(?:think|search|bbox|answer)\s{0,3}>)")
+_MAX_STOPS = 4  # that OpenAI's servers take; a turn that isn't stopped is read up to its end
 
 
 class ServedSettings(ChatSettings):
@@ -108,19 +109,27 @@ class ServedPolicy:
     """A `Policy` for any number of sessions; the server is sent the whole conversation each time, images too."""
 
     def __init__(
-        self, settings: ServedSettings, *, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        settings: ServedSettings,
+        *,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        own: Sequence[str] = (),
     ) -> None:
-        """The arguments are those of `vrag.chat.Chat`; raises `UsageError` as that does."""
-        self._priced = settings.priced
+        """`own`: names of actions of one's own, where a turn ends too. The others are those of `vrag.chat.Chat`; raises
+        `UsageError` as that does.
+        """
+        self._priced, self._own = settings.priced, tuple(own)
         self._chat = Chat(settings, what="policy server", key=key, transport=transport)
-        self._stops = () if "stop" in settings.omit else STOP_TAGS
+        self._stops = () if "stop" in settings.omit else stop_tags(*own)[:_MAX_STOPS]
+        self._control = _control(self._own)
 
     async def generate(self, request: Request) -> Sample:
         """One turn. Raises `NoReply`, naming the server."""
         sampling = replace(request.sampling, seed=request.sampling.seed & _MAX_SEED)
-        messages = [_plain(message) for message in request.messages]
+        messages = [self._plain(message) for message in request.messages]
         try:
-            reply = await self._chat.ask(messages, sampling, stop=self._stops, ends=closed_at)
+            reply = await self._chat.ask(messages, sampling, stop=self._stops, ends=self._ends)
         except NoReply as failure:
             failure.usage = self._priced(failure.usage)
             raise
@@ -128,13 +137,24 @@ class ServedPolicy:
         thought = f"<think>{reply.thought}</think>" if reply.thought else ""  # where it stood before the server read it
         if reply.finish in _CUT:
             return Sample(thought + reply.text, "length", usage=usage)
-        text = complete(reply.text) if self._stops else reply.text
+        text = complete(reply.text, self._own) if self._stops else reply.text
         return Sample(thought + text, "stop", usage=usage)
 
     def close(self, session: str) -> None:
         """Nothing to free."""
 
+    def _ends(self, text: str) -> int | None:
+        return closed_at(text, self._own)
 
-def _plain(message: Message) -> Message:
-    """Without what a server would make a control token of, such as <|im_end|> on a page; actions stay as they are."""
-    return replace(message, parts=[_TAG.sub("< ", part) if isinstance(part, str) else part for part in message.parts])
+    def _plain(self, message: Message) -> Message:
+        """Without what a server would make a control token of, such as <|im_end|> on a page; actions stay as they
+        are.
+        """
+        parts = [self._control.sub("< ", part) if isinstance(part, str) else part for part in message.parts]
+        return replace(message, parts=parts)
+
+
+def _control(own: Sequence[str]) -> re.Pattern[str]:
+    """The beginning of what looks like a tag and is none of the grammar's."""
+    known = "|".join(map(re.escape, ("think", *ACTIONS, *own)))
+    return re.compile(rf"<(?=[A-Za-z/|])(?!\s{{0,3}}/?\s{{0,3}}(?:{known})\s{{0,3}}>)")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
+from vrag.imports import imported, is_import_name
 from vrag.policies.extractive import ExtractivePolicy
 from vrag.policies.load import (
     FAMILIES,
@@ -26,6 +27,7 @@ from vrag.policies.load import (
 )
 from vrag.policies.served import ServedPolicy, ServedSettings, served_environment
 from vrag.protocols import Codec, PageStore, Policy
+from vrag.scene import OwnAction
 
 if TYPE_CHECKING:
     from vrag.codecs.qwen_vl import QwenVLCodec
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Speaker:
-    """`codec` is None for a policy that speaks text only."""
+    """`codec` is None for a policy that speaks text only; `actions` are of one's own, beside those of `config`."""
 
     name: str
     policy: Policy
     codec: Codec | None
     config: EnvironmentConfig
+    actions: tuple[OwnAction, ...] = ()
 
 
 SpeakerOf = Callable[[PageStore], Speaker]
@@ -51,7 +54,8 @@ def speaker(name: str, store: PageStore, served: ServedSettings | None = None) -
 
 def load_speaker(name: str, served: ServedSettings | None = None) -> SpeakerOf:
     """What gives the same policy over any store, its model loaded once: `extractive`, a shipped checkpoint ("tiny",
-    "tiny-sft"), the folder of one in the Hub's layout, or the model that `served` says how to ask, whatever the `name`.
+    "tiny-sft"), the folder of one in the Hub's layout, the model that `served` says how to ask, whatever the `name`, or
+    what your own "module:attribute" makes of each store: a `Speaker`.
 
     A checkpoint that vrag trained says in `environment.json` what it was trained with. Any other one gets the
     paper's settings, with the pixel budget of its image processor where the paper's isn't within that.
@@ -61,10 +65,24 @@ def load_speaker(name: str, served: ServedSettings | None = None) -> SpeakerOf:
     if name == "extractive":
         config = EnvironmentConfig()
         return lambda store: Speaker(name, ExtractivePolicy(store, config.view), None, config)
+    if is_import_name(name) and not Path(name).exists():
+        return _own(name)
     try:
         return _anywhere(_checkpoint(name))
     except ModuleNotFoundError as error:
         raise UsageError(f"policy {name!r} needs {error.name}: pip install 'vrag[models]'") from error
+
+
+def _own(name: str) -> SpeakerOf:
+    make = imported(name, "policy")
+
+    def made(store: PageStore) -> Speaker:
+        found = make(store)
+        if not isinstance(found, Speaker):
+            raise UsageError(f"policy {name}: made a {type(found).__name__} of a store; it has to make a Speaker")
+        return found
+
+    return made
 
 
 def _anywhere(speaker: Speaker) -> SpeakerOf:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from vrag.episode import Episode, Reward
+from vrag.errors import UsageError
+from vrag.imports import imported
 from vrag.rewards.answer import rule_reward
 from vrag.rewards.pattern import pattern_reward, searched_and_answered
 from vrag.rewards.retrieval import retrieval_reward
@@ -24,7 +26,7 @@ class RewardWeights(Frozen):
     The paper gives no values but those of the pattern: 0.1 from a cold start and 0 after SFT. The defaults
     are the reference code's, 0.7/0.1/0.2; its comment names 0.8/0/0.2 (`AFTER_SFT`). With `gated`, as in
     the reference code, everything is 0 unless both a search and an answer occur: an answer without looking
-    earns nothing.
+    earns nothing. `terms` are one's own, each the "module:attribute" of a `Term`, which has its weight itself.
     """
 
     answer: ConfiguredWeight = 0.7
@@ -32,6 +34,12 @@ class RewardWeights(Frozen):
     retrieval: ConfiguredWeight = 0.2
     gated: bool = True
     require_think: bool = False
+    terms: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _written(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `terms` where there are none, so that runs from before there were any go on."""
+        return {name: value for name, value in plain(self).items() if name != "terms" or self.terms}
 
 
 AFTER_SFT = RewardWeights(answer=0.8, pattern=0.0, retrieval=0.2)
@@ -49,7 +57,8 @@ def searched(episode: Episode) -> bool:
 
 def paper_terms(weights: RewardWeights | None = None, judge: GroupScore | None = None) -> list[Term]:
     """The unweighted values lie in 0..1, and tell what happened also where the gate makes the total 0. "answer" is by
-    the `judge` (see `vrag.rewards.judge`) or by rules; "retrieval" applies to tasks that have gold pages.
+    the `judge` (see `vrag.rewards.judge`) or by rules; "retrieval" applies to tasks that have gold pages. Then come
+    one's own; raises `UsageError` for one that can't be imported, or is no `Term`.
     """
     weights = weights or RewardWeights()
     by = per_episode("answer", by_rules, weights.answer) if judge is None else Term("answer", judge, weights.answer)
@@ -61,7 +70,15 @@ def paper_terms(weights: RewardWeights | None = None, judge: GroupScore | None =
             weights.pattern,
         ),
         per_episode("retrieval", _retrieval, weights.retrieval, applies=lambda task: bool(task.gold)),
+        *map(_own, weights.terms),
     ]
+
+
+def _own(name: str) -> Term:
+    term = imported(name, "reward term")
+    if not isinstance(term, Term):
+        raise UsageError(f"reward term {name}: is a {type(term).__name__}; make a Term of it, with per_episode(…)")
+    return term
 
 
 def _retrieval(episode: Episode) -> float:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vrag.actions import STOP_TAGS
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode
 from vrag.errors import DataError, InfrastructureError
@@ -42,7 +43,9 @@ from vrag.types import Sampling
 
 
 class GRPO:
-    """One training run. `make_environment` gives a fresh environment per episode; `score` rewards episodes."""
+    """One training run. `make_environment` gives a fresh environment per episode; `score` rewards episodes; a turn ends
+    at the first of `stop_tags`.
+    """
 
     def __init__(
         self,
@@ -51,11 +54,12 @@ class GRPO:
         make_environment: Callable[[], Environment],
         score: Score,
         config: RLConfig,
+        stop_tags: Sequence[str] = STOP_TAGS,
     ) -> None:
         self.model, self.codec, self.config = model, codec, config.filled()
         self.make_environment, self.score = make_environment, score
         self.learner = Learner(model, codec, self.config)
-        self.policy = TransformersPolicy(model, codec, max_batch=config.max_batch)
+        self.policy = TransformersPolicy(model, codec, max_batch=config.max_batch, stop_tags=stop_tags)
         self.phases = Phases()
 
     def train(

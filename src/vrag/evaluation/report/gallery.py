@@ -11,7 +11,7 @@ from vrag.episode import EpisodeRecord
 from vrag.evaluation.metrics import is_correct
 from vrag.evaluation.report.html import Html, el, foreign, join
 from vrag.evaluation.report.images import Images, Mark
-from vrag.types import Answer, Crop, Hit, Observation, PageRef, Search, StopReason, Turn, View
+from vrag.types import Answer, Crop, Custom, Hit, Observation, PageRef, Search, StopReason, Turn, View
 
 HITS_SHOWN = 5
 T = TypeVar("T")
@@ -162,6 +162,8 @@ def _action(turn: Turn) -> Html:
     if isinstance(action, Crop):
         numbers = ", ".join(f"{value:g}" for value in action.box.as_tuple())
         return el("p", el("b", "crop"), f"[{numbers}]", class_="action")
+    if isinstance(action, Custom):
+        return el("p", el("b", foreign(action.name)), el("q", foreign(action.content)), class_="action")
     if isinstance(action, Answer):
         return el("p", el("b", "answer"), foreign(action.text), class_="action")
     invalid = el("p", el("b", "invalid"), foreign(turn.error or "no action"), class_="action invalid")

@@ -65,6 +65,15 @@ class BoxDrawn(Frozen):
     written: Box
 
 
+class Acted(Frozen):
+    """An action of the user's own (`vrag.scene`)."""
+
+    type: Literal["action"] = "action"
+    step: int
+    name: str
+    content: str
+
+
 class CropShown(Frozen):
     """What it was shown of the box: `box` in fractions of the page, `pixels` in those of the page's image; `crop` is
     the path of that part.
@@ -138,6 +147,7 @@ Event = Annotated[
     | FoundPages
     | PageShown
     | BoxDrawn
+    | Acted
     | CropShown
     | Told
     | InvalidAction

@@ -45,7 +45,7 @@ async def play(
             tell(event)
 
     episode = await rollout(
-        DocumentEnvironment(store, retriever, config, ViewRenderer(store, capacity=2, pages=1)),
+        DocumentEnvironment(store, retriever, config, ViewRenderer(store, capacity=2, pages=1), speaker.actions),
         heard,
         speaker.codec,
         Task(id=id, question=question.text, source="ask"),

@@ -11,7 +11,7 @@ from vrag.protocols import PageStore
 from vrag.servers.agent import events
 from vrag.servers.agent.events import Event
 from vrag.servers.agent.places import EvidencePlace, hit_place, image_path, place
-from vrag.types import Answer, Crop, Observation, Search, Turn, View
+from vrag.types import Answer, Crop, Custom, Observation, Search, Turn, View
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Teller:
                 told.append(events.Query(step=step, query=turn.action.query))
             case Crop():
                 told.append(events.BoxDrawn(step=step, written=turn.action.box))
+            case Custom():
+                told.append(events.Acted(step=step, name=turn.action.name, content=turn.action.content))
             case Answer():
                 return told
             case None:

@@ -36,6 +36,7 @@ export class Steps {
       step: () => `Step ${event.step}`,
       query: () => `Searching: ${event.query}`,
       found: () => `${event.hits.length} pages found`,
+      action: () => `${event.name}: ${event.content}`,
       page: () => `Looking at ${where(event.page)}`,
       crop: () => `Looking closer at ${where(event.page)}`,
       invalid: () => `Invalid action: ${event.reason}`,
@@ -83,6 +84,10 @@ export class Steps {
   on_box({ step, written }) {
     const edges = [written.x1, written.y1, written.x2, written.y2].map((edge) => number(edge, 3)).join(", ");
     this.said(step, action("crop", el("span", { class: "soft" }, `[${edges}]`)));
+  }
+
+  on_action({ step, name, content }) {
+    this.said(step, action(foreign(name), el("q", {}, foreign(content))));
   }
 
   on_crop({ step, page, box, crop }) {
