@@ -6,7 +6,6 @@ suggests the nearest; the resolved configuration is saved with the run.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import sys
@@ -17,6 +16,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from vrag.errors import ConfigError
+from vrag.suggest import nearest
 
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
@@ -103,8 +103,8 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         return f"{path}: {error['ctx']['error']}" if path else str(error["ctx"]["error"])
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg']} (got {json.dumps(error['input'], default=str)})"
-    near = difflib.get_close_matches(path, keys(model), n=1, cutoff=0.4)
-    return f"unknown key {path}" + (f": did you mean {near[0]}?" if near else "")
+    near = nearest(path, keys(model), cutoff=0.4)
+    return f"unknown key {path}" + (f": did you mean {near}?" if near else "")
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> list[str]:

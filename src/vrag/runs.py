@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from vrag.errors import DataError, UsageError, VragError
 from vrag.staging import sync_folder
 
 Json = dict[str, Any]
+_QUESTIONS = ("tasks.key: ", "tasks.count: ")  # of a run over questions: their content, and how many
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -140,10 +141,7 @@ class RunDir:
         if file.exists():
             found = read_config(path)
             if changes := list(_differences(found, wanted)):
-                raise UsageError(
-                    f"{path}: holds a run with another configuration ({'; '.join(changes)}); "
-                    "name another folder, or delete that run (--overwrite does, where a command has it)"
-                )
+                raise UsageError(f"{path}: {_refused(changes)}")
         else:
             if path.exists() and any(path.iterdir()):
                 raise UsageError(f"{path}: is not empty and holds no run (no run.json); name another folder")
@@ -198,6 +196,18 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
             yield from _differences(old, new, f"{name}.")  # type: ignore[arg-type]
         elif old != new or (key in found) != (key in wanted):
             yield f"{name}: {_say(found, key)} there, {_say(wanted, key)} now"
+
+
+def _refused(changes: Sequence[str]) -> str:
+    """Why a run isn't resumed, and what to do; keys and counts of other questions say nothing to a person."""
+    others = [change for change in changes if not change.startswith(_QUESTIONS)]
+    if not others:
+        return "the questions changed since that run: add --overwrite to replace it, or name another --out"
+    said = "; ".join([*others, *(["other questions"] if len(others) < len(changes) else [])])
+    return (
+        f"holds a run with another configuration ({said}); "
+        "name another folder, or delete that run (--overwrite does, where a command has it)"
+    )
 
 
 def _say(config: Mapping[str, Any], key: str) -> str:

@@ -144,7 +144,7 @@ def test_pages_that_are_not_there_and_answers_that_do_not_score_are_listed(
         ("dataset", "has no question"),
         ("dataset", f"{row}-0001: no page 0: 'report.pdf' has pages 1 to 3; it is left out of the gold pages"),
         ("dataset", f"{row}-0002: no page 121: 'report.pdf' has pages 1 to 3; it is left out of the gold pages"),
-        ("dataset", f"{row}-0003: no document 'gone.pdf' could be read"),
+        ("dataset", f"{row}-0003: no document 'gone.pdf'"),
         ("read", "its content is neither a PDF, a PNG, JPEG, TIFF or WebP image, nor an office document"),
         ("answer", f"the gold answer '14%' doesn't score 1.0 {form}"),
     ]
@@ -226,8 +226,47 @@ def test_documents_that_are_indexed_already_need_not_be_named(tmp_path: Path, ca
     assert vrag("index", tmp_path / "docs", "-c", "paper", "--workers", 1, "--ocr", "off") == 0
     capsys.readouterr()
     report = built(capsys, "import", tmp_path / "mine.csv", tmp_path / "out")
-    assert failures(report) == [("dataset", "mine-3: no document 'kelb.pdf' could be read; did you mean 'kelp.pdf'?")]
+    assert failures(report) == [("dataset", "mine-3: no document 'kelb.pdf'; did you mean 'kelp.pdf'?")]
     assert report["failures"][0]["document"] == "mine.csv line 3"
+
+
+def test_what_an_import_says_is_in_plain_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_pdf(tmp_path / "docs/amber.pdf", ["The amber harbour opened in 1984"])
+    (tmp_path / "mine.csv").write_text(CSV)
+    args = ("data", "import", tmp_path / "mine.csv", tmp_path / "out", "-c", "paper", "--documents", tmp_path / "docs")
+    assert vrag(*args, "--workers", 1, "--no-ocr") == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith("Problems") and "no document 'b/kelp.pdf'" in printed.err
+    said = "2 questions (2 of 1 hop; 0 without a gold page) about 1 document, 1 page; 1 problem, 0 gold answers that"
+    assert said in printed.out and "unknown" not in printed.out
+
+
+def test_questions_that_changed_are_said_so_and_overwrite_asks_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_pdf(tmp_path / "docs/amber.pdf", ["The amber harbour opened in 1984"])
+    table, tasks = tmp_path / "mine.csv", tmp_path / "out/tasks.jsonl"
+    run = ("-c", "paper", "--tasks", tasks, "--out", tmp_path / "run", "--json")
+    for question, code in (("When did the amber harbour open?", 0), ("When did the harbour open?", 2)):
+        table.write_text(f"question,answer,document,page\n{question},1984,amber,1\n")
+        built(capsys, "import", table, tmp_path / "out", "--documents", tmp_path / "docs")
+        assert vrag("eval", *run) == code
+        said = capsys.readouterr().err
+    assert "the questions changed since that run: add --overwrite to replace it, or name another --out" in said
+    assert "tasks.key" not in said and vrag("eval", *run, "--overwrite") == 0
+
+
+def test_a_benchmark_in_a_folder_right_here_is_found_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    write_pdf(tmp_path / "docs/amber.pdf", ["The amber harbour opened in 1984"])
+    (tmp_path / "mine.csv").write_text(CSV.rpartition("When")[0])
+    built(capsys, "import", tmp_path / "mine.csv", tmp_path / "mine_out", "--documents", tmp_path / "docs")
+    monkeypatch.chdir(tmp_path)
+    assert vrag("eval", "-b", "mine_out", "--out", "run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["questions"] == 1
+    assert vrag("eval", "-b", "docs", "--out", "run", "--json") == 2
+    assert "no benchmark 'docs'" in capsys.readouterr().err
+    assert vrag("eval", "-b", "mine_uot", "--out", "run", "--json") == 2
+    assert "did you mean mine_out?" in capsys.readouterr().err
 
 
 def test_tasks_go_to_the_references_json_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

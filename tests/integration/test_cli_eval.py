@@ -64,6 +64,35 @@ def test_the_table_names_the_measures(tasks: Path, capsys: pytest.CaptureFixture
     assert "extractive on mine" in out and "right answers" in out and "3 + 0 = 3" in out
 
 
+def test_the_table_is_followed_by_where_each_answer_is_seen(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(tasks) == 0
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == f"vrag: each answer: vrag app --corpus mine --runs {tasks.parent / 'run'}"
+    rows = [line.strip() for line in printed.out.splitlines()]
+    assert len(rows) < 25 and not any(row.startswith(("unknown", "1 hop")) for row in rows)
+
+
+def test_a_right_fact_in_a_sentence_is_shown_and_the_judge_is_named(
+    tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = says("<answer>It was in 1984 or in 2003; see page 1.</answer>")
+    with chat_server(said) as server:
+        policy = ["--policy", server.url, "--policy-model", "Qwen/Qwen2.5-VL-7B-Instruct"]
+        assert evaluate(tasks, *policy) == 0
+        printed = capsys.readouterr()
+    rows = [" ".join(line.split()) for line in printed.out.splitlines()]
+    assert any(row.startswith("right answers 0.0 %") for row in rows)
+    assert any(row.startswith("gold answer stands in the answer 66.7 %") for row in rows)
+    (hint,) = [line for line in printed.err.splitlines() if "--judge URL" in line]
+    assert "66.7 % of the answers" in hint and "0.0 % are right by rules" in hint
+
+
+def test_help_of_the_verb_has_the_options_of_answering(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "compare" in out and "--benchmark" in out and "--judge" in out
+
+
 def test_a_rerun_adds_nothing(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tasks, "--json")
     first, log = summary(capsys), tasks.parent / "run" / "episodes.jsonl"
@@ -76,7 +105,7 @@ def test_a_rerun_adds_nothing(tasks: Path, capsys: pytest.CaptureFixture[str]) -
 def test_another_setting_needs_another_folder_or_overwrite(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tasks)
     assert evaluate(tasks, "--limit", "2") == 2
-    assert "tasks.count: 3 there, 2 now" in capsys.readouterr().err
+    assert "the questions changed since that run: add --overwrite" in capsys.readouterr().err
     assert evaluate(tasks, "--limit", "2", "--overwrite", "--json") == 0
     assert summary(capsys)["episodes"] == 2
 

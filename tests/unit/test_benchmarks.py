@@ -229,13 +229,14 @@ def test_alternatives_ids_hops_and_kinds_may_be_given(tmp_path: Path):
 
 
 def test_rows_of_ones_own_that_cannot_be_used_are_named(tmp_path: Path):
-    text = "question,answer,page,hops\nq,,1,\n,a,1,\nq,a,two,\nq,a,1,zero\nq,a,1,1,more\n"
+    text = "question,answer,page,hops,file\nq,,1,,a\n,a,1,\nq,a,two,\nq,a,1,zero\nq,a,1,1,a,more\nq,a,1 | 2\n"
     assert reasons(own(tmp_path, "q.csv", text)) == {
         "q.csv line 2": "has no answer",
         "q.csv line 3": "has no question",
         "q.csv line 4": "page 'two' is no whole number",
         "q.csv line 5": "hops 'zero' is no whole number from 1 to 99",
         "q.csv line 6": "has more cells than the header; put cells with a delimiter into quotes",
+        "q.csv line 7": "page '1 | 2': pages have no alternatives, all of them count; name the one that answers",
     }
     broken = own(tmp_path, "q.jsonl", '{"question": "q", "answer": "a"}\n{"question": \n[1]')
     assert list(reasons(broken)) == ["q.jsonl line 2", "q.jsonl line 3"] and len(broken.questions()) == 1
@@ -247,6 +248,13 @@ def test_rows_of_ones_own_that_cannot_be_used_are_named(tmp_path: Path):
         ("q.csv", "frage,answer\nq,a\n", r"q\.csv: has no column question or query \(but frage, answer\)"),
         ("q.csv", "", "has no column question or query .but no header"),
         ("q.csv", 'question,answer\n"q,a\n', r"q\.csv: unexpected end of data after line 1; check its quotes"),
+        (
+            "q.csv",
+            "question,answer,Doc,page\nq,a,a.pdf,1\n",
+            r"q\.csv: has no column document or .* \(but question, answer, doc, page\); did you mean doc\?$",
+        ),
+        ("q.jsonl", '{"question": "q", "answer": "a", "pages": [1]}', r"q\.jsonl: has no column document or [^;]*$"),
+        ("q.csv", "question,anwser\nq,a\n", r"has no column answer or .*; did you mean anwser\?"),
         ("q.json", "{", r"q\.json: is no JSON"),
         ("q.json", "{}", r"q\.json: holds no list of questions"),
     ],
@@ -358,8 +366,21 @@ def test_documents_are_found_by_the_names_that_people_write():
     assert shelf.find("z/a.pdf").id == "3" and shelf.find("v1.2").id == "4"
     with pytest.raises(DataError, match=r"'a' may be any of y/a\.pdf, z/a\.pdf; say which"):
         shelf.find("a")
-    with pytest.raises(DataError, match=r"no document 'reprot\.pdf' could be read; did you mean 'Report\.pdf'"):
+    with pytest.raises(DataError, match=r"no document 'reprot\.pdf'; did you mean 'Report\.pdf'"):
         shelf.find("reprot.pdf")
+
+
+def test_a_document_of_any_kind_is_found_without_its_suffix_where_only_one_is_called_so():
+    names = {"1": "x/Review.pptx", "2": "y/plan.docx", "3": "y/plan.pdf", "4": "z/plan.docx"}
+    shelf = Shelf((name, document(id, name)) for id, name in names.items())
+    assert shelf.find("review").id == shelf.find("x/review").id == "1"
+    assert shelf.find("z/plan").id == "4" and shelf.find("plan.pdf").id == "3"
+    with pytest.raises(DataError, match=r"'plan' may be any of y/plan\.docx, y/plan\.pdf, z/plan\.docx; say which"):
+        shelf.find("plan")
+    with pytest.raises(DataError, match=r"no document 'reviews'; did you mean 'Review\.pptx'"):
+        shelf.find("reviews")
+    with pytest.raises(DataError, match=r"no document 'review\.pdf'"):
+        shelf.find("review.pdf")
 
 
 def test_gold_answers_that_do_not_score_are_listed():

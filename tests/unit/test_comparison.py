@@ -164,7 +164,13 @@ def test_the_page_shows_how_runs_stand_and_only_questions_that_differ(tmp_path: 
     shown = [names["data-show"] for tag, names in read.tags if tag == "button"]
     assert shown == ["all", "better-1", "better-2", "worse-2"]
     assert "7 of 8 questions" in text and "all of them are here" in text
-    for part in ("By kind of content", "Settings that differ", "totals page 3", "retrieval <b>0.80</b>"):
+    for part in (
+        "Gold answer stands in the answer",
+        "By kind of content",
+        "Settings that differ",
+        "totals page 3",
+        "retrieval <b>0.80</b>",
+    ):
         assert part in text
 
 

@@ -1,11 +1,14 @@
+import io
 import random
 
 import ir_measures as ir
 import pytest
+from rich.console import Console
 
 from tests.fabricated import GOLD, answer_turn, crop_turn, episode, failed, invalid_turn, make_task, search_turn
 from vrag.evaluation.evidence import box_scores, first_hits
-from vrag.evaluation.metrics import best_constant, compare_runs, said_pages, summarize
+from vrag.evaluation.metrics import Summary, best_constant, compare_runs, said_pages, summarize
+from vrag.evaluation.table import judge_hint, summary_table
 from vrag.rewards.retrieval import shown_pages
 from vrag.types import Box, StopReason, Task
 
@@ -39,6 +42,43 @@ def test_accuracy_is_split_by_hops_kind_and_seed() -> None:
     assert {kind: share.value for kind, share in summary.by_kind.items()} == {"bar": 0.75, "pie": 0.0}
     assert summary.by_sample == pytest.approx({"0.0": 2 / 3, "1.0": 1 / 3})
     assert summary.questions == 3
+
+
+def test_gold_answers_that_stand_in_an_answer_are_counted_and_older_summaries_open() -> None:
+    sentence = episode(make_task("a"), right=False).model_copy(update={"answer": "It is 42 (page 3)."})
+    records = [sentence, episode(make_task("b"), right=False), episode(make_task("c"), stop=StopReason.TURNS)]
+    summary = summarize([*records, episode(make_task("d")), failed(make_task("e"))])
+    assert summary.accuracy is not None and summary.accuracy.value == 0.25
+    assert summary.contained is not None and (summary.contained.value, summary.contained.n) == (0.5, 4)
+    old = summary.model_dump(mode="json", exclude={"contained"})
+    assert Summary.model_validate(old).contained is None
+
+
+def test_the_judge_is_hinted_at_only_where_it_would_help() -> None:
+    plain = summarize([episode(make_task(f"q{n}")) for n in range(4)])
+    assert judge_hint(plain) is None and judge_hint(summarize([failed()])) is None
+    sentence = episode(make_task("s"), right=False).model_copy(update={"answer": "It is 42."})
+    hidden = summarize([sentence, episode(make_task("t"))])
+    hint = judge_hint(hidden)
+    assert hint is not None and "100.0 % of the answers" in hint and "50.0 % are right" in hint
+    assert judge_hint(hidden.model_copy(update={"contained": None})) is None
+    assert "gold answer stands in the answer" in said(hidden) and "gold answer stands" not in said(
+        hidden.model_copy(update={"contained": None})
+    )
+
+
+def said(summary: Summary) -> str:
+    console = Console(width=100, file=io.StringIO())
+    console.print(summary_table(summary, "run"))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_leaves_out_groups_of_one_and_what_has_no_gold_pages() -> None:
+    table = said(summarize([episode(make_task("a", kind="unknown")), episode(make_task("b", kind="unknown"))]))
+    assert "unknown" not in table and "kind" not in table and "1 hop" not in table and "Gold pages" in table
+    mixed = said(summarize([episode(make_task("a", kind="unknown")), episode(make_task("b", kind="bar"))]))
+    assert "of no given kind" in mixed and "unknown" not in mixed
+    assert "Gold pages" not in said(summarize([episode(Task(id="x", question="?", answers=["42"]))]))
 
 
 def test_behaviour_is_counted_per_episode_and_invalid_actions_per_turn() -> None:

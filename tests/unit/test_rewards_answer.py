@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrag.rewards.answer import anls, normalise, rule_reward, same_number, token_f1
+from vrag.rewards.answer import anls, normalise, rule_reward, same_number, stands_in, token_f1
 from vrag.rewards.numeric import quantity
 
 
@@ -153,3 +153,60 @@ def test_what_is_not_one_quantity_is_none() -> None:
     assert quantity("no number") is None
     assert quantity("1 and 2") is None
     assert quantity("9" * 5000) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("The default line width is 0.5 bp; it can be changed.", "0.5 bp"),
+        ("It opened in 1984.", "1984"),
+        ("That was Ann-Marie (of the harbour).", "ann marie"),
+        ("They sold 5, then 15.", "5"),
+        ("About 1,200 in all", "1.2k"),
+        ("首都是北京。", "北京"),
+        ("Beijing", "Beijing"),
+    ],
+)
+def test_a_gold_answer_stands_in_a_sentence(answer: str, reference: str) -> None:
+    assert stands_in(answer, ["another", reference])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("It is 15.", "5"),
+        ("It is 0.5 bp.", "5"),
+        ("It is 5.5 or 1,005.", "5"),
+        ("It is -5.", "5"),
+        ("The Annals", "Ann"),
+        ("Ann and Marie", "Ann Marie"),
+        ("anything", " "),
+        ("x " * 6_000 + "5", "5"),
+        ("", "5"),
+        (None, "5"),
+    ],
+)
+def test_a_part_of_a_word_or_number_is_not_the_gold_answer(answer: str | None, reference: str) -> None:
+    assert not stands_in(answer, [reference])
+
+
+SPELLINGS = [
+    "42",
+    "42 %",
+    "It is 1.2k",
+    "1,200",
+    "1200",
+    "Plan A",
+    "the plan a",
+    "a",
+    "The",
+    "?",
+    "北京。",
+    "北京",
+    "-5",
+]
+
+
+@given(st.sampled_from(SPELLINGS), st.sampled_from(SPELLINGS))
+def test_what_is_right_by_rules_stands_in_the_answer(answer: str, reference: str) -> None:
+    assert stands_in(answer, [reference]) or not rule_reward(answer, [reference]).correct

@@ -138,6 +138,15 @@ def test_a_run_with_another_configuration_is_refused_and_the_difference_named(tm
     assert refused.value.exit_code == 2
 
 
+def test_other_questions_are_said_in_words(tmp_path: Path) -> None:
+    RunDir.open(tmp_path / "run", {"tasks": {"count": 3, "key": "5d8b"}, "rate": 0.1})
+    with pytest.raises(UsageError, match="the questions changed since that run: add --overwrite") as refused:
+        RunDir.open(tmp_path / "run", {"tasks": {"count": 2, "key": "77aa"}, "rate": 0.1})
+    assert "tasks." not in str(refused.value)
+    with pytest.raises(UsageError, match=r"another configuration \(rate: 0\.1 there, 0\.2 now; other questions\)"):
+        RunDir.open(tmp_path / "run", {"tasks": {"count": 3, "key": "77aa"}, "rate": 0.2})
+
+
 def test_overwrite_starts_the_run_anew(tmp_path: Path) -> None:
     run = RunDir.open(tmp_path / "run", {"rate": 0.1})
     run.metrics.append({"step": 1})

@@ -55,6 +55,15 @@ def test_a_bad_line_is_named_with_its_number(tmp_path: Path, line: str, reason: 
         read_tasks(path)
 
 
+def test_a_table_is_no_task_file_and_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "questions.csv").write_text("question,answer\nWhen?,1984\n")
+    with pytest.raises(DataError, match=r"questions\.csv: is a table .* run `vrag data import` first"):
+        read_tasks(tmp_path / "questions.csv")
+    (tmp_path / "questions.jsonl").write_text('{"question": "When?", "answer": "1984"}\n')
+    with pytest.raises(DataError, match=r"questions\.jsonl:1: id: Field required; .* `vrag data import` makes them"):
+        read_tasks(tmp_path / "questions.jsonl")
+
+
 def test_a_file_that_is_missing_or_no_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.jsonl: can't be read"):
         read_tasks(tmp_path / "nowhere.jsonl")

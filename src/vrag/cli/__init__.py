@@ -110,9 +110,9 @@ def _help() -> str:
 
 
 def _unknown(verb: str) -> int:
-    import difflib
+    from vrag.suggest import nearest
 
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f"did you mean `vrag {near[0]}`?" if near else "`vrag --help` lists the verbs"
+    near = nearest(verb, VERBS)
+    hint = f"did you mean `vrag {near}`?" if near else "`vrag --help` lists the verbs"
     print(f"vrag: no verb {verb!r}; {hint}", file=sys.stderr)
     return 2

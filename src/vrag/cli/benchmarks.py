@@ -211,7 +211,7 @@ def _build(benchmark: Benchmark, run: Any, corpus: str, options: Any, as_json: b
     with store, Reporter(console) as reporter:
         report = build(benchmark, run, store, options, reporter.update)
     mark(run.path, corpus)
-    show_failures(console, report.failures)
+    show_failures(console, report.failures, "Problems")
     for line in (*report.differences, report.note):
         if line:
             console.print(f"note: {line}", markup=False, soft_wrap=True)
@@ -221,11 +221,19 @@ def _build(benchmark: Benchmark, run: Any, corpus: str, options: Any, as_json: b
 
 
 def _said(report: BenchmarkReport, corpus: str) -> str:
+    from vrag.evaluation.metrics import said_kind
+
     hops = ", ".join(f"{count} of {hop} hop{'s' * (hop > 1)}" for hop, count in report.hops.items())
-    kinds = ", ".join(f"{count} {kind}" for kind, count in report.kinds.items())
+    kinds = ", ".join(f"{count} {said_kind(kind)}" for kind, count in report.kinds.items())
     answers = sum(failure.stage == "answer" for failure in report.failures)
+    about = [hops, *([kinds] if len(report.kinds) > 1 else []), f"{report.without_gold} without a gold page"]
     return (
-        f"{corpus}: {report.questions} questions ({hops}; {kinds}; {report.without_gold} without a gold page) about"
-        f" {report.documents} documents, {report.pages} pages; {len(report.failures) - answers} failures,"
-        f" {answers} gold answers that don't score\n{report.tasks}"
+        f"{corpus}: {_counted(report.questions, 'question')} ({'; '.join(about)}) about"
+        f" {_counted(report.documents, 'document')}, {_counted(report.pages, 'page')};"
+        f" {_counted(len(report.failures) - answers, 'problem')},"
+        f" {_counted(answers, 'gold answer')} that can't score\n{report.tasks}"
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,12 @@ class _Answers(TyperGroup):
             args = ["answers", *args]
         return super().parse_args(ctx, args)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The subcommands, and what may be said without one."""
+        super().format_help(ctx, formatter)
+        answers = self.commands["answers"]
+        answers.format_help(typer.Context(answers, info_name=ctx.info_name, parent=ctx.parent), formatter)
+
 
 app = typer.Typer(cls=_Answers, no_args_is_help=True, help="Measure on questions; a rerun continues.")
 
@@ -93,7 +100,7 @@ def evaluate(
     from vrag.corpus.store import Corpus
     from vrag.evaluation.baselines import baseline_environment
     from vrag.evaluation.runner import EvalSettings
-    from vrag.evaluation.table import summary_table
+    from vrag.evaluation.table import judge_hint, summary_table
     from vrag.retriever import open_retriever, way_of
     from vrag.rewards.combine import paper_rubric
     from vrag.rewards.judge import opened
@@ -131,8 +138,12 @@ def evaluate(
         print(f"vrag: the run is in {questions.out}", file=sys.stderr)
     if as_json:
         print(done.summary.model_dump_json())
-    else:
-        Console().print(summary_table(done.summary, f"{agent.speaker.name} on {questions.corpus}"))
+        return
+    Console().print(summary_table(done.summary, f"{agent.speaker.name} on {questions.corpus}"))
+    if hint := judge_hint(done.summary):
+        print(f"vrag: {hint}", file=sys.stderr)
+    look = shlex.join(["vrag", "app", "--corpus", questions.corpus, "--runs", str(questions.out)])
+    print(f"vrag: each answer: {look}", file=sys.stderr)
 
 
 @app.command("recipes")

@@ -185,10 +185,10 @@ def summary(report: IngestReport, corpus: str) -> str:
     return f"{corpus}: {report.pages} pages ({', '.join(parts)}; {report.seconds:.1f} s)"
 
 
-def show_failures(console: Console, failures: list[Failure]) -> None:
+def show_failures(console: Console, failures: list[Failure], title: str = "What couldn't be read") -> None:
     if not failures:
         return
-    table = Table("document", "page", "reason", title="What couldn't be read", title_justify="left", box=None)
+    table = Table("document", "page", "reason", title=title, title_justify="left", box=None)
     for failure in failures[:_SHOWN_FAILURES]:
         page = "" if failure.page is None else str(failure.page)
         table.add_row(escape(printable(failure.document)), page, escape(printable(failure.reason)))

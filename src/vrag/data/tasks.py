@@ -10,13 +10,17 @@ from pydantic import ValidationError
 from vrag.errors import DataError
 from vrag.types import Task
 
+_TABLES = {".csv", ".tsv", ".xlsx", ".xls", ".ods"}
+
 
 def read_tasks(path: Path) -> list[Task]:
     """Every task of `path`, in order; blank lines are skipped.
 
     Raises `DataError` naming `file:line` for a line that is no task, for an id that is used twice, and
-    for a file that can't be read.
+    for a file that can't be read or is a table.
     """
+    if path.suffix.lower() in _TABLES:
+        raise DataError(f"{path}: is a table and no task file; run `vrag data import` first, which makes one of it")
     tasks: list[Task] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(_lines(path), start=1):
@@ -25,7 +29,8 @@ def read_tasks(path: Path) -> list[Task]:
         try:
             task = Task.model_validate_json(line)
         except ValidationError as error:
-            raise DataError(f"{path}:{number}: {_first(error)}; each line must be one task as JSON") from error
+            how = "each line must be one task as JSON; `vrag data import` makes them of questions of your own"
+            raise DataError(f"{path}:{number}: {_first(error)}; {how}") from error
         if task.id in seen:
             raise DataError(f"{path}:{number}: id {task.id!r} is also that of line {seen[task.id]}; ids must be unique")
         seen[task.id] = number

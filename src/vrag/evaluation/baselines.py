@@ -6,7 +6,6 @@ stay. Retriever, policy and judge are the same for all of them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from vrag.config import resolve
 from vrag.environment import EnvironmentConfig
 from vrag.errors import ConfigError
 from vrag.prompts import PROMPTS
+from vrag.suggest import did_you_mean
 from vrag.types import Frozen
 
 FOLDER = Path(__file__).parent.parent / "recipes"
@@ -51,8 +51,7 @@ def _file(recipe: str) -> Path:
         return Path(recipe)
     known = _names()
     if recipe not in known:
-        near = difflib.get_close_matches(recipe, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, or a TOML file of your own"
+        hint = did_you_mean(recipe, known, f"there are {', '.join(known)}, or a TOML file of your own")
         raise ConfigError(f"no recipe {recipe!r}; {hint}")
     return FOLDER / f"{recipe}.toml"
 

@@ -10,7 +10,7 @@ from vrag.evaluation.comparison import Comparison, Paired
 from vrag.evaluation.intervals import Interval
 from vrag.evaluation.metrics import Summary, said_pages
 from vrag.evaluation.paper import PaperTable
-from vrag.evaluation.report import by_hop
+from vrag.evaluation.report import by_hop, by_kind
 from vrag.evaluation.report.standings import tests_said
 
 
@@ -42,6 +42,7 @@ def _paired(paired: Paired | None) -> list[str]:
 
 def _behaviour(comparison: Comparison) -> Table:
     reads: dict[str, Callable[[Summary], str]] = {
+        "gold in answer": lambda s: _share(s.contained),
         "finished": lambda s: _share(s.finished),
         "invalid": lambda s: _share(s.invalid),
         "recall@1": lambda s: _number(s.first_search and s.first_search.recall[1]),
@@ -71,7 +72,7 @@ def _tokens(summary: Summary) -> float:
 def _groups(comparison: Comparison) -> list[Table]:
     reads: dict[str, Callable[[Summary], dict[str, Interval]]] = {
         "by hops": by_hop,
-        "by kind of content": lambda s: s.by_kind,
+        "by kind of content": by_kind,
         "by pages shown": lambda s: {said_pages(key): share for key, share in s.by_pages.items()},
     }
     tables: list[Table] = []

@@ -17,7 +17,7 @@ from vrag.evaluation.evidence import box_scores, first_hits, gold_pages
 from vrag.evaluation.intervals import Difference, Interval, compare, mean_by_question, wilson
 from vrag.evaluation.judging import Judging, judging
 from vrag.evaluation.mmlongbench import Published, published
-from vrag.rewards.answer import normalise
+from vrag.rewards.answer import normalise, stands_in
 from vrag.rewards.retrieval import mrr, ndcg, recall, shown_pages
 from vrag.types import Crop, Frozen, PageRef, Search, StopReason, Task, Usage
 
@@ -71,6 +71,7 @@ class Summary(Frozen):
     total_tokens: float  # of the conversation, images included; 0 for a policy that speaks only text
     seconds: float
     stops: dict[str, int]
+    contained: Interval | None = None  # share whose answer holds a gold answer, in whatever words; None: an older run
     judge: Judging | None = None  # None: answers were scored by rules
     usage: Usage | None = None  # of the policy's server, errored episodes too; None: it asked none
     mmlongbench: Published | None = None  # that dataset's own figures; None: no question is of it
@@ -104,6 +105,11 @@ def documents(record: EpisodeRecord) -> list[str]:
 def said_pages(key: str) -> str:
     """A key of `by_pages`, for people."""
     return "1 page" if key == "1" else f"{key} pages" + (" or more" if key == str(MANY) else "")
+
+
+def said_kind(key: str) -> str:
+    """A key of `by_kind`, for people."""
+    return "of no given kind" if key == "unknown" else key
 
 
 def summarize(records: Sequence[EpisodeRecord]) -> Summary:
@@ -141,6 +147,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         total_tokens=_mean(record.total_tokens for record in scored),
         seconds=_mean(record.seconds for record in scored),
         stops=dict(sorted(Counter(record.stop.value for record in records).items())),
+        contained=_over_questions(scored, lambda record: float(stands_in(record.answer, record.task.answers))),
         judge=judging(records),
         usage=_spent(records),
         mmlongbench=published(scored),

@@ -1,45 +1,85 @@
-"""A run's summary in the terminal."""
+"""A run's summary in the terminal: the main figures, in groups; all of them are in `summary.json`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from vrag.evaluation.intervals import Interval
 from vrag.evaluation.judging import Judging, cost, cost_each
-from vrag.evaluation.metrics import Ranking, Summary, said_pages
+from vrag.evaluation.metrics import Ranking, Summary, said_kind, said_pages
 from vrag.evaluation.mmlongbench import Published
 from vrag.evaluation.retrieval import NDCG_AT, RECALL_AT, RetrievalSummary
 
+FAR = 0.1  # so much more of the answers hold a gold answer than are right: rules are the wrong judge of sentences
+
 
 def summary_table(summary: Summary, title: str) -> Table:
-    """Measure, value and 95 % interval; rows without a value are left out."""
+    """Measure, value and 95 % interval; rows without a value, and groups of one, are left out."""
     table = Table("measure", "value", "95 % interval", "n", title=title, title_justify="left", box=None)
+    _answers(table, summary)
+    _pages(table, summary)
+    _behaviour(table, summary)
+    _cost(table, summary)
+    return table
+
+
+def judge_hint(summary: Summary) -> str | None:
+    """What to do when far more answers hold the gold answer than the rules call right; None when there is no need."""
+    right, held = summary.accuracy, summary.contained
+    if summary.judge is not None or right is None or held is None or held.value < right.value + FAR:
+        return None
+    return (
+        f"the gold answer stands in {_percent(held.value)} of the answers, and {_percent(right.value)} are right by"
+        " rules, which want it alone: --judge URL --judge-model NAME scores sentences too"
+    )
+
+
+def _answers(table: Table, summary: Summary) -> None:
+    _head(table, "Answers")
     _share(table, "right answers", summary.accuracy)
-    for hops, interval in summary.by_hop.items():
-        _share(table, f"  {hops} hop" + "s" * (hops != "1"), interval)
-    for kind, interval in summary.by_kind.items():
-        _share(table, f"  {kind}", interval)
+    _shares(table, {f"{hops} hop" + "s" * (hops != "1"): share for hops, share in summary.by_hop.items()})
+    _shares(table, {said_kind(kind): share for kind, share in summary.by_kind.items()})
+    _shares(table, {f"with {said_pages(pages)} shown": share for pages, share in summary.by_pages.items()})
     if len(summary.by_sample) > 1:
         for name, value in summary.by_sample.items():
             table.add_row(f"  seed.sample {name}", _percent(value))
+    _share(table, "gold answer stands in the answer", summary.contained)
     if summary.constant:
         table.add_row(f"best constant answer ({summary.constant.answer[:24]!r})", _percent(summary.constant.share))
-    _share(table, "finished", summary.finished)
-    _share(table, "invalid actions (of turns)", summary.invalid)
+    if summary.judge:
+        _judge(table, summary.judge)
+    if summary.mmlongbench:
+        _mmlongbench(table, summary.mmlongbench)
+
+
+def _pages(table: Table, summary: Summary) -> None:
+    if summary.coverage is None:
+        return
+    _head(table, "Gold pages")
     _ranking(table, "first search", summary.first_search)
-    _ranking(table, "pages shown", summary.shown)
     _share(table, "gold pages shown", summary.coverage)
     _share(table, "all gold pages shown", summary.complete)
-    for pages, interval in summary.by_pages.items() if len(summary.by_pages) > 1 else ():
-        _share(table, f"  right with {said_pages(pages)} shown", interval)
     _mean(table, "crop IoU", summary.box_iou)
     _share(table, "gold box in crop", summary.box_containment)
-    for name, value in summary.reward.items():
-        table.add_row("reward" if name == "total" else f"  {name}", f"{value:.3f}")
-    for label, value in (("turns", summary.turns), ("searches", summary.searches), ("crops", summary.crops)):
-        table.add_row(f"{label} per episode", f"{value:.2f}")
+
+
+def _behaviour(table: Table, summary: Summary) -> None:
+    _head(table, "Behaviour")
+    _share(table, "finished", summary.finished)
+    _share(table, "invalid actions (of turns)", summary.invalid)
+    counts = f"{summary.turns:.1f}, {summary.searches:.1f}, {summary.crops:.1f}"
+    table.add_row("turns, searches, crops per episode", counts)
+    table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
+    table.add_row("scored + errored", f"{summary.scored} + {summary.errored} = {summary.episodes}")
+    if "total" in summary.reward:
+        table.add_row("reward", f"{summary.reward['total']:.3f}")
+
+
+def _cost(table: Table, summary: Summary) -> None:
+    _head(table, "Cost")
     if summary.total_tokens:
         table.add_row(
             "tokens per episode, of them written", f"{summary.total_tokens:.0f}, {summary.sampled_tokens:.0f}"
@@ -48,13 +88,6 @@ def summary_table(summary: Summary, title: str) -> Table:
     if summary.usage:
         table.add_row("agent's requests, tokens in + out", cost(summary.usage))
         table.add_row("  the same per episode", cost_each(summary.usage, summary.episodes))
-    if summary.judge:
-        _judge(table, summary.judge)
-    if summary.mmlongbench:
-        _mmlongbench(table, summary.mmlongbench)
-    table.add_row("stopped by", ", ".join(f"{name} {count}" for name, count in summary.stops.items()))
-    table.add_row("scored + errored", f"{summary.scored} + {summary.errored} = {summary.episodes}")
-    return table
 
 
 def _judge(table: Table, judge: Judging) -> None:
@@ -86,10 +119,23 @@ def retrieval_table(summaries: Sequence[RetrievalSummary], title: str) -> Table:
     return table
 
 
+def _head(table: Table, group: str) -> None:
+    if table.row_count:
+        table.add_row()
+    table.add_row(Text(group, style="bold"))
+
+
 def _share(table: Table, label: str, interval: Interval | None) -> None:
     if interval is not None:
         between = f"{_percent(interval.low)} to {_percent(interval.high)}"
         table.add_row(label, _percent(interval.value), between, str(interval.n))
+
+
+def _shares(table: Table, groups: Mapping[str, Interval]) -> None:
+    """A row below for each of several groups; one group is all."""
+    if len(groups) > 1:
+        for label, interval in groups.items():
+            _share(table, f"  {label}", interval)
 
 
 def _mean(table: Table, label: str, interval: Interval | None) -> None:
@@ -99,10 +145,9 @@ def _mean(table: Table, label: str, interval: Interval | None) -> None:
 
 def _ranking(table: Table, label: str, ranking: Ranking | None) -> None:
     if ranking is not None:
-        for depth, interval in ranking.recall.items():
-            _mean(table, f"{label}: recall@{depth}", interval)
-        _mean(table, f"{label}: MRR", ranking.mrr)
-        _mean(table, f"{label}: nDCG", ranking.ndcg)
+        depths = ", ".join(map(str, ranking.recall))
+        table.add_row(f"{label}: recall@{depths}", ", ".join(f"{one.value:.2f}" for one in ranking.recall.values()))
+        table.add_row(f"{label}: MRR, nDCG", f"{ranking.mrr.value:.2f}, {ranking.ndcg.value:.2f}")
 
 
 def _percent(value: float) -> str:

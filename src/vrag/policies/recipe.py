@@ -6,7 +6,6 @@ guess; and what the model was trained in, where that is known.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pydantic import Field
 from vrag.config import read, resolve
 from vrag.environment import EnvironmentConfig
 from vrag.errors import ConfigError
+from vrag.suggest import did_you_mean
 from vrag.types import Frozen
 
 FOLDER = Path(__file__).parent.parent / "recipes" / "policies"
@@ -39,8 +39,7 @@ def policy_recipe(name: str) -> PolicyRecipe:
     """By its name, or a TOML file. Raises `ConfigError` for an unknown one, and for one that says no frame."""
     file = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in _names():
-        near = difflib.get_close_matches(name, _names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_names())}, or a TOML file of your own"
+        hint = did_you_mean(name, _names(), f"there are {', '.join(_names())}, or a TOML file of your own")
         raise ConfigError(f"no recipe {name!r} of a policy; {hint}")
     recipe = resolve(PolicyRecipe, file)
     if "frame" not in _view(file):

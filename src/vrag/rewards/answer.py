@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -63,6 +63,27 @@ def rule_reward(prediction: str | None, references: Iterable[str], tolerance: fl
         anls=max(score.anls for score in scores),
         score=max(score.score for score in scores),
     )
+
+
+def stands_in(answer: str | None, references: Iterable[str]) -> bool:
+    """Whether a reference stands in the answer by whole words and numbers after normalisation, or is its only quantity.
+
+    No verdict: an answer that denies the reference, or lists everything, holds it too. It tells a right fact in a
+    sentence, which the rules call wrong, from an answer without it.
+    """
+    if answer is None or len(answer) > LONGEST:
+        return False
+    said = _TOKEN.findall(normalise(answer))
+    return any(
+        _holds(said, _TOKEN.findall(normalise(reference))) or same_number(answer, reference)
+        for reference in references
+        if reference.strip()
+    )
+
+
+def _holds(words: Sequence[str], wanted: Sequence[str]) -> bool:
+    starts = range(len(words) - len(wanted) + 1)
+    return any(words[start : start + len(wanted)] == wanted for start in starts)
 
 
 def _compare(prediction: str, reference: str, tolerance: float) -> AnswerScore:

@@ -3,8 +3,8 @@ the reference's JSON.
 
     question    or query
     answer      one; or answers: alternatives, separated by | in CSV, a list in JSON
-    document    or file, file_name, doc_id: its file name, with or without ".pdf"; may be left out
-    page        or pages: numbers from 1, separated by commas; may be left out
+    document    or file, file_name, doc_id: its file name, with or without its suffix; may be left out
+    page        or pages: numbers from 1, separated by commas, all of which the answer needs; may be left out
     id, hops, kind    may be left out
 
 Other columns are kept in the task's metadata.
@@ -22,6 +22,7 @@ from vrag.data.benchmarks.asked import Asked, Say, collect, filled, kind_of
 from vrag.data.benchmarks.unified import read_unified
 from vrag.data.rows import Problem, Row, json_rows, list_of, pages_of, read_text, text_of, texts_of
 from vrag.errors import DataError, UsageError
+from vrag.suggest import did_you_mean
 
 _NAMES = {
     "question": ("question", "query"),
@@ -32,6 +33,7 @@ _NAMES = {
     "hops": ("hops",),
     "kind": ("kind",),
 }
+_KNOWN = {name for names in _NAMES.values() for name in names}
 _DELIMITERS = ",;\t"
 
 
@@ -49,9 +51,14 @@ class OwnQuestions:
         self._file, self._paths = file, list(paths)
 
     def questions(self) -> list[Asked]:
+        """Raises `DataError` for a file without its columns; those of pages need one of documents."""
         table = self._file.suffix.lower() in {".csv", ".tsv"}
-        rows = csv_rows(self._file, self.problems) if table else json_rows(self._file, self.problems)
-        return collect(rows, self._read, self.problems)
+        rows = list(csv_rows(self._file, self.problems) if table else json_rows(self._file, self.problems))
+        asked = collect(rows, self._read, self.problems)
+        columns = list(dict.fromkeys(name for row in rows for name in row.values))
+        if "meta_info" not in columns and any(one.pages for one in asked):
+            _check_column(self._file, "document", columns)
+        return asked
 
     def documents(self, folder: Path, dpi: int, say: Say) -> list[Path]:
         return self._paths
@@ -62,7 +69,6 @@ class OwnQuestions:
         found = {name: _cell(row.values, names) for name, names in _NAMES.items()}
         if (hops := text_of(found["hops"]) or "1") not in {str(count) for count in range(1, 100)}:
             raise DataError(f"hops {hops!r} is no whole number from 1 to 99")
-        known = {name for names in _NAMES.values() for name in names}
         answers = texts_of(found["answer"])
         if not answers:
             raise DataError("has no answer")
@@ -76,7 +82,7 @@ class OwnQuestions:
             hops=int(hops),
             kind=kind_of(text_of(found["kind"])),
             source=self.source,
-            meta={name: value for name, value in row.values.items() if name not in known and value not in (None, "")},
+            meta={name: value for name, value in row.values.items() if name not in _KNOWN and value not in (None, "")},
         )
 
 
@@ -90,9 +96,7 @@ def csv_rows(file: Path, problems: list[Problem]) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns = [str(name).strip().casefold() for name in reader.fieldnames or ()]
     for wanted in ("question", "answer"):
-        if not set(columns) & set(_NAMES[wanted]):
-            there = ", ".join(columns) or "no header"
-            raise DataError(f"{file}: has no column {' or '.join(_NAMES[wanted])} (but {there})")
+        _check_column(file, wanted, columns)
     reader.fieldnames = columns
     while True:
         try:
@@ -110,12 +114,25 @@ def csv_rows(file: Path, problems: list[Problem]) -> Iterator[Row]:
         yield Row(where, values)
 
 
+def _check_column(file: Path, wanted: str, columns: Sequence[str]) -> None:
+    """Raises `DataError` for a file without that column, with those that it has and the nearest."""
+    names = _NAMES[wanted]
+    if set(columns) & set(names):
+        return
+    others = [column for column in columns if column not in _KNOWN]
+    near = next(filter(None, (did_you_mean(name, others) for name in names)), "")
+    there = ", ".join(columns) or "no header"
+    raise DataError(f"{file}: has no column {' or '.join(names)} (but {there})" + (f"; {near}" if near else ""))
+
+
 def _cell(values: dict[str, Any], names: Sequence[str]) -> Any:
     return next((values[name] for name in names if values.get(name) not in (None, "", [])), None)
 
 
 def _numbers(value: Any) -> Any:
-    """ "3, 5" as a list."""
+    """ "3, 5" as a list. Raises `DataError` for alternatives: metrics want all gold pages."""
+    if isinstance(value, str) and "|" in value:
+        raise DataError(f"page {value!r}: pages have no alternatives, all of them count; name the one that answers")
     if isinstance(value, str) and not value.strip().startswith("["):
         return [part for part in value.replace(";", ",").split(",") if part.strip()]
     return list_of(value)

@@ -6,7 +6,6 @@ HOME/benchmarks/NAME/corpus.json   the corpus that has its documents; written la
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from vrag.corpus.paths import corpus_folder, home
 from vrag.errors import UsageError
 from vrag.runs import atomic_write
+from vrag.suggest import did_you_mean
 from vrag.types import Frozen
 
 _MADE = {  # name: family, split and the command that makes it
@@ -69,17 +69,18 @@ def find(name_or_path: str) -> Placed:
 
 
 def _folder(name_or_path: str) -> Path:
-    is_path = "/" in name_or_path or os.sep in name_or_path or name_or_path.startswith(".")
-    return Path(name_or_path).expanduser() if is_path else folder_of(name_or_path)
+    """A name that no benchmark has may be that of a folder right here."""
+    here = Path(name_or_path).expanduser()
+    if "/" in name_or_path or os.sep in name_or_path or name_or_path.startswith("."):
+        return here
+    named = folder_of(name_or_path)
+    return here if not named.exists() and (here / "corpus.json").is_file() else named
 
 
 def _how(name: str) -> str:
     """What makes it, or which name was meant."""
     if name in _MADE:
         return f"run `{_MADE[name][2]}`"
-    made = sorted(file.parent.name for file in (home() / "benchmarks").glob("*/corpus.json"))
-    near = difflib.get_close_matches(name, {*_MADE, *made}, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+    made = sorted({file.parent.name for at in (home() / "benchmarks", Path()) for file in at.glob("*/corpus.json")})
     there = f"there are {', '.join(made)}; " if made else ""
-    return f"{there}`vrag data slidevqa|vidoseek|mmlongbench|import` makes one"
+    return did_you_mean(name, {*_MADE, *made}, f"{there}`vrag data slidevqa|vidoseek|mmlongbench|import` makes one")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from vrag.corpus.files import content_id, scan
 from vrag.corpus.store import Corpus, Document
 from vrag.errors import DataError
+from vrag.suggest import nearest
 
 
 class Shelf:
-    """Documents by path, by file name, and by file name without its suffix; cases don't matter."""
+    """Documents by path and by file name, with or without suffix; cases don't matter."""
 
     def __init__(self, named: Iterable[tuple[str, Document]]) -> None:
         self._by_name: dict[str, dict[str, Document]] = {}  # name → by id: two may be called the same
         self._names: dict[str, str] = {}
         for name, document in named:
-            for key in _keys(name):
+            for key in (*_keys(name), *_keys(_bare(name)), *_keys(f"{name}.pdf")):  # datasets may add .pdf
                 self._by_name.setdefault(key, {})[document.id] = document
                 self._names.setdefault(key, PurePosixPath(name).name)
 
@@ -42,15 +42,23 @@ class Shelf:
                 return next(iter(held.values()))
             if held:
                 names = ", ".join(sorted(document.name for document in held.values()))
-                raise DataError(f"document {name!r} may be any of {names}; say which, with its folder")
-        near = difflib.get_close_matches(PurePosixPath(_keys(name)[0]).name, self._by_name, n=1, cutoff=0.8)
-        hint = f"; did you mean {self._names[near[0]]!r}?" if near else ""
-        raise DataError(f"no document {name!r} could be read{hint}")
+                raise DataError(f"document {name!r} may be any of {names}; say which, with its folder and suffix")
+        near = nearest(_path(name).name, self._by_name, cutoff=0.8)
+        hint = f"; did you mean {self._names[near]!r}?" if near else ""
+        raise DataError(f"no document {name!r}{hint}")
+
+
+def _path(name: str) -> PurePosixPath:
+    return PurePosixPath(name.strip().replace("\\", "/").casefold())
 
 
 def _keys(name: str) -> list[str]:
-    path = PurePosixPath(name.strip().replace("\\", "/").casefold())
-    return list(dict.fromkeys((str(path), path.name, path.stem if path.suffix == ".pdf" else path.name)))
+    path = _path(name)
+    return list(dict.fromkeys((str(path), path.name)))
+
+
+def _bare(name: str) -> str:
+    return str(_path(name).with_suffix(""))
 
 
 def _content(path: str) -> str:

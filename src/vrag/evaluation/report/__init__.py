@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vrag.episode import EpisodeRecord
 from vrag.evaluation.intervals import Interval
-from vrag.evaluation.metrics import Summary, compare_runs, summarize
+from vrag.evaluation.metrics import Summary, compare_runs, said_kind, summarize
 from vrag.evaluation.report.charts import Chart, line_chart
 from vrag.evaluation.report.gallery import Trajectory, choose, gallery
 from vrag.evaluation.report.html import Html, el, join
@@ -113,9 +113,14 @@ def _numbers(columns: Sequence[tuple[str, Summary]]) -> Html:
         el("h2", "Numbers"),
         main_table(columns),
         group_table("Right answers by number of hops", columns, by_hop),
-        group_table("Right answers by kind of page", columns, lambda summary: summary.by_kind),
+        group_table("Right answers by kind of page", columns, by_kind),
         footnotes(columns),
     )
+
+
+def by_kind(summary: Summary) -> dict[str, Interval]:
+    """Right answers by kind of content, named for people."""
+    return {said_kind(kind): share for kind, share in summary.by_kind.items()}
 
 
 def by_hop(summary: Summary) -> dict[str, Interval]:

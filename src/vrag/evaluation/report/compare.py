@@ -8,7 +8,7 @@ from pathlib import Path
 from vrag.evaluation.comparison import Comparison, EvalRun
 from vrag.evaluation.intervals import Interval
 from vrag.evaluation.metrics import Summary, said_pages
-from vrag.evaluation.report import by_hop, write_page
+from vrag.evaluation.report import by_hop, by_kind, write_page
 from vrag.evaluation.report.disagreements import disagreements
 from vrag.evaluation.report.html import Html, el
 from vrag.evaluation.report.images import Images
@@ -58,7 +58,7 @@ def _numbers(columns: Sequence[Column]) -> Html:
         el("h2", "Numbers"),
         main_table(columns),
         group_table("Right answers by number of hops", columns, by_hop),
-        group_table("By kind of content", columns, lambda summary: summary.by_kind),
+        group_table("By kind of content", columns, by_kind),
         group_table("By pages shown", columns, _by_pages),
         group_table("By document", columns, lambda summary: summary.by_document, DOCUMENTS),
         footnotes(columns),

@@ -53,6 +53,7 @@ def _verdict(difference: Difference | None) -> Html:
 def main_table(columns: Sequence[Column]) -> Html:
     rows: list[tuple[str, Callable[[Summary], Cell]]] = [
         ("Right answers", lambda s: s.accuracy),
+        ("Gold answer stands in the answer", lambda s: s.contained),
         ("Finished with an answer", lambda s: s.finished),
         ("Turns without a valid action", lambda s: s.invalid),
         ("Gold pages first in the first search", lambda s: s.first_search and s.first_search.recall[1]),
