@@ -149,7 +149,8 @@ def test_documents_are_added_searched_and_removed_and_one_that_cant_be_read_says
         assert "doesn't end in" in page.text("#uploads")
         page.until("document.querySelector('#indexing').hidden && !document.querySelector('#failures').hidden")
         assert (
-            "broken.pdf" in page.text("#failure-list") and page.text("#documents-title") == "1 of 2 documents, 2 pages"
+            "broken.pdf" in page.text("#failure-list")
+            and page.text("#documents-title") == "1 of 2 documents read, 2 pages"
         )
         page.until("document.querySelectorAll('#documents .bad').length === 1")
         assert "couldn’t be read: " in page.text("#documents tbody tr:has(.bad)")

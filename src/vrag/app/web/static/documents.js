@@ -113,8 +113,9 @@ async function draw(anyway) {
   if (!full || corpus !== state.corpus) return;
   const found = full.documents.filter((one) => one.names.some((name) => name.toLowerCase().includes(filter)));
   $("documents").tBodies[0].replaceChildren(...found.map((one) => row(corpus, one)));
-  const of = full.read_count === full.document_count ? "" : `${full.read_count.toLocaleString()} of `;
-  $("documents-title").textContent = `${of}${count(full.document_count, "document")}, ${count(full.pages, "page")}`;
+  const all = count(full.document_count, "document");
+  const read = full.read_count === full.document_count ? all : `${full.read_count.toLocaleString()} of ${all} read`;
+  $("documents-title").textContent = `${read}, ${count(full.pages, "page")}`;
   $("documents-more").hidden = Boolean(filter) || full.documents.length >= full.document_count || listed >= MOST;
   $("filter-choice").hidden = full.document_count < 10;
   $("failures").hidden = !full.failure_count;

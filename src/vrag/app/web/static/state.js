@@ -68,7 +68,7 @@ export function underWay() {
   if (!busy()) return null;
   const { state: now, stage, done, total, reason } = state.info.indexing;
   if (now === "waiting") return reason ?? "Waiting to be indexed …";
-  return `${STAGES[stage] ?? "Indexing"}${total ? `: ${done} of ${total}` : " …"}`;
+  return `${STAGES[stage] ?? "Indexing"}${total ? `: ${Math.min(done, total)} of ${total}` : " …"}`;
 }
 
 function bar() {
