@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from reportlab.lib.pagesizes import A5
+from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from tests.agents import plays
 from tests.asking import MANUAL, agent_serving, ask, make_corpus, scripted, served, until_indexed
@@ -116,6 +118,14 @@ def test_an_action_that_is_none_is_an_event_and_so_is_what_finds_nothing(manual:
     assert answer["text"] == "none" and answer["evidence"] is None
 
 
+@pytest.mark.parametrize(("said", "found"), [("Not found", False), ("Not answerable.", False), ("found in 873", True)])
+def test_an_answer_that_there_is_none_has_no_evidence(manual: Path, said: str, found: bool):
+    script = scripted("<search>port</search>", "<bbox>[1, 1, 90, 90]</bbox>", f"<answer>{said}</answer>")
+    with asking(manual, {"scripted": script}) as server:
+        (answer,) = [event for event in ask(server, QUESTION) if event["type"] == "answer"]
+    assert answer["found"] is found and (answer["evidence"] is not None) is found
+
+
 def test_an_episode_that_spends_its_turns_ends_without_an_answer(server: Running):
     events = ask(server, QUESTION, max_turns=1)
     assert "answer" not in kinds(events) and events[-1]["reason"] == "turns"
@@ -219,6 +229,27 @@ def test_a_search_finds_pages_with_their_places(server: Running):
     assert hit["image"] == f"/v1/corpora/notes/pages/{hit['document_id']}/2"
     text = server.client.get(f"{hit['image']}/text").json()
     assert text["text"].split("\n") == MANUAL[1] and text["text_source"] == "layer"
+    assert (text["page"], text["pages"], text["found"]) == (2, 2, [])
+
+
+def test_a_search_shows_the_words_that_it_found_in_snippets_and_on_the_page(server: Running):
+    query = "which PORT is told, the zebra?"
+    search = "/v1/corpora/notes/search"
+    ((hit,),) = server.client.get(search, params={"q": query, "snippets": True, "k": 1}).json()["results"]
+    assert hit["snippet"] == {
+        "text": "The daemon listens on port 873 unless told otherwise",
+        "found": ["port", "told"],
+    }
+    plain = server.client.post(search, json={"queries": [query], "k": 1}).json()["results"][0][0]
+    assert plain == hit | {"snippet": None}
+    page = server.client.get(f"{hit['image']}/text", params={"q": query}).json()
+    assert [word["text"] for word in page["found"]] == ["port", "told"]
+    (port, told) = (word["box"] for word in page["found"])
+    assert 0 < port["x1"] < port["x2"] < 1 and port["y2"] < told["y1"] < told["y2"] < 1
+    assert told["x1"] == pytest.approx((40 + stringWidth("unless ", "Helvetica", 12)) / A5[0], abs=0.01)
+    many = {"queries": [query] * 101, "k": 10, "snippets": True}
+    refused = server.client.post(search, json=many)
+    assert refused.status_code == 422 and "snippets" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -230,8 +261,9 @@ def test_a_picture_that_cant_be_is_422(server: Running, query: str):
 
 
 def test_health_and_the_schema_tell_what_there_is(server: Running):
-    assert server.client.get("/health").json() == {
-        "status": "ok", "corpora": 1, "policies": ["extractive"], "episodes": 0, "read_only": False,
+    health = server.client.get("/health").json()
+    assert ".pdf" in health.pop("reads") and health == {
+        "status": "ok", "corpora": 1, "policies": ["extractive"], "episodes": 0, "read_only": False, "creates": False,
     }  # fmt: skip
     schema = server.client.get("/openapi.json").json()
     answers = schema["paths"]["/v1/corpora/{name}/ask"]["post"]["responses"]["200"]["content"]
@@ -274,6 +306,9 @@ def test_each_file_of_an_upload_has_its_own_outcome_and_a_bad_one_stops_no_other
     assert files["text.pdf"]["kind"] == "UnsupportedFormat" and files["empty.pdf"]["kind"] == "UnreadableDocument"
     found = until_indexed(server)
     assert [one["document"] for one in found["failures"]] == ["broken.pdf"] and found["pages"] == 3
+    assert (found["document_count"], found["read_count"]) == (3, 2), "what couldn't be read isn't ready"
+    reasons = {one["name"]: one["reason"] for one in found["documents"]}
+    assert reasons == {"manual.pdf": None, "good.pdf": None, "broken.pdf": found["failures"][0]["reason"]}
     assert upload(server, ("a.txt", b"hello")).status_code == 422
     assert server.client.post("/v1/corpora/notes/documents", data={"a": "b"}).status_code in (400, 422)
 
@@ -282,12 +317,17 @@ def test_office_documents_wait_for_libreoffice_and_say_so(
     writing: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("vrag.corpus.conversion.find_soffice", lambda: None)
+    monkeypatch.setattr("vrag.corpus.office.find_soffice", lambda: None)
     letter, page = write_docx(tmp_path / "a.docx", ["zebra"]).read_bytes(), b"<!doctype html><p>giraffe</p>"
     outcome = upload(writing, ("letter.docx", letter), ("page.html", page))
     assert [one["accepted"] for one in outcome.json()["files"]] == [True, True]
     found = until_indexed(writing)
     assert {one["document"] for one in found["failures"]} == {"letter.docx", "page.html"}
     assert all("install LibreOffice" in one["reason"] for one in found["failures"])
+    assert "install LibreOffice" in next(one for one in found["documents"] if one["name"] == "page.html")["reason"]
+    assert ".docx" not in writing.client.get("/health").json()["reads"]
+    monkeypatch.setattr("vrag.corpus.office.find_soffice", lambda: "/usr/bin/soffice")
+    assert {".docx", ".html", ".pdf"} <= set(writing.client.get("/health").json()["reads"])
     assert found["indexing"]["state"] == "idle"
 
 
@@ -303,6 +343,42 @@ def test_a_document_of_the_same_name_makes_room_only_when_told_to(writing: Runni
     server.until(lambda: server.client.get("/v1/corpora/notes/search?q=giraffe").json()["results"] != [[]])
     until_indexed(server)
     assert server.client.get("/v1/corpora/notes/search?q=zebra").json()["results"] == [[]]
+
+
+def test_a_document_that_is_here_already_isnt_kept_twice_and_is_named(
+    writing: Running, notes: Path, manual: Path, tmp_path: Path
+):
+    content = (manual.parent / "documents" / "manual.pdf").read_bytes()
+    (outcome,) = upload(writing, ("copy.pdf", content)).json()["files"]
+    assert outcome["accepted"] and outcome["unchanged"] and outcome["document"] == "manual.pdf"
+    (document,) = until_indexed(writing)["documents"]
+    assert document["names"] == ["manual.pdf"] and not document["uploaded"]
+    assert not (uploads_folder(notes) / "copy.pdf").exists()
+    upload(writing, ("own.pdf", pdf(tmp_path / "a.pdf", "zebra")))
+    until_indexed(writing, runs=2)
+    (outcome,) = upload(writing, ("own.pdf", content), replace=True).json()["files"]
+    assert not outcome["unchanged"] and outcome["document"] is None, "what it replaces has to go"
+
+
+def test_what_a_folder_of_the_server_holds_as_well_isnt_removed(notes: Path, manual: Path):
+    content = (manual.parent / "documents" / "manual.pdf").read_bytes()
+    uploads_folder(notes).mkdir()
+    (uploads_folder(notes) / "copy.pdf").write_bytes(content)  # before the folder was indexed
+    with agent_serving() as server:
+        (document,) = until_indexed(server)["documents"]
+        assert set(document["names"]) == {"manual.pdf", "copy.pdf"} and not document["uploaded"]
+        assert server.client.delete(f"/v1/corpora/notes/documents/{document['id']}").status_code == 409
+        assert (uploads_folder(notes) / "copy.pdf").is_file()
+
+
+def test_corpora_are_made_only_where_the_server_says_so(manual: Path):
+    with agent_serving() as home:
+        assert home.client.get("/health").json()["creates"]
+        assert home.client.post("/v1/corpora", json={"name": "new"}).status_code == 201
+    for more in ({"chosen": {"notes": manual}}, {"read_only": True}):
+        with agent_serving(**more) as server:
+            assert not server.client.get("/health").json()["creates"]
+            assert server.client.post("/v1/corpora", json={"name": "more"}).status_code in (403, 422)
 
 
 def test_a_document_of_the_servers_own_folders_isnt_removed(server: Running, manual: Path):

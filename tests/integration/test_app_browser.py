@@ -10,15 +10,18 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.asking import MANUAL, app_serving, make_corpus, scripted, served
+from tests.asking import MANUAL, app_serving, make_corpus, scripted, served, until_indexed
 from tests.browser import Page, chromium
 from tests.chats import chat_server, hangs
-from tests.fabricated import episode, make_task
+from tests.fabricated import GOLD, answer_turn, episode, make_task
 from tests.papers import write_pdf
 from tests.traces import make_trace
 from vrag.app.training_report import write_training_report
+from vrag.corpus.paths import uploads_folder
+from vrag.corpus.writer import sole_writer
 from vrag.runs import RunDir
 from vrag.training.samples import KeptEpisode
+from vrag.types import Evidence, PageRef
 
 QUESTION = "Which port does the daemon listen on?"
 MARKUP = "<img src=x onerror=\"document.title='pwned'\"><b>bold</b>"
@@ -88,7 +91,10 @@ def test_a_question_is_watched_answered_opened_at_its_box_and_kept(page: Page, m
         assert box["x"] - sheet["x"] == pytest.approx(evidence["box"]["x1"] * sheet["width"], abs=1.5)
         assert box["bottom"] - sheet["y"] == pytest.approx(evidence["box"]["y2"] * sheet["height"], abs=1.5)
         page.press("ArrowLeft", 37)
-        page.until("document.querySelector('#viewer-title').textContent === 'manual.pdf, page 1'")
+        page.until("document.querySelector('#viewer-title').textContent === 'manual.pdf, page 1 of 2'")
+        assert page.run("document.querySelector('#viewer-previous').getAttribute('aria-disabled')") == "true"
+        page.press("ArrowLeft", 37)
+        page.until("document.querySelector('#viewer-status').textContent === 'No further page.'")
         page.press("t", 84, "t")
         page.until("document.querySelector('#viewer-words').textContent.includes('introduction to the daemon')")
         page.press("+", 187, "+")
@@ -142,8 +148,17 @@ def test_documents_are_added_searched_and_removed_and_one_that_cant_be_read_says
         page.until("document.querySelectorAll('#uploads .bad').length === 1")
         assert "doesn't end in" in page.text("#uploads")
         page.until("document.querySelector('#indexing').hidden && !document.querySelector('#failures').hidden")
-        assert "broken.pdf" in page.text("#failure-list") and "2 pages" in page.text("#documents-title")
+        assert (
+            "broken.pdf" in page.text("#failure-list")
+            and page.text("#documents-title") == "1 of 2 documents read, 2 pages"
+        )
+        page.until("document.querySelectorAll('#documents .bad').length === 1")
+        assert "couldn’t be read: " in page.text("#documents tbody tr:has(.bad)")
         page.errors.clear()  # the console notes the 422 of note.txt
+
+        page.click('[data-view="ask"]')
+        page.until("document.querySelector('#ask-empty').innerText.includes('2 pages of 1 document are ready')")
+        assert "1 document couldn’t be read" in page.text("#ask-empty")
 
         page.click('[data-view="search"]')
         page.until("document.activeElement.id === 'query'")
@@ -152,6 +167,7 @@ def test_documents_are_added_searched_and_removed_and_one_that_cant_be_read_says
         # its text content: what isn't painted yet has no inner text
         page.until("document.querySelector('#search-results li')?.textContent.includes('amber.pdf')")
         assert "page 2" in page.run("document.querySelector('#search-results').textContent")
+        assert page.run("document.querySelector('#search-results .snippet mark').textContent") == "basalt"
         page.until("document.querySelector('#search-results img').naturalWidth")
 
         page.click('[data-view="documents"]')
@@ -162,6 +178,151 @@ def test_documents_are_added_searched_and_removed_and_one_that_cant_be_read_says
         page.click(button)
         page.until("!document.querySelector('#documents tbody').innerText.includes('amber.pdf')")
         server.until(lambda: not (vrag_home / "corpora" / "documents" / "uploads" / "amber.pdf").exists())
+
+
+def test_the_words_that_were_searched_for_are_marked_on_the_page_and_in_its_text(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}) as server:
+        opened(page, f"{server.url}/#/search?corpus=notes&q=daemon+port")
+        page.until("document.querySelector('#search-results li')")
+        page.click("#search-results button")
+        page.until("document.querySelectorAll('.stage .box.word').length === 2")
+        page.until("document.querySelector('.stage img').naturalWidth")
+        (hit,) = server.client.get("/v1/corpora/notes/search?q=daemon+port&k=1").json()["results"][0]
+        words = server.client.get(f"{hit['image']}/text?q=daemon+port").json()["found"]
+        sheet = page.run("document.querySelector('.stage img').getBoundingClientRect().toJSON()")
+        boxes = page.run(
+            "[...document.querySelectorAll('.box.word')].map((one) => one.getBoundingClientRect().toJSON())"
+        )
+        for box, word in zip(boxes, words, strict=True):
+            assert box["x"] - sheet["x"] == pytest.approx(word["box"]["x1"] * sheet["width"], abs=1.5)
+            assert box["bottom"] - sheet["y"] == pytest.approx(word["box"]["y2"] * sheet["height"], abs=1.5)
+        page.press("t", 84, "t")
+        page.until("document.querySelectorAll('#viewer-words mark').length === 2")
+        page.press("ArrowLeft", 37)  # the other page has one of the words, too
+        page.until("document.querySelectorAll('.stage .box.word').length === 1")
+
+
+def test_only_what_the_server_takes_is_offered_and_a_complaint_goes_away(
+    page: Page, vrag_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("vrag.corpus.office.find_soffice", lambda: None)
+    notes = make_corpus(vrag_home / "corpora" / "notes")
+    with app_serving(chosen={"notes": notes}) as server:
+        opened(page, f"{server.url}/#/documents")
+        assert page.run("document.querySelector('#new-corpus').hidden")
+        assert ".docx" not in page.run("document.querySelector('#files').accept")
+        assert page.text("#kinds") == "PDF, PNG, JPEG, TIFF, WebP"
+    monkeypatch.setattr("vrag.corpus.office.find_soffice", lambda: "/usr/bin/soffice")
+    with app_serving() as server:
+        opened(page, f"{server.url}/#/documents")
+        assert {".pdf", ".docx", ".html"} <= set(page.run("document.querySelector('#files').accept").split(","))
+        assert "Word, PowerPoint, Excel" in page.text("#kinds")
+        for away in ("#alert-close", '[data-view="search"]'):
+            page.click("#new-name")
+            page.write("notes")
+            page.press("Enter", 13, "\r")
+            page.until("document.querySelector('#alert').innerText.includes('a corpus of this name')")
+            page.click(away)
+            page.until("document.querySelector('#alert').hidden")
+            page.run("document.querySelector('#new-name').value = ''")
+        page.errors.clear()  # the console notes the refusals
+
+
+def test_a_file_that_is_here_already_is_named_and_its_row_stays_the_folders(page: Page, vrag_home: Path):
+    notes = make_corpus(vrag_home / "corpora" / "notes", {"manuals/port.pdf": MANUAL})
+    paper = notes.parent / "documents" / "manuals" / "port.pdf"
+    with app_serving() as server:
+        opened(page, f"{server.url}/#/documents")
+        page.choose("#files", [paper])
+        page.until("document.querySelector('#uploads').innerText.includes('already here as manuals/port.pdf')")
+        until_indexed(server)
+        page.until("document.querySelector('#documents tbody tr')")
+        assert page.text("#documents tbody") == "manuals/port.pdf\t2\t"
+        opened(page, f"{server.url}/#/search?q=port")
+        page.until("document.querySelector('#search-results li')")
+        assert page.run("document.querySelector('#search-results .name').textContent") == "1. port.pdf"
+        assert "manuals" in page.run("document.querySelector('#search-results .about .soft').textContent")
+        opened(page, server.url)
+        asked(page, QUESTION)
+        page.until(DONE)
+        assert page.text(".thumbs button").startswith("1. port.pdf")
+        assert "manuals/port.pdf" in page.run("document.querySelector('.thumbs button').title")
+
+
+def test_what_wasnt_found_is_no_answer_and_says_that_documents_were_still_to_come(
+    page: Page, vrag_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("vrag.servers.agent.indexing.AGAIN", 0.05)
+    late = write_pdf(tmp_path / "late.pdf", ["zebra"]).read_bytes()
+    notes = make_corpus(vrag_home / "corpora" / "notes")
+    script = scripted("<search>port</search>", "<bbox>[1, 1, 90, 90]</bbox>", "<answer>not found</answer>")
+    with app_serving(policies={"scripted": script}) as server:
+        opened(page, server.url)
+        asked(page, "Is there a zebra?")
+        page.until(f"{DONE} && !document.querySelector('#ask-button').hidden")
+        assert page.run("document.querySelector('#asked .answer').className") == "answer none"
+        assert page.run("document.querySelector('#asked .answer .part') === null"), "no box is evidence for it"
+        assert page.text("#asked .sources").startswith("Looked at") and page.text(".outcome").startswith("not found")
+        assert page.text("#ask-status") == "not found"
+        assert page.run("document.querySelector('#asked .note') === null"), "all documents were read"
+        with sole_writer(notes):
+            server.client.post("/v1/corpora/notes/documents", files=[("files", ("late.pdf", late))])
+            server.until(lambda: "another" in str(server.client.get("/v1/corpora/notes").json()["indexing"]))
+            asked(page, "Is there a zebra now?")
+            page.until("document.querySelector('#asked .note button')")
+            assert "still being read when this was asked (" in page.text("#asked .note")
+        page.until("document.querySelector('#indexing').hidden")
+        page.click("#asked .note button")
+        page.until("!document.querySelector('#ask-button').hidden && !document.querySelector('#asked .note')")
+        assert page.run("document.querySelectorAll('#history-list li').length") == 3
+        page.click("#history-list li:nth-child(2) a")
+        page.until("document.querySelector('#asked .note button')")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_long_question_is_cut_until_it_is_wanted_whole(page: Page, manual: Path, width: int):
+    question = "Which of " + "variable history command option " * 30 + "is it?"
+    with app_serving(chosen={"notes": manual}) as server:
+        page.look(width, 844)
+        try:
+            opened(page, f"{server.url}/#/ask?corpus=notes&q={quote(question)}")
+            page.until(f"{DONE} && !document.querySelector('#asked .more').hidden")
+            tall = "document.querySelector('#asked h1').clientHeight"
+            assert page.run(tall) < 120
+            page.click("#asked .more")
+            page.until(f"{tall} > 300 && document.querySelector('#asked .more').textContent === 'Show less'")
+            opened(page, f"{server.url}/#/ask?corpus=notes&q={quote(QUESTION)}")
+            page.until(DONE)
+            assert page.run("document.querySelector('#asked .more').hidden")
+        finally:
+            page.look(1280, 900)
+
+
+def test_buttons_of_documents_stay_whole_on_a_phone(page: Page, vrag_home: Path):
+    notes = make_corpus(vrag_home / "corpora" / "notes", {f"{'long_name_' * 6}.pdf": MANUAL})
+    write_pdf(uploads_folder(notes) / f"{'another_name_' * 5}.pdf", ["zebra"])
+    with app_serving() as server:
+        until_indexed(server)
+        page.look(390, 844)
+        try:
+            opened(page, f"{server.url}/#/documents")
+            page.until("document.querySelector('#documents td button')")
+            lines = "document.querySelector('#documents td button').getClientRects()[0].height"
+            assert page.run(lines) < 40 and page.run("document.documentElement.scrollWidth") <= 390
+        finally:
+            page.look(1280, 900)
+
+
+def test_gold_pages_of_an_episode_open_at_their_box(page: Page, manual: Path, tmp_path: Path):
+    gold = Evidence(ref=PageRef(document="manual.pdf", page=2), box=GOLD)
+    task = make_task().model_copy(update={"gold": [gold]})
+    RunDir.open(tmp_path / "run", {"corpus": str(manual)}).log("episodes").append(episode(task, answer_turn("42")))
+    with app_serving(chosen={"notes": manual}, runs=tmp_path) as server:
+        opened(page, f"{server.url}/#/runs?run=run&episode=0")
+        page.until("document.querySelector('#trajectory .citation')")
+        page.click("#trajectory .citation")
+        page.until("document.querySelector('#viewer-title').textContent === 'manual.pdf, page 2 of 2'")
+        assert page.run("document.querySelectorAll('.stage .box.gold').length") == 1
 
 
 def test_markup_in_names_pages_models_and_questions_is_text(page: Page, tmp_path: Path):

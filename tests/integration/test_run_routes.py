@@ -16,7 +16,7 @@ from vrag.corpus.store import Corpus
 from vrag.episode import EpisodeRecord
 from vrag.runs import RunDir
 from vrag.training.samples import KeptEpisode
-from vrag.types import Box, Observation, PageRef, StopReason, View
+from vrag.types import Box, Evidence, Observation, PageRef, StopReason, View
 
 
 def write_run(folder: Path, *records: EpisodeRecord, **config: Any) -> Path:
@@ -112,6 +112,30 @@ def test_an_episode_is_the_events_of_a_question_even_without_its_corpus(server: 
     assert found["events"][-2] | {"calls": 0} == {
         "type": "usage", "calls": 0, "prompt_tokens": 440, "completion_tokens": 60, "cost": None,
     }  # fmt: skip
+
+
+def test_gold_pages_have_places_only_where_it_is_certain_that_they_are_the_same(manual: Path, tmp_path: Path):
+    with Corpus.open(manual) as corpus:
+        first, second = corpus.pages()
+    task = make_task("gold").model_copy(
+        update={"gold": [Evidence(ref=second.ref), Evidence(ref=PageRef(document="x.pdf", page=1))]}
+    )
+    unseen = episode(task, answer_turn("42"))
+    same = over(first.id, first.ref).model_copy(update={"task": task, "seed": 1})
+    other = over("0" * 24 + "-1", first.ref).model_copy(update={"task": task, "seed": 2})
+    write_run(tmp_path / "own", unseen, corpus=str(manual))
+    write_run(tmp_path / "elsewhere", unseen, same, other)
+    with app_serving(chosen={"notes": manual}, runs=tmp_path) as server:
+
+        def places(run: str, number: int, corpus: str = "notes") -> list[str | None]:
+            gold = get(server, "/episode", run=run, number=number, corpus=corpus)["gold"]
+            return [one["place"] and one["place"]["page_id"] for one in gold]
+
+        assert places("own", 0) == [second.id, None]
+        assert places("elsewhere", 0) == [None, None], "a name may mean another document"
+        assert places("elsewhere", 1) == [second.id, None], "the episode says by which hash it goes"
+        assert places("elsewhere", 2) == [None, None], "by another"
+        assert places("elsewhere", 1, "no corpus") == [None, None]
 
 
 def test_an_invalid_action_and_a_failure_are_shown_too(server: Running):

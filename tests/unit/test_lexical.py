@@ -121,3 +121,19 @@ def test_a_snippet_shows_the_words_that_were_looked_for():
     assert len(shown) <= 162
     assert lexical.snippet("short text", "nothing") == "short text"
     assert lexical.snippet("", "x") == ""
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "held"),
+    [
+        ("Angles polar", "(angles,", {"angles"}),
+        ("angles", "angle", set()),
+        ("Überblick", "UBERBLICK:", {"uberblick"}),
+        ("1234", "1,234", {"1234"}),
+        ("京", "東京都", {"京"}),
+        ("東京", "京東", set()),
+        ("", "anything", set()),
+    ],
+)
+def test_a_matcher_finds_in_a_word_what_the_index_finds_on_its_page(query: str, text: str, held: set[str]):
+    assert lexical.matcher(query)(text) == held

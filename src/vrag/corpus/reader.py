@@ -31,6 +31,11 @@ class Opened:
     read: Callable[[int, int], tuple[Image, list[Glyphs], bool]]
 
 
+def readable_suffixes() -> tuple[str, ...]:
+    """Those of `SUFFIXES` that can be read here: office documents only with LibreOffice."""
+    return SUFFIXES if office.find_soffice() else tuple(one for one in SUFFIXES if one not in office.SUFFIXES)
+
+
 def open_document(path: Path, kind: str) -> AbstractContextManager[Opened]:
     """Open what `sniff` says is of that kind. Raises a `DocumentError` that says why it can't be read."""
     return OPENERS[kind](path)

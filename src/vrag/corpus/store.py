@@ -235,6 +235,17 @@ class Corpus:
             held.setdefault(id, []).append(Path(os.fsdecode(path)))
         return held
 
+    def holders(self, document: str) -> dict[str, Path]:
+        """The files that hold the document with that id, by name; none when there is no such document."""
+        sql = "SELECT name, path FROM sources WHERE document = (SELECT seq FROM documents WHERE id = ?) ORDER BY path"
+        return {name: Path(os.fsdecode(path)) for name, path in self._all(sql, document)}
+
+    def page_count(self, document: str) -> int | None:
+        """Pages of the document with that name or id, also those that couldn't be read; None until it was opened.
+        Raises `CorpusError` when there is none.
+        """
+        return self._all("SELECT pages FROM documents WHERE seq = ?", self._sequence(document))[0][0]
+
     def failures(self) -> list[Failure]:
         """What couldn't be read, by file and page; a content that two files hold is named twice."""
         rows = self._all(

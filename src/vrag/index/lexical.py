@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -102,11 +102,12 @@ def _best(db: sqlite3.Connection, tokens: Sequence[str], k: int, rows: Rows | No
 
 def snippet(text: str, query: str, width: int = 160) -> str:
     """The stretch of `text` of about `width` characters that holds most of the query's different words."""
-    wanted = {token.rstrip("*") for token in query_tokens(query)}
+    asked = matcher(query)
     words = [match.span() for match in re.finditer(r"\S+", text)]
     if not words:
         return ""
-    found = [wanted.intersection(page_tokens(text[start:end])) for start, end in words]
+    held_by = {word: asked(word) for word in {text[start:end] for start, end in words}}
+    found = [held_by[text[start:end]] for start, end in words]
     best, best_count = 0, -1
     for index, (start, _) in enumerate(words):
         if not found[index] and best_count >= 0:
@@ -121,3 +122,19 @@ def snippet(text: str, query: str, width: int = 160) -> str:
     start = words[max(0, best - 2)][0]
     cut = " ".join(text[start : start + width].split())
     return ("…" if start > words[0][0] else "") + cut + ("…" if start + width < words[-1][1] else "")
+
+
+def matcher(query: str) -> Callable[[str], set[str]]:
+    """Says of a stretch of text which of the query's tokens it holds, as the index matches them."""
+    tokens = terms(query)
+    whole = {token for token in tokens if not token.endswith("*")}
+    starts = {token[:-1] for token in tokens if token.endswith("*")}
+
+    def held(text: str) -> set[str]:
+        # letters of ASCII are a token as they stand: most words needn't be tokenised
+        if text.isascii() and text.isalpha() and text.lower() not in whole:
+            return set()
+        found = page_tokens(text)
+        return whole.intersection(found) | {start for start in starts if any(one.startswith(start) for one in found)}
+
+    return held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -10,8 +11,9 @@ from fastapi import APIRouter, FastAPI, HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from vrag.corpus.reader import readable_suffixes
 from vrag.errors import CheckpointError, CorpusError, DataError, InfrastructureError
-from vrag.servers.agent import completions, corpora, documents, questions
+from vrag.servers.agent import completions, corpora, documents, pages, questions, searching
 from vrag.servers.agent.corpora import Shared
 from vrag.servers.agent.openai_errors import OpenAIErrors
 from vrag.servers.agent.runs import UnknownRun
@@ -27,11 +29,17 @@ router = APIRouter(tags=["operation"])
 
 
 class Health(Frozen):
+    """`reads`: the suffixes of the documents that it can make pages of; office documents need LibreOffice. `creates`:
+    whether corpora can be made here.
+    """
+
     status: str
     corpora: int
     policies: list[str]
     episodes: int  # that run or wait
     read_only: bool
+    creates: bool
+    reads: list[str]
 
 
 @router.get("/health", responses={503: {"description": "Episodes can't run any more."}})
@@ -45,6 +53,8 @@ async def health(shared: Shared) -> Health:
         policies=shared.policies,
         episodes=shared.asking.slots.taken,
         read_only=shared.read_only,
+        creates=shared.shelf.creates and not shared.read_only,
+        reads=list(await asyncio.to_thread(readable_suffixes)),
     )
 
 
@@ -65,7 +75,11 @@ def create_app(
         CorpusError: _failed,
         CheckpointError: _failed,
     }
-    routers = [corpora.router, documents.router, questions.router, completions.router, router, *more]
+    routers = [
+        *(corpora.router, documents.router, searching.router, pages.router),
+        *(questions.router, completions.router, router),
+        *more,
+    ]
 
     def max_bytes(path: str) -> int:
         return service.limits.upload_bytes if _UPLOAD.fullmatch(path) else MAX_BYTES

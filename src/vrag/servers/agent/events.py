@@ -105,9 +105,12 @@ class InvalidAction(Frozen):
 
 
 class Answered(Frozen):
+    """`found`: False where the answer is that there is none; then there is no evidence for it either."""
+
     type: Literal["answer"] = "answer"
     text: str
     evidence: EvidencePlace | None
+    found: bool = True
 
 
 class Spent(Frozen):

@@ -10,6 +10,7 @@ MAX_TURNS = 100
 MAX_FILES = 100  # of one upload
 MAX_NAME = 200  # bytes of a document's name, so that any file system can hold it
 MAX_WIDTH = 4096  # pixels of a picture that is asked for
+MAX_SNIPPETS = 1000  # of one request: each takes about a millisecond
 LISTED = 1000  # documents, or failures, in one answer
 
 

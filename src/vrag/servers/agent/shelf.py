@@ -32,6 +32,11 @@ class Shelf:
     def names(self) -> list[str]:
         return names() if self.chosen is None else list(self.chosen)
 
+    @property
+    def creates(self) -> bool:
+        """Whether it can make corpora: not one of chosen ones."""
+        return self.chosen is None
+
     def folder(self, name: str) -> Path:
         """Raises `UnknownCorpus`; no other name than that of a corpus ever becomes part of a path."""
         if self.chosen is not None:
@@ -59,7 +64,7 @@ class Shelf:
         """An empty corpus in the home. Raises `UsageError` for a bad name or a server of chosen corpora, `CorpusError`
         when there is one.
         """
-        if self.chosen is not None:
+        if not self.creates:
             raise UsageError("this server was started with the corpora that it has: make others with `vrag index`")
         if not is_corpus_name(name):
             raise UsageError("a corpus name has letters, digits, '.', '_' and '-', and at most 100 of them")

@@ -10,15 +10,17 @@ from fastapi import APIRouter, HTTPException, Query
 from starlette.requests import Request
 
 from vrag.corpus.paths import corpus_folder
+from vrag.corpus.store import Corpus
 from vrag.episode import EpisodeRecord, Judgement
 from vrag.errors import CorpusError, UsageError
 from vrag.servers.agent.corpora import Shared
 from vrag.servers.agent.events import Answered, Event, Spent, StepStarted, Stopped
+from vrag.servers.agent.places import PagePlace, place
 from vrag.servers.agent.runs import EpisodeRow, RunInfo, Runs, SeenPages
 from vrag.servers.agent.service import AgentService
-from vrag.servers.agent.telling import Teller
+from vrag.servers.agent.telling import Teller, is_none
 from vrag.training.token_trace import TokenTrace
-from vrag.types import Evidence, Frozen
+from vrag.types import Evidence, Frozen, PageRef
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -36,15 +38,20 @@ class Episodes(Frozen):
     episodes: list[EpisodeRow]
 
 
+class Gold(Evidence):
+    """Where the answer stands, as the dataset says. `place` is None where no corpus here has the page for certain."""
+
+    place: PagePlace | None
+
+
 class Trajectory(Frozen):
     """`events` are those of `/ask`, from the first step on. `corpus` is the one that the paths in it are of, and None
-    where this server has none to show; `gold` is where the answer stands, as the dataset says. `tokens` are of
-    episodes that training kept.
+    where this server has none to show. `tokens` are of episodes that training kept.
     """
 
     row: EpisodeRow
     corpus: str | None
-    gold: list[Evidence]
+    gold: list[Gold]
     judgement: Judgement | None
     error: str | None
     events: list[Event]
@@ -77,13 +84,14 @@ async def episode(
     """
     shown = _shown(shared)
     kept = await asyncio.to_thread(shown.episode, run, number)
-    name = _served(shared, (await asyncio.to_thread(shown.info, run)).corpus, corpus)
+    own = _served(shared, (await asyncio.to_thread(shown.info, run)).corpus)
+    name = own or (corpus if corpus in shared.shelf.names() else None)
     record = kept.record
     events = [*_turns(record, name or ""), *await _answer(request, shared, record, name), *_end(record)]
     return Trajectory(
         row=kept.row,
         corpus=name,
-        gold=record.task.gold,
+        gold=await _gold(request, shared, record, name, is_own=own is not None),
         judgement=record.judgement,
         error=record.error,
         events=events,
@@ -97,15 +105,40 @@ def _shown(shared: AgentService) -> Runs:
     return shared.runs
 
 
-def _served(shared: AgentService, of_run: str | None, chosen: str | None) -> str | None:
-    """What this server calls the corpus of a run, or the one that was chosen instead."""
-    names = shared.shelf.names()
+def _served(shared: AgentService, of_run: str | None) -> str | None:
+    """What this server calls the corpus of a run, if it has it."""
     with suppress(UsageError):
         folder = corpus_folder(of_run).resolve() if of_run else None
-        for name in names:
+        for name in shared.shelf.names():
             if shared.shelf.folder(name).resolve() == folder:
                 return name
-    return chosen if chosen in names else None
+    return None
+
+
+async def _gold(
+    request: Request, shared: AgentService, record: EpisodeRecord, corpus: str | None, *, is_own: bool
+) -> list[Gold]:
+    """With their places. In a corpus that isn't the run's own a name may mean another document: there a page counts
+    only if the episode itself says by which hash its document goes.
+    """
+    if corpus is None:
+        return [Gold(**one.model_dump(), place=None) for one in record.task.gold]
+    seen = [turn.observation for turn in record.turns if turn.observation]
+    looks = [look for one in seen for look in (*one.hits, *one.views)]
+    hashes = {look.ref.document: look.page_id.rpartition("-")[0] for look in looks}
+
+    def found(store: Corpus) -> list[Gold]:
+        return [Gold(**one.model_dump(), place=where(store, one.ref)) for one in record.task.gold]
+
+    def where(store: Corpus, ref: PageRef) -> PagePlace | None:
+        with suppress(CorpusError):
+            id = store.resolve(ref)
+            if is_own or id.rpartition("-")[0] == hashes.get(ref.document):
+                return place(corpus, id, ref)
+        return None
+
+    engine = await shared.shelf.engine(corpus)
+    return await shared.searching.lookup(engine, request, found)
 
 
 def _turns(record: EpisodeRecord, corpus: str) -> list[Event]:
@@ -127,7 +160,7 @@ async def _answer(request: Request, shared: AgentService, record: EpisodeRecord,
                 engine, request, lambda store: Teller(corpus, store).answer(record.turns, text)
             )
             return [found]
-    return [Answered(text=text, evidence=None)]
+    return [Answered(text=text, evidence=None, found=not is_none(text))]
 
 
 def _end(record: EpisodeRecord) -> list[Event]:

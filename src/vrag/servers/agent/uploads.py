@@ -8,6 +8,7 @@ from filecmp import cmp
 from pathlib import Path
 from typing import BinaryIO
 
+from vrag.corpus.files import content_id
 from vrag.corpus.paths import uploads_folder
 from vrag.corpus.reader import SUFFIXES, sniff
 from vrag.corpus.store import Corpus
@@ -19,11 +20,14 @@ _RESERVED = frozenset('/\\:*?"<>|')
 
 
 class Received(Frozen):
-    """What became of one file of an upload: it will be indexed, or says why not, by the kind of error."""
+    """What became of one file of an upload: it will be indexed, or says why not, by the kind of error. `document`: what
+    the corpus calls the document that it is, where it has that already: then nothing is kept.
+    """
 
     name: str
     accepted: bool
-    unchanged: bool = False  # the same file was there already
+    unchanged: bool = False  # the same content was there already
+    document: str | None = None
     kind: str | None = None
     reason: str | None = None
 
@@ -38,10 +42,10 @@ def receive(folder: Path, name: str, content: BinaryIO, *, replace: bool) -> Rec
     """
     shown = "".join(char if char.isprintable() else "�" for char in name)[:MAX_NAME]
     try:
-        unchanged = _keep(uploads_folder(folder), checked_name(name), content, replace)
+        present = _keep(folder, checked_name(name), content, replace)
     except DocumentError as error:
         return Received(name=shown, accepted=False, kind=type(error).__name__, reason=str(error))
-    return Received(name=shown, accepted=True, unchanged=unchanged)
+    return Received(name=shown, accepted=True, unchanged=present is not None, document=present)
 
 
 def checked_name(name: str) -> str:
@@ -57,32 +61,32 @@ def checked_name(name: str) -> str:
 
 def remove(corpus: Corpus, document_id: str) -> list[str]:
     """Delete the uploaded files that hold a document; their names. Raises `CorpusError` for a document that isn't
-    there, `UsageError` for one that wasn't uploaded.
+    there, `UsageError` for one that wasn't uploaded, or that a folder of the server holds as well.
     """
-    held = corpus.files()
-    if document_id not in held:
+    held = list(corpus.holders(document_id).values())
+    if not held:
         raise CorpusError(f"no document {document_id} in corpus {corpus.folder}")
-    own = [file for file in held[document_id] if _is_upload(corpus, file)]
-    if not own:
+    if not all(_is_upload(corpus, file) for file in held):
         raise UsageError(
             "this document was indexed from a folder of the server: remove its file there and run `vrag index` again"
         )
-    for file in own:
+    for file in held:
         file.unlink(missing_ok=True)
-    return [file.name for file in own]
+    return [file.name for file in held]
 
 
 def uploaded_documents(corpus: Corpus) -> set[str]:
-    """The ids of those that were uploaded."""
-    return {id for id, files in corpus.files().items() if any(_is_upload(corpus, file) for file in files)}
+    """The ids of those that were uploaded, and that no folder of the server holds as well."""
+    return {id for id, files in corpus.files().items() if all(_is_upload(corpus, file) for file in files)}
 
 
 def _is_upload(corpus: Corpus, file: Path) -> bool:
     return file.parent == uploads_folder(corpus.folder).absolute()
 
 
-def _keep(uploads: Path, name: str, content: BinaryIO, replace: bool) -> bool:
-    """Whether the same file was there already."""
+def _keep(folder: Path, name: str, content: BinaryIO, replace: bool) -> str | None:
+    """What the corpus calls the document, where it has it already."""
+    uploads = uploads_folder(folder)
     part = uploads / f".{secrets.token_hex(8)}{Path(name).suffix}"  # hidden: no run indexes it
     try:
         uploads.mkdir(exist_ok=True)
@@ -91,14 +95,25 @@ def _keep(uploads: Path, name: str, content: BinaryIO, replace: bool) -> bool:
                 shutil.copyfileobj(content, file, 1 << 20)
             sniff(part)
             target = uploads / name
-            if target.is_symlink() or target.exists():
-                if target.is_file() and not target.is_symlink() and cmp(part, target, shallow=False):
-                    return True
-                if not replace:
-                    raise Exists("another document of this name is there: remove it first, or upload with replace=true")
+            taken = target.is_symlink() or target.exists()
+            if taken and target.is_file() and not target.is_symlink() and cmp(part, target, shallow=False):
+                return _present(folder, part) or name
+            present = None if taken and replace else _present(folder, part)
+            if present is not None:
+                return present
+            if taken and not replace:
+                raise Exists("another document of this name is there: remove it first, or upload with replace=true")
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise CorpusError(f"{uploads}: {error.strerror or error}: free some space there and upload again") from error
-    return False
+    return None
+
+
+def _present(folder: Path, part: Path) -> str | None:
+    """The name of a file that the corpus was made from, that has the same content and is still there."""
+    with Corpus.open(folder) as corpus:
+        held = corpus.holders(content_id(str(part)))
+    size = part.stat().st_size
+    return next((name for name, file in held.items() if file.is_file() and file.stat().st_size == size), None)

@@ -1,11 +1,11 @@
 // The view that asks: one question at a time, watched, stopped, kept.
 
 import { ApiError, ask } from "./api.js";
-import { $, alertUser, el, foreign } from "./dom.js";
+import { $, alertUser, el, foreign, heading } from "./dom.js";
 import { entries, keep, startHistory } from "./history.js";
 import { picture } from "./pictures.js";
-import { state } from "./state.js";
-import { citation, outcome, Steps } from "./steps.js";
+import { choose, look, state, underWay } from "./state.js";
+import { citation, ending, outcome, Steps } from "./steps.js";
 import { openPage } from "./viewer.js";
 
 let running = null; // what aborts it
@@ -41,7 +41,7 @@ export function showAsk({ q, entry }) {
 }
 
 async function begin(question) {
-  const entry = { id: crypto.randomUUID?.() ?? String(Math.random()).slice(2), at: Date.now(), corpus: state.corpus, policy: $("policy").value, question, events: [] };
+  const entry = { id: crypto.randomUUID?.() ?? String(Math.random()).slice(2), at: Date.now(), corpus: state.corpus, policy: $("policy").value, question, indexing: underWay(), events: [] };
   if (!entry.corpus) {
     alertUser("There is no corpus yet: add documents first.");
     return;
@@ -56,7 +56,7 @@ async function begin(question) {
     for await (const event of ask(entry.corpus, { question, policy: entry.policy || null }, running.signal)) {
       entry.events.push(event);
       card.add(event);
-      $("ask-status").textContent = Steps.spoken(event) ?? $("ask-status").textContent;
+      $("ask-status").textContent = card.spoken(event) ?? $("ask-status").textContent;
     }
     if (entry.events.at(-1)?.type !== "stop") throw new ApiError(0, "The server ended before the answer came.");
   } catch (error) {
@@ -70,6 +70,12 @@ async function begin(question) {
   running = null;
   busy(false);
   keep(entry);
+  if (!card.found && !entry.indexing) {
+    await look(); // another tab may have brought documents
+    entry.indexing = underWay();
+    if (entry.indexing) keep(entry);
+  }
+  card.noted(entry);
 }
 
 function replay(entry) {
@@ -77,12 +83,19 @@ function replay(entry) {
   write("");
   const card = new Card(entry);
   for (const event of entry.events) card.add(event);
+  card.noted(entry);
 }
 
 /** The question, to be changed and asked again. */
-function again(question) {
+function edit(question) {
   write(question);
   $("question").focus();
+}
+
+async function again({ corpus, question }) {
+  if (running) return;
+  if (corpus !== state.corpus) await choose(corpus);
+  if (corpus === state.corpus) begin(question);
 }
 
 function busy(now) {
@@ -108,10 +121,10 @@ class Card {
     this.answer = el("div", { class: "answer waiting" }, el("p", { class: "soft" }, "Searching …"));
     this.list = el("ol", { class: "steps" });
     this.foot = el("footer");
-    this.spent = null;
+    this.spent = this.answerEvent = null;
     this.steps = new Steps(this.list);
-    const about = el("p", { class: "soft" }, foreign(entry.corpus), entry.policy ? ` · ${entry.policy}` : "", ` · ${new Date(entry.at).toLocaleString()}`, el("button", { type: "button", onclick: () => again(entry.question) }, "Edit"));
-    $("asked").replaceChildren(el("h1", {}, foreign(entry.question)), about, this.answer, el("h2", {}, "How it was found"), this.list, this.foot);
+    const about = el("p", { class: "soft about" }, foreign(entry.corpus), entry.policy ? ` · ${entry.policy}` : "", ` · ${new Date(entry.at).toLocaleString()}`, el("button", { type: "button", onclick: () => edit(entry.question) }, "Edit"));
+    $("asked").replaceChildren(...heading(entry.question), about, this.answer, el("h2", {}, "How it was found"), this.list, this.foot);
     $("asked").hidden = false;
     $("ask-empty").hidden = true;
   }
@@ -126,15 +139,34 @@ class Card {
     this.answer.querySelector("p").textContent = `Step ${step} …`;
   }
 
-  answered({ text, evidence }) {
+  /** Whether there is an answer, and one that says more than that there is none. */
+  get found() {
+    return Boolean(this.answerEvent) && this.answerEvent.found !== false;
+  }
+
+  spoken(event) {
+    return event.type === "stop" ? ending(event, this.answerEvent) : Steps.spoken(event);
+  }
+
+  answered(event) {
+    const { text, evidence } = (this.answerEvent = event);
     const looked = [...this.steps.looked.values()].filter((page) => page.page_id !== evidence?.page_id);
-    this.answer.className = "answer";
+    this.answer.className = this.found ? "answer" : "answer none";
     this.answer.replaceChildren(el("p", { class: "text" }, foreign(text)));
-    if (evidence) {
-      const open = () => openPage(evidence, evidence.box ? [[evidence.box, "cut"]] : []);
-      const cut = evidence.box ? el("button", { type: "button", class: "part", "aria-label": "Open the page at the box", onclick: open }, picture(evidence.crop, "What the answer was read from", 720)) : null;
-      this.answer.append(el("p", { class: "sources" }, el("span", { class: "soft" }, "Source "), citation(evidence), ...(looked.length ? [el("span", { class: "soft" }, " also looked at "), ...looked.map((page) => citation(page))] : [])), ...(cut ? [cut] : []));
-    }
+    const source = evidence ? [el("span", { class: "soft" }, "Source "), citation(evidence)] : [];
+    const others = looked.length ? [el("span", { class: "soft" }, evidence ? " also looked at " : "Looked at "), ...looked.map((page) => citation(page))] : [];
+    if (source.length || others.length) this.answer.append(el("p", { class: "sources" }, ...source, ...others));
+    if (!evidence?.box) return;
+    const open = () => openPage(evidence, [[evidence.box, "cut"]]);
+    this.answer.append(el("button", { type: "button", class: "part", "aria-label": "Open the page at the box", onclick: open }, picture(evidence.crop, "What the answer was read from", 720)));
+  }
+
+  /** That documents were still to come when it was asked. */
+  noted(entry) {
+    if (!entry.indexing) return;
+    const note = el("p", { class: "note" }, el("span", {}, `Documents were still being read when this was asked (${entry.indexing}).`));
+    if (!this.found) note.append(" ", el("button", { type: "button", onclick: () => again(entry) }, "Ask again"));
+    this.answer.append(note);
   }
 
   counted(event) {
@@ -151,6 +183,6 @@ class Card {
       this.answer.className = "answer none";
       this.answer.replaceChildren(el("p", {}, "No answer."));
     }
-    this.foot.replaceChildren(outcome(event, this.spent));
+    this.foot.replaceChildren(outcome(event, this.spent, this.answerEvent));
   }
 }

@@ -1,12 +1,13 @@
 // What is in a corpus: added by choosing or dropping, watched while it is indexed, removed.
 
 import { call, corpusPath, get, post } from "./api.js";
-import { $, alertUser, el, foreign } from "./dom.js";
+import { $, alertUser, count, el, foreign } from "./dom.js";
 import { loadCorpora, look, onChange, state } from "./state.js";
 import { openPage } from "./viewer.js";
 
 const FIRST = 100;
 const MOST = 1000; // that the server lists at once
+const KINDS = [["PDF", ".pdf"], ["PNG", ".png"], ["JPEG", ".jpg"], ["TIFF", ".tif"], ["WebP", ".webp"], ["Word", ".docx"], ["PowerPoint", ".pptx"], ["Excel", ".xlsx"], ["OpenDocument", ".odt"], ["HTML", ".html"]];
 const NEW = "documents"; // the corpus that is made for the first files
 let listed = FIRST;
 let drawn = "";
@@ -85,7 +86,8 @@ async function upload(corpus, file) {
     if (!files) return [String(detail), "bad"];
     const [one] = files;
     if (!one.accepted) return [one.reason, "bad"];
-    return [one.unchanged ? "is there already" : "added", "good"];
+    if (!one.unchanged) return ["added", "good"];
+    return [one.document === file.name ? "already here" : `already here as ${one.document}`, "soft"];
   } catch (error) {
     return [error.message, "bad"];
   }
@@ -94,13 +96,16 @@ async function upload(corpus, file) {
 async function draw(anyway) {
   const { corpus, info } = state;
   $("adding").hidden = state.readOnly;
+  $("new-corpus").hidden = !state.creates;
+  $("files").accept = state.reads.join(",");
+  $("kinds").textContent = KINDS.filter(([, suffix]) => state.reads.includes(suffix)).map(([name]) => name).join(", ");
   if (!info) {
     $("documents").tBodies[0].replaceChildren();
     $("documents-title").textContent = corpus ? "Documents" : "No corpus yet";
     drawn = "";
     return;
   }
-  const version = JSON.stringify([corpus, info.pages, info.document_count, info.failure_count, info.indexing.runs]);
+  const version = JSON.stringify([corpus, info.pages, info.document_count, info.read_count, info.failure_count, info.indexing.state, info.indexing.runs]);
   if (version === drawn && !anyway) return;
   drawn = version;
   const filter = $("document-filter").value.trim().toLowerCase();
@@ -108,7 +113,9 @@ async function draw(anyway) {
   if (!full || corpus !== state.corpus) return;
   const found = full.documents.filter((one) => one.names.some((name) => name.toLowerCase().includes(filter)));
   $("documents").tBodies[0].replaceChildren(...found.map((one) => row(corpus, one)));
-  $("documents-title").textContent = `${full.document_count.toLocaleString()} documents, ${full.pages.toLocaleString()} pages`;
+  const all = count(full.document_count, "document");
+  const read = full.read_count === full.document_count ? all : `${full.read_count.toLocaleString()} of ${all} read`;
+  $("documents-title").textContent = `${read}, ${count(full.pages, "page")}`;
   $("documents-more").hidden = Boolean(filter) || full.documents.length >= full.document_count || listed >= MOST;
   $("filter-choice").hidden = full.document_count < 10;
   $("failures").hidden = !full.failure_count;
@@ -116,11 +123,18 @@ async function draw(anyway) {
 }
 
 function row(corpus, one) {
-  const pages = one.pages === null ? "not read yet" : one.stored === one.pages ? String(one.pages) : `${one.stored} of ${one.pages}`;
   const place = { page_id: `${one.id}-1`, document_id: one.id, document: one.name, page: 1, image: `${corpusPath(corpus)}/pages/${one.id}/1` };
   const name = one.stored ? el("button", { type: "button", class: "link", onclick: () => openPage(place) }, foreign(one.name)) : foreign(one.name);
   const remove = one.uploaded && !state.readOnly ? removal(corpus, one) : null;
-  return el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, pages), el("td", {}, remove));
+  const others = one.names.filter((other) => other !== one.name);
+  const also = others.length ? el("div", { class: "soft" }, "also ", foreign(others.join(", "))) : null;
+  return el("tr", {}, el("th", { scope: "row" }, name, also), el("td", {}, pages(one)), el("td", {}, remove));
+}
+
+function pages({ pages: all, stored, reason }) {
+  if (reason !== null) return el("span", { class: "bad" }, "couldn’t be read: ", foreign(reason));
+  if (all === null) return "not read yet";
+  return stored === all ? String(all) : `${stored} of ${all}`;
 }
 
 /** Asks once more before it does. */

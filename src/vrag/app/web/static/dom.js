@@ -31,13 +31,34 @@ export function options(select, choices, chosen = select.value) {
   select.value = pairs.some(([value]) => value === chosen) ? chosen : (pairs[0]?.[0] ?? "");
 }
 
-let quiet = 0;
-
-/** Say what went wrong, above everything. */
+/** Say what went wrong, above everything, until it is closed or another view is opened. */
 export function alertUser(text) {
-  const alert = $("alert");
-  alert.textContent = text;
-  alert.hidden = false;
-  clearTimeout(quiet);
-  quiet = setTimeout(() => (alert.hidden = true), 12000);
+  $("alert-text").textContent = text;
+  $("alert").hidden = false;
+}
+
+export const quiet = () => ($("alert").hidden = true);
+
+export const count = (many, noun) => `${many.toLocaleString()} ${noun}${many === 1 ? "" : "s"}`;
+
+/** The name of a document without its folder, and the folder. */
+export const fileOf = (name) => name.slice(name.lastIndexOf("/") + 1);
+export const folderOf = (name) => name.slice(0, Math.max(0, name.lastIndexOf("/")));
+
+/** A text as nodes, in which the words of `found` are marked. */
+export const marked = (text, found) => text.split(/(\s+)/).map((word) => (found.has(word) ? el("mark", {}, word) : word));
+
+/** A heading of a few lines, and what shows the rest of it where there is one. */
+export function heading(text) {
+  const title = el("h1", { class: "clamped" }, foreign(text));
+  const more = el("button", { type: "button", class: "more", hidden: true, "aria-expanded": "false", onclick: turn }, "Show all");
+  function turn() {
+    const all = !title.classList.toggle("clamped");
+    more.setAttribute("aria-expanded", String(all));
+    more.textContent = all ? "Show less" : "Show all";
+  }
+  new ResizeObserver(() => {
+    if (title.classList.contains("clamped")) more.hidden = title.scrollHeight <= title.clientHeight + 2;
+  }).observe(title);
+  return [title, more];
 }

@@ -2,15 +2,16 @@
 
 import { showAsk, startAsk } from "./ask.js";
 import { startDocuments } from "./documents.js";
-import { $, alertUser, el } from "./dom.js";
+import { $, alertUser, count, el, quiet } from "./dom.js";
 import { showRuns, startRuns } from "./runs.js";
 import { showSearch, startSearch } from "./search.js";
-import { choose, onChange, startState, state } from "./state.js";
+import { busy, choose, onChange, startState, state } from "./state.js";
 import { startViewer } from "./viewer.js";
 
 const VIEWS = { ask: showAsk, search: showSearch, documents: () => {}, runs: showRuns };
 
 async function route() {
+  quiet();
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const view = path in VIEWS ? path : "ask";
   const given = Object.fromEntries(new URLSearchParams(query ?? ""));
@@ -28,14 +29,22 @@ async function route() {
 
 function empty() {
   const { corpus, info } = state;
-  const pages = info?.pages ?? 0;
-  const said = pages
-    ? [el("p", { class: "lead" }, `${pages.toLocaleString()} pages of ${info.document_count.toLocaleString()} documents are ready. Ask, and watch how the answer is found.`)]
-    : [el("p", { class: "lead" }, corpus ? "No page is ready yet." : "There are no documents yet."), state.readOnly ? null : el("p", {}, "Drop documents anywhere on this page, or ", el("a", { href: "#/documents" }, "choose them"), ".")];
+  const said = info?.pages
+    ? [el("p", { class: "lead" }, `${count(info.pages, "page")} of ${count(info.read_count, "document")} ${info.pages === 1 ? "is" : "are"} ready. Ask, and watch how the answer is found.`), unread(info)]
+    : [el("p", { class: "lead" }, corpus ? "No page is ready yet." : "There are no documents yet."), corpus ? unread(info) : null, state.readOnly ? null : el("p", {}, "Drop documents anywhere on this page, or ", el("a", { href: "#/documents" }, "choose them"), ".")];
   $("ask-empty").replaceChildren(...said.filter(Boolean));
 }
 
+/** The documents of which no page is ready. */
+function unread(info) {
+  const left = info ? info.document_count - info.read_count : 0;
+  if (!left) return null;
+  if (busy()) return el("p", { class: "soft" }, `${count(left, "more document")} ${left === 1 ? "is" : "are"} being read.`);
+  return el("p", { class: "soft" }, `${count(left, "document")} couldn’t be read: `, el("a", { href: "#/documents" }, "why"), ".");
+}
+
 async function start() {
+  $("alert-close").addEventListener("click", quiet);
   startViewer();
   startAsk();
   startSearch();

@@ -1,7 +1,7 @@
 // Episodes of runs on disk: filtered, and seen one by one or beside another run's.
 
 import { get } from "./api.js";
-import { $, el, foreign, number, options } from "./dom.js";
+import { $, el, foreign, heading, number, options } from "./dom.js";
 import { trajectory } from "./trajectory.js";
 import { state } from "./state.js";
 
@@ -146,7 +146,7 @@ async function open(episode) {
   const mine = loading;
   const found = await Promise.all(wanted.map(([held, { number: at }]) => get(`/v1/runs/episode?${new URLSearchParams({ run: held.run.name, number: at, corpus: state.corpus })}`)));
   if (mine !== loading) return;
-  shown.replaceChildren(bar(row), el("h1", {}, foreign(row.question)), el("p", { class: "soft" }, "Gold: ", foreign(row.answers.join(" or "))), el("div", { class: found.length > 1 ? "beside" : "" }, ...found.map((one, index) => trajectory(one, wanted[index][0].run, verdict(one.row)))));
+  shown.replaceChildren(bar(row), ...heading(row.question), el("p", { class: "soft" }, "Gold: ", foreign(row.answers.join(" or "))), el("div", { class: found.length > 1 ? "beside" : "" }, ...found.map((one, index) => trajectory(one, wanted[index][0].run, verdict(one.row)))));
   if (right && !other) shown.append(el("p", { class: "soft" }, `${right.run.name} has no episode of this question.`));
   scrollTo({ top: 0 });
 }

@@ -1,7 +1,7 @@
 // The search engine alone: pages by how well they match.
 
 import { corpusPath, get } from "./api.js";
-import { $, alertUser, el, foreign, number, where } from "./dom.js";
+import { $, alertUser, el, fileOf, folderOf, foreign, marked, number, where } from "./dom.js";
 import { picture } from "./pictures.js";
 import { onChange, state } from "./state.js";
 import { openPage } from "./viewer.js";
@@ -36,12 +36,12 @@ async function find(k) {
   wanted = k;
   const mine = ++asked;
   const began = performance.now();
-  const given = new URLSearchParams({ q: query, k, ...($("by").value && !$("by-choice").hidden ? { by: $("by").value } : {}) });
+  const given = new URLSearchParams({ q: query, k, snippets: true, ...($("by").value && !$("by-choice").hidden ? { by: $("by").value } : {}) });
   try {
     const { results } = await get(`${corpusPath(state.corpus)}/search?${given}`);
     if (mine !== asked) return;
     const [hits] = results;
-    $("search-results").replaceChildren(...hits.map(card));
+    $("search-results").replaceChildren(...hits.map((hit, index) => card(hit, index, query)));
     $("search-more").hidden = hits.length < k || k >= MOST;
     const ms = Math.round(performance.now() - began);
     $("search-status").textContent = hits.length ? `The best ${hits.length} pages of ${state.info?.pages ?? "?"}, in ${ms} ms` : "No page matches.";
@@ -50,17 +50,23 @@ async function find(k) {
   }
 }
 
-function card(hit, index) {
+function card(hit, index, query) {
   const found = Object.entries(hit.ranks).map(([way, rank]) => `${way} ${rank}`).join(", ");
+  const about = [`page ${hit.page}`, folderOf(hit.document), number(hit.score), found].filter(Boolean).join(" · ");
   return el(
     "li",
     {},
     el(
       "button",
-      { type: "button", "aria-label": `Open ${where(hit)}`, onclick: () => openPage(hit) },
+      { type: "button", title: where(hit), "aria-label": `Open ${where(hit)}`, onclick: () => openPage(hit, [], query) },
       picture(hit.image, where(hit), 200),
-      el("span", { class: "name" }, `${index + 1}. `, foreign(hit.document)),
-      el("span", { class: "soft" }, `page ${hit.page} · ${number(hit.score)}${found ? ` · ${found}` : ""}`),
+      el(
+        "span",
+        { class: "about" },
+        el("span", { class: "name" }, `${index + 1}. `, foreign(fileOf(hit.document))),
+        el("span", { class: "soft" }, foreign(about)),
+        hit.snippet?.text ? el("span", { class: "snippet", dir: "auto" }, ...marked(hit.snippet.text, new Set(hit.snippet.found))) : null,
+      ),
     ),
   );
 }

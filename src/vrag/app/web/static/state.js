@@ -3,10 +3,10 @@
 import { corpusPath, get } from "./api.js";
 import { $, alertUser, options } from "./dom.js";
 
-export const state = { corpora: [], corpus: "", policies: [], readOnly: false, info: null };
+export const state = { corpora: [], corpus: "", policies: [], readOnly: false, creates: false, reads: [], info: null };
 
 const SOON = 700; // ms between two looks while something is indexed
-const STAGES = { unpack: "Unpacking pages", hash: "Checking files", read: "Reading pages", ocr: "Recognising text", text: "Indexing text", encode: "Encoding pages" };
+const STAGES = { unpack: "Unpacking pages", hash: "Checking files", read: "Reading pages", convert: "Converting documents", ocr: "Recognising text", text: "Indexing text", encode: "Encoding pages" };
 const listeners = new Set();
 let next = 0;
 
@@ -18,6 +18,8 @@ export async function startState() {
   const health = await get("/health");
   state.policies = health.policies;
   state.readOnly = health.read_only;
+  state.creates = health.creates;
+  state.reads = health.reads;
   options($("policy"), state.policies);
   $("policy").closest("label").hidden = state.policies.length < 2;
   $("corpus").addEventListener("change", () => choose($("corpus").value));
@@ -59,14 +61,21 @@ export async function look() {
   if (busy()) next = setTimeout(look, SOON);
 }
 
-const busy = () => ["waiting", "running"].includes(state.info?.indexing.state);
+export const busy = () => ["waiting", "running"].includes(state.info?.indexing.state);
+
+/** What is being done to the documents, in words; null when nothing is. */
+export function underWay() {
+  if (!busy()) return null;
+  const { state: now, stage, done, total, reason } = state.info.indexing;
+  if (now === "waiting") return reason ?? "Waiting to be indexed …";
+  return `${STAGES[stage] ?? "Indexing"}${total ? `: ${Math.min(done, total)} of ${total}` : " …"}`;
+}
 
 function bar() {
-  const { state: now, stage, done, total, current, reason } = state.info.indexing;
+  const { state: now, done, total, current, reason } = state.info.indexing;
   $("indexing").hidden = !busy() && now !== "failed";
   $("indexing-bar").hidden = now === "failed";
   if (total) $("indexing-bar").value = done / total;
   else $("indexing-bar").removeAttribute("value");
-  const what = `${STAGES[stage] ?? "Indexing"}${total ? `: ${done} of ${total}` : " …"}${current ? ` (${current})` : ""}`;
-  $("indexing-text").textContent = now === "running" ? what : (reason ?? "Waiting to be indexed …");
+  $("indexing-text").textContent = now === "failed" ? reason : `${underWay() ?? ""}${current ? ` (${current})` : ""}`;
 }

@@ -1,6 +1,6 @@
 // The events of an episode → what a person sees of it: thought, query, pages found, page, box, crop, answer.
 
-import { el, foreign, number, where } from "./dom.js";
+import { el, fileOf, foreign, number, where } from "./dom.js";
 import { frame, picture, sheet } from "./pictures.js";
 import { openPage } from "./viewer.js";
 
@@ -23,6 +23,7 @@ export class Steps {
     this.looked = new Map(); // page id → place, in the order in which they were shown
     this.thumbs = new Map();
     this.sheets = new Map();
+    this.query = "";
   }
 
   add(event) {
@@ -41,7 +42,7 @@ export class Steps {
       crop: () => `Looking closer at ${where(event.page)}`,
       invalid: () => `Invalid action: ${event.reason}`,
       message: () => event.text,
-      answer: () => `Answer: ${event.text}`,
+      answer: () => (event.found === false ? event.text : `Answer: ${event.text}`),
       error: () => event.message,
       stop: () => STOPS[event.reason] ?? event.reason,
     }[event.type];
@@ -57,6 +58,7 @@ export class Steps {
   }
 
   on_query({ step, query }) {
+    this.query = query;
     this.said(step, action("search", el("q", {}, foreign(query))));
   }
 
@@ -134,13 +136,14 @@ export class Steps {
   }
 
   thumb(hit, index) {
-    const open = () => openPage(hit);
+    const { query } = this;
+    const open = () => openPage(hit, [], query);
     const found = Object.entries(hit.ranks).map(([way, rank]) => `${way} ${rank}`).join(", ");
     const title = `${where(hit)} · score ${number(hit.score)}${found ? ` · ${found}` : ""}`;
     const made = el(
       "li",
       {},
-      el("button", { type: "button", title, "aria-label": `Open ${where(hit)}`, onclick: open }, picture(hit.image, where(hit), 110), el("span", {}, `${index + 1}. `, foreign(hit.document)), el("span", { class: "soft" }, `page ${hit.page}`)),
+      el("button", { type: "button", title, "aria-label": `Open ${where(hit)}`, onclick: open }, picture(hit.image, where(hit), 110), el("span", {}, `${index + 1}. `, foreign(fileOf(hit.document))), el("span", { class: "soft" }, `page ${hit.page}`)),
     );
     if (!this.thumbs.has(hit.page_id)) this.thumbs.set(hit.page_id, made);
     return made;
@@ -150,14 +153,17 @@ export class Steps {
 const action = (name, what, kind = "") => el("p", { class: `action ${kind}` }, el("b", {}, name), what);
 
 /** A link to where an answer stands. */
-export function citation(place, text = where(place)) {
-  const boxes = place.box ? [[place.box, "cut"]] : [];
-  return el("button", { type: "button", class: "citation", onclick: () => openPage(place, boxes) }, foreign(text));
+export function citation(place, kind = "cut") {
+  const boxes = place.box ? [[place.box, kind]] : [];
+  return el("button", { type: "button", class: "citation", onclick: () => openPage(place, boxes) }, foreign(where(place)));
 }
 
+/** Why an episode ended, in words; `answer` is its event, if there was one. */
+export const ending = (stop, answer) => (answer?.found === false ? "not found" : (STOPS[stop.reason] ?? stop.reason));
+
 /** The line below an episode: why it ended, and what it cost. */
-export function outcome(stop, spent) {
+export function outcome(stop, spent, answer) {
   const tokens = spent ? spent.prompt_tokens + spent.completion_tokens : 0;
-  const said = [STOPS[stop.reason] ?? stop.reason, stop.steps === undefined ? null : `${stop.steps} steps`, stop.seconds === undefined ? null : `${number(stop.seconds)} s`, tokens ? `${tokens} tokens, of them ${spent.completion_tokens} written` : null];
+  const said = [ending(stop, answer), stop.steps === undefined ? null : `${stop.steps} steps`, stop.seconds === undefined ? null : `${number(stop.seconds)} s`, tokens ? `${tokens} tokens, of them ${spent.completion_tokens} written` : null];
   return el("p", { class: "outcome soft" }, said.filter(Boolean).join(" · "));
 }

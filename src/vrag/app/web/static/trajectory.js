@@ -20,17 +20,22 @@ export function trajectory(found, run, verdict) {
     "article",
     { class: "trajectory" },
     el("h2", {}, verdict, " ", run.name),
-    el("p", { class: "answer" }, answer ? foreign(answer.text) : el("i", {}, "no answer")),
+    el("p", { class: answer && answer.found !== false ? "answer" : "answer none" }, answer ? foreign(answer.text) : el("i", {}, "no answer")),
     answer?.evidence ? el("p", { class: "sources" }, el("span", { class: "soft" }, "Source "), citation(answer.evidence)) : null,
     found.corpus ? null : el("p", { class: "soft" }, `The pages of this run are in ${run.corpus ? `the corpus ${run.corpus}` : "another corpus"}, which isn’t open here: start with --corpus to see them.`),
     rewards(row, found),
     found.error ? el("p", { class: "bad" }, foreign(found.error)) : null,
-    gold.length ? el("p", { class: "soft" }, "Gold pages: ", foreign(gold.map(({ ref }) => `${ref.document}, page ${ref.page}`).join("; "))) : null,
+    gold.length ? el("p", { class: "soft" }, "Gold pages: ", ...gold.map(goldPage)) : null,
     list,
-    outcome(by.stop, by.usage),
+    outcome(by.stop, by.usage, answer),
     found.tokens ? tokenDetails(found.tokens) : null,
     row.step !== null && !found.tokens ? el("p", { class: "soft" }, "Tokens of this episode weren’t kept.") : null,
   );
+}
+
+function goldPage({ ref, box, place }, index) {
+  const name = `${ref.document}, page ${ref.page}`;
+  return place ? citation({ ...place, box }, "gold") : foreign(`${index ? "; " : ""}${name}`);
 }
 
 function rewards(row, { judgement }) {

@@ -1,31 +1,48 @@
 // One page, large: turned, zoomed, with its boxes and its text.
 
 import { get } from "./api.js";
-import { $, el, where } from "./dom.js";
+import { $, el, marked, where } from "./dom.js";
 import { frame, picture } from "./pictures.js";
 
 const ZOOMS = [1, 1.5, 2, 3, 4];
-let shown = null; // { place, boxes: [[box, kind]] of the page that was opened }
+let shown = null; // { place, boxes: [[box, kind]], query, info: what the server says of the page, promised }
 let opened = null;
 let zoom = 0;
-let turning = 0;
 
-/** Open `place`; with boxes, at the first of them. */
-export function openPage(place, boxes = []) {
-  opened = shown = { place, boxes };
+/** Open `place`; with boxes, at the first of them; the words of `query` are marked, on this page and on others. */
+export function openPage(place, boxes = [], query = "") {
+  opened = { place, boxes, query, info: described(place, query) };
   zoom = 0;
   const dialog = $("viewer");
   if (!dialog.open) dialog.showModal();
-  draw();
+  show(opened);
   $("viewer-stage").focus();
 }
 
-const base = (place) => place.image.split("?")[0].replace(/\/\d+$/, "");
+const path = (place) => place.image.split("?")[0];
+
+/** What the server says of a page; of one that isn't there, that. `pages`: of the document, as far as it is known. */
+async function described(place, query, pages = null) {
+  const given = query ? `?${new URLSearchParams({ q: query })}` : "";
+  return get(`${path(place)}/text${given}`).catch((error) => ({ text: error.message, found: [], pages }));
+}
+
+async function show(next) {
+  shown = next;
+  title(next.place, null);
+  draw();
+  const { pages } = await next.info;
+  if (shown === next) title(next.place, pages);
+}
+
+function title(place, pages) {
+  $("viewer-title").textContent = $("viewer-status").textContent = `${where(place)}${pages ? ` of ${pages}` : ""}`;
+  $("viewer-previous").setAttribute("aria-disabled", String(place.page <= 1));
+  $("viewer-next").setAttribute("aria-disabled", String(pages !== null && place.page >= pages));
+}
 
 function draw() {
   const { place, boxes } = shown;
-  $("viewer-title").textContent = where(place);
-  $("viewer-status").textContent = where(place);
   const stage = $("viewer-stage");
   const sheet = el("div", { class: "framed" }, picture(place.image, where(place), stage.clientWidth * ZOOMS[zoom]));
   sheet.append(...boxes.map(([box, kind]) => frame(box, kind)));
@@ -34,31 +51,41 @@ function draw() {
   stage.replaceChildren(sheet);
   stage.scrollTo(0, 0);
   sheet.querySelector("img")?.addEventListener("load", () => sheet.querySelector(".box")?.scrollIntoView({ block: "center", inline: "center" }));
+  mark(sheet);
   words();
 }
 
+/** Mark the words that were searched for. */
+async function mark(sheet) {
+  const { found } = await shown.info;
+  sheet.append(...found.map(({ box }) => frame(box, "word")));
+}
+
 async function words() {
-  const [text, wanted] = [$("viewer-words"), shown.place];
+  const [text, mine] = [$("viewer-words"), shown];
   text.hidden = $("viewer-text").getAttribute("aria-pressed") !== "true";
   if (text.hidden) return;
   text.textContent = "…";
-  const found = await get(`${wanted.image.split("?")[0]}/text`).catch((error) => ({ text: error.message }));
-  if (shown.place === wanted) text.textContent = found.text || "This page has no text.";
+  const info = await mine.info;
+  if (shown === mine) text.replaceChildren(...(info.text ? marked(info.text, new Set(info.found.map((word) => word.text))) : ["This page has no text."]));
 }
 
 async function turn(by) {
-  const { place } = shown;
-  const page = place.page + by;
-  const mine = ++turning;
-  if (page < 1) return;
-  try {
-    const next = await get(`${base(place)}/${page}/text`);
-    if (mine !== turning || !$("viewer").open) return;
-    shown = next.page_id === opened.place.page_id ? opened : { place: next, boxes: [] };
-    draw();
-  } catch (error) {
-    $("viewer-status").textContent = error.status === 404 ? "No further page." : error.message;
+  const mine = shown;
+  const { pages } = await mine.info;
+  const page = mine.place.page + by;
+  if (mine !== shown || !$("viewer").open) return;
+  if (page < 1 || page > pages) {
+    $("viewer-status").textContent = "No further page.";
+    return;
   }
+  if (page === opened.place.page) {
+    show(opened);
+    return;
+  }
+  const { document_id, document, image } = mine.place;
+  const place = { page_id: `${document_id}-${page}`, document_id, document, page, image: image.split("?")[0].replace(/\d+$/, page) };
+  show({ place, boxes: [], query: mine.query, info: described(place, mine.query, pages) });
 }
 
 function enlarge(by) {
