@@ -29,8 +29,8 @@ from vrag.training.rl_config import RLConfig
 from vrag.types import Frozen
 
 OURS = "VRAG-RL"
-# What a small backbone can be asked to do by an environment alone. Those over text are left out: it reads no prose.
-PROMPTED = ("vanilla-rag-visual", "vanilla-rag-visual-top5", "react-visual")
+# What a backbone can be asked to do by an environment alone.
+PROMPTED = ("vanilla-rag-text", "vanilla-rag-visual", "vanilla-rag-visual-top5", "react-text", "react-visual")
 
 Log = Callable[[str, dict[str, Any]], None]
 Say = Callable[[str], None]
