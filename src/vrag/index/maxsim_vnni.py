@@ -68,10 +68,10 @@ def _packed(plane: np.ndarray) -> np.ndarray:
 @numba.njit(parallel=True, fastmath=True, cache=True)  # pragma: no cover
 def _add(codes: Any, scales: Any, starts: Any, ends: Any, planes: Any, bias: Any, units: Any, scores: Any) -> None:
     """`codes` [V * D]; `planes`: one or two, as packed; `bias` int32 [planes, 32]: where sums start; `units` [N]."""
-    dim = len(codes) // len(scales)
+    dim = 4 * len(planes[0])
     for page in numba.prange(len(starts)):
         best = np.full(BLOCK, np.float32(-1e30))
-        flipped = np.empty(_ROWS * dim, np.int8)
+        flipped = np.empty(_ROWS * dim, np.int8)  # in memory: four bytes of it are spread by a plain load
         for first in range(starts[page], ends[page], _ROWS):
             last = min(first + _ROWS, ends[page]) - 1
             four = codes[first * dim : (last + 1) * dim]
