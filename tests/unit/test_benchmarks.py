@@ -77,7 +77,9 @@ def test_a_deck_becomes_one_pdf_of_exactly_its_slides(tmp_path: Path):
             assert len(pdf) == len(slides)
             for number, slide in enumerate(slides, start=1):
                 page, words, _ = read_page(pdf, number, 150)
-                assert np.array_equal(np.asarray(page), np.asarray(Image.open(io.BytesIO(slide)).convert("RGB")))
+                assert np.array_equal(
+                    np.asarray(page.convert("RGB")), np.asarray(Image.open(io.BytesIO(slide)).convert("RGB"))
+                )
                 assert words == []
 
 
@@ -92,7 +94,7 @@ def test_a_slide_that_cannot_be_read_is_a_blank_page_and_named(tmp_path: Path):
     problems = write_deck(tmp_path / "d.pdf", [made.BROKEN, None, grey.getvalue(), turned.getvalue(), half], 96)
     assert set(problems) == {1, 2, 5} and problems[2] == "has no image"
     with open_pdf(tmp_path / "d.pdf") as pdf:
-        pages = [read_page(pdf, number, 96)[0] for number in range(1, 6)]
+        pages = [read_page(pdf, number, 96)[0].convert("RGB") for number in range(1, 6)]
     assert [page.size for page in pages] == [(30, 20), (30, 20), (30, 20), (20, 30), (30, 20)]
     assert pages[0].getpixel((5, 5)) == (255, 255, 255)
     assert pages[2].getpixel((5, 5)) == (100, 100, 100)

@@ -17,7 +17,7 @@ from vrag.errors import BudgetExceeded, UnreadableDocument
 def read(path: Path, number: int = 1, dpi: int = 150) -> tuple[np.ndarray, PageText]:
     with open_pdf(path) as document:
         image, glyphs, _ = read_page(document, number, dpi)
-    return np.asarray(image), assemble(glyphs, image.width, image.height)
+    return np.asarray(image.convert("RGB")), assemble(glyphs, image.width, image.height)
 
 
 def ink_outside(pixels: np.ndarray, page: PageText) -> int:

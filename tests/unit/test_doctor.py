@@ -132,7 +132,7 @@ def test_the_images_of_a_conversation_are_those_that_its_environment_can_show(na
 def test_a_recipes_needs_are_computed_from_what_was_measured() -> None:
     need = recipe("vrag")
     assert (need.images, need.image_tokens, need.index, need.page_images) == (4, 4 * 512, 107_000_000, None)
-    assert need.reading == (16_000 / 142 / 2, 16_000 / 32 / 2) and need.missing == []
+    assert need.reading == (16_000 / 123 / 2, 16_000 / 32 / 2) and need.missing == []
     encoder = models.Model(name="e", role="encoder", disk=GB, parameters=GB, memory=GB, missing=[])
     visual = recipe("vrag", encoder=encoder)
     assert visual.index == 107_000_000 + 16_000 * 100_000

@@ -145,7 +145,7 @@ def test_numpy_scores_in_chunks_as_at_once(monkeypatch: pytest.MonkeyPatch):
     stored, query = quantize(unit(rng.standard_normal((90, DIM)))), unit(rng.standard_normal((4, DIM)))
     starts, ends = np.array([0, 10, 30, 60]), np.array([10, 30, 60, 90])
     whole = kernel("numpy")(stored, starts, ends, query)
-    monkeypatch.setattr("vrag.index.maxsim._CHUNK", 31)
+    monkeypatch.setattr("vrag.index.maxsim._CHUNK", 31 * DIM)
     np.testing.assert_allclose(kernel("numpy")(stored, starts, ends, query), whole, rtol=1e-6)
 
 

@@ -80,8 +80,8 @@ def _source(path: Path) -> Any:
 
 
 def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[Glyphs], bool]:
-    """Render page `number` (1-based) to RGB and read its words; rotation and crop box are applied to both. Third:
-    whether it `is_scan`.
+    """Render page `number` (1-based) to RGB, at four bytes a pixel ("RGBX"), and read its words; rotation and crop box
+    are applied to both. Third: whether it `is_scan`.
     """
     try:
         page = document[number - 1]
@@ -99,11 +99,10 @@ def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[G
 
 
 def _render(page: Any, scale: float) -> Image.Image:
-    """RGB. pdfium is quicker at four bytes a pixel, which is how Pillow keeps three: so there is one, plain copy."""
+    """At four bytes a pixel pdfium is quicker, and Pillow needs no copy: the image keeps what pdfium wrote to."""
     bitmap: Any = page.render(scale=scale, rev_byteorder=True, prefer_bgrx=True)
     try:
-        size, pixels = (bitmap.width, bitmap.height), memoryview(bitmap.buffer)
-        return Image.frombytes("RGB", size, pixels, "raw", bitmap.mode, bitmap.stride, 1)  # pyright: ignore[reportArgumentType]
+        return Image.frombuffer("RGBX", (bitmap.width, bitmap.height), bitmap.buffer, "raw", "RGBX", bitmap.stride, 1)
     finally:
         bitmap.close()
 

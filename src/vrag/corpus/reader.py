@@ -22,8 +22,8 @@ SUFFIXES = (".pdf", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", *office.S
 
 @dataclass(frozen=True)
 class Opened:
-    """An open document. `read(number, dpi)` gives page `number` (from 1) as RGB, its words in raw pixels, and whether
-    it is a scan with more to read than these words (`vrag.corpus.scans`).
+    """An open document. `read(number, dpi)` gives page `number` (from 1) as RGB (mode "RGB" or "RGBX"), its
+    words in raw pixels, and whether it is a scan with more to read than these words (`vrag.corpus.scans`).
     """
 
     kind: str

@@ -25,8 +25,9 @@ from vrag.index.quantize import UNIT, Quantized
 BLOCK = 32  # query vectors: in each plane two registers of 16 sums
 _ROWS, _REGISTERS = 4, 2
 _BASE = 128  # what 1 in a plane is in the next
-_SIGN = 0x80808080  # flips four int8 to uint8, each 128 more: the instruction wants one side without sign
-_I8, _I32, _SUMS = ir.IntType(8), ir.IntType(32), ir.VectorType(ir.IntType(32), 16)
+_SIGN = -128  # flips int8 to uint8, each 128 more: the instruction wants one side without sign
+_I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_SUMS, _FLOATS = ir.VectorType(_I32, 16), ir.VectorType(ir.FloatType(), 16)
 
 
 @cache
@@ -52,10 +53,10 @@ def add(
     whole[:count] = np.rint(query / np.where(steps > 0, steps, 1)[:, None])
     high = np.rint(whole / _BASE).astype(np.int32)
     planes = (whole,) if rough else (high, whole - _BASE * high)
-    too_much = np.array([128 * plane.sum(axis=1) for plane in planes], np.int32)  # codes count 128 more than they are
+    bias = np.array([-128 * plane.sum(axis=1) for plane in planes], np.int32)  # codes count 128 more than they are
     packed = tuple(_packed(plane) for plane in planes)
     units = (steps * UNIT).astype(np.float32)
-    _add(vectors.codes, vectors.scales, starts, ends, packed, too_much, units, scores)
+    _add(vectors.codes.reshape(-1), vectors.scales, starts, ends, packed, bias, units, scores)
 
 
 def _packed(plane: np.ndarray) -> np.ndarray:
@@ -65,23 +66,19 @@ def _packed(plane: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True)  # pragma: no cover
-def _add(codes: Any, scales: Any, starts: Any, ends: Any, planes: Any, too_much: Any, units: Any, scores: Any) -> None:
-    """`planes`: one or two, as packed; `too_much` int32 [planes, 32]; `units` fp32 [N]."""
+def _add(codes: Any, scales: Any, starts: Any, ends: Any, planes: Any, bias: Any, units: Any, scores: Any) -> None:
+    """`codes` [V * D]; `planes`: one or two, as packed; `bias` int32 [planes, 32]: where sums start; `units` [N]."""
+    dim = 4 * len(planes[0])
     for page in numba.prange(len(starts)):
         best = np.full(BLOCK, np.float32(-1e30))
-        sums = np.empty((_ROWS, len(planes), BLOCK), np.int32)
-        row, last = starts[page], ends[page] - 1
-        while row <= last:
-            rows = row, min(row + 1, last), min(row + 2, last), min(row + 3, last)
-            _products(codes, rows, planes, sums)
-            for r in range(_ROWS):
-                scale = np.float32(scales[rows[r]])
-                for n in range(BLOCK):
-                    value = np.float32(sums[r, 0, n] - too_much[0, n])
-                    if len(planes) == 2:
-                        value = value * np.float32(_BASE) + np.float32(sums[r, 1, n] - too_much[1, n])
-                    best[n] = max(best[n], value * scale)
-            row += _ROWS
+        flipped = np.empty(_ROWS * dim, np.int8)  # in memory: four bytes of it are spread by a plain load
+        for first in range(starts[page], ends[page], _ROWS):
+            last = min(first + _ROWS, ends[page]) - 1
+            four = codes[first * dim : (last + 1) * dim]
+            for place in range(len(four)):
+                flipped[place] = four[place] ^ _SIGN
+            rows = first, min(first + 1, last), min(first + 2, last), last
+            _keep_best(flipped, scales, rows, planes, bias, best)
         total = np.float32(0)
         for n in range(len(units)):
             total += best[n] * units[n]
@@ -89,47 +86,74 @@ def _add(codes: Any, scales: Any, starts: Any, ends: Any, planes: Any, too_much:
 
 
 @intrinsic
-def _products(context: Any, codes: Any, rows: Any, planes: Any, sums: Any) -> Any:
-    """Writes `sums` int32 [4, planes, 32]: of four `rows` of `codes` int8 [V, D], plus 128 each, with the query."""
+def _keep_best(context: Any, flipped: Any, scales: Any, rows: Any, planes: Any, bias: Any, best: Any) -> Any:
+    """Raises `best` fp32 [32] to the similarities of four `rows`, whose codes `flipped` uint8 [4 * D] holds."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        held, written = (context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 3))
+        held, scaled, begun, kept = (
+            context.make_array(signature.args[place])(context, builder, args[place]) for place in (0, 1, 4, 5)
+        )
         packed = [
-            context.make_array(signature.args[2].dtype)(context, builder, builder.extract_value(args[2], plane)).data
-            for plane in range(len(signature.args[2]))
+            context.make_array(signature.args[3].dtype)(context, builder, builder.extract_value(args[3], plane)).data
+            for plane in range(len(signature.args[3]))
         ]
-        dim = builder.extract_value(held.shape, 1)
-        firsts = [builder.mul(builder.extract_value(args[1], r), dim) for r in range(_ROWS)]
-        starts = [builder.gep(held.data, [first]) for first in firsts]
-        width = _REGISTERS * len(packed)
-        totals = [[cgutils.alloca_once_value(builder, _SUMS([0] * 16)) for _ in range(width)] for _ in starts]
-        with cgutils.for_range(builder, builder.sdiv(dim, dim.type(4))) as loop:
-            at = builder.mul(loop.index, dim.type(64 * _REGISTERS))
-            offsets = [builder.add(at, dim.type(64 * register)) for register in range(_REGISTERS)]
-            asked = [_load(builder, plane, offset, _SUMS) for plane in packed for offset in offsets]
-            for start, row in zip(starts, totals, strict=True):
-                four = _load(builder, start, builder.mul(loop.index, dim.type(4)), _I32)
-                spread = _spread(builder, builder.xor(four, _I32(_SIGN)))
-                for total, part in zip(row, asked, strict=True):
-                    builder.store(_multiply_add(builder, builder.load(total), spread, part), total)
-        flat = builder.bitcast(written.data, _SUMS.as_pointer())
-        for place, total in enumerate(total for row in totals for total in row):
-            builder.store(builder.load(total), builder.gep(flat, [_I32(place)]), align=4)
+        dim = builder.sdiv(builder.extract_value(held.shape, 0), _I64(_ROWS))
+        places = [builder.extract_value(args[2], r) for r in range(_ROWS)]
+        data = [builder.gep(held.data, [builder.mul(dim, builder.sub(place, places[0]))]) for place in places]
+        totals = _products(builder, data, dim, packed, begun.data)
+        for register in range(_REGISTERS):
+            at = _I64(64 * register)
+            top = _load(builder, kept.data, at, _FLOATS)
+            for place, row in zip(places, totals, strict=True):
+                scale = builder.uitofp(builder.load(builder.gep(scaled.data, [place])), ir.FloatType())
+                similar = builder.fmul(_joined(builder, row[register::_REGISTERS]), _spread(builder, scale))
+                top = builder.select(builder.fcmp_ordered(">", similar, top), similar, top)
+            builder.store(top, _place(builder, kept.data, at, _FLOATS), align=1)
         return context.get_dummy_value()
 
-    return numba.types.void(codes, rows, planes, sums), generate
+    return numba.types.void(flipped, scales, rows, planes, bias, best), generate
+
+
+def _products(builder: Any, rows: Any, dim: Any, planes: Any, bias: Any) -> list[list[Any]]:
+    """For each of four rows, for each plane, two registers of sums: `bias` and the products with the query."""
+    width = _REGISTERS * len(planes)
+    zeros = [_load(builder, bias, _I64(64 * place), _SUMS) for place in range(width)]
+    totals = [[cgutils.alloca_once_value(builder, zero) for zero in zeros] for _ in rows]
+    with cgutils.for_range(builder, builder.sdiv(dim, _I64(4))) as loop:
+        at = builder.mul(loop.index, _I64(64 * _REGISTERS))
+        offsets = [builder.add(at, _I64(64 * register)) for register in range(_REGISTERS)]
+        asked = [_load(builder, plane, offset, _SUMS) for plane in planes for offset in offsets]
+        for row, sums in zip(rows, totals, strict=True):
+            spread = _spread(builder, _load(builder, row, builder.mul(loop.index, _I64(4)), _I32))
+            for total, part in zip(sums, asked, strict=True):
+                builder.store(_multiply_add(builder, builder.load(total), spread, part), total)
+    return [[builder.load(total) for total in sums] for sums in totals]
+
+
+def _joined(builder: Any, planes: Any) -> Any:
+    """The sums of one or two planes as floats."""
+    high, *lower = (builder.sitofp(plane, _FLOATS) for plane in planes)
+    for low in lower:
+        high = builder.fadd(builder.fmul(high, _FLOATS([float(_BASE)] * 16)), low)
+    return high
+
+
+def _place(builder: Any, data: Any, offset: Any, kind: Any) -> Any:
+    """What lies `offset` bytes behind `data`."""
+    start = builder.bitcast(data, _I8.as_pointer())
+    return builder.bitcast(builder.gep(start, [offset]), kind.as_pointer())
 
 
 def _load(builder: Any, data: Any, offset: Any, kind: Any) -> Any:
-    """What lies `offset` bytes behind `data`, at any alignment."""
-    return builder.load(builder.bitcast(builder.gep(data, [offset]), kind.as_pointer()), align=1)
+    """From `offset` bytes behind `data`, at any alignment."""
+    return builder.load(_place(builder, data, offset, kind), align=1)
 
 
-def _spread(builder: Any, four: Any) -> Any:
+def _spread(builder: Any, value: Any) -> Any:
     """The same four bytes in each of 16 lanes."""
-    nothing = _SUMS(ir.Undefined)
-    first = builder.insert_element(nothing, four, _I32(0))
-    return builder.shuffle_vector(first, nothing, _SUMS([0] * 16))
+    kind = ir.VectorType(value.type, 16)
+    first = builder.insert_element(kind(ir.Undefined), value, _I32(0))
+    return builder.shuffle_vector(first, kind(ir.Undefined), _SUMS([0] * 16))
 
 
 def _multiply_add(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:

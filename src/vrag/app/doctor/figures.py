@@ -27,7 +27,7 @@ class Times(Frozen):
     """Of this project's benchmarks. How long a model takes was measured nowhere."""
 
     read_slow: float = 32  # pages/s of a core at 200 dpi: text and image of a page (benchmarks/rendering), dense pages
-    read_quick: float = 142  # the same, slides
+    read_quick: float = 123  # the same, slides
     search_text: float = 0.029  # s, 95 % of searches are quicker, 16,000 pages (benchmarks/text_search)
     search_vectors: float = 0.0154  # s, median, 10,000 pages, two cores (benchmarks/vector_index)
 
