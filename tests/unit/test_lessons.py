@@ -188,21 +188,6 @@ def test_a_lesson_asks_about_another_name_each_time(tiny: Tiny, store: MemorySto
         assert all(" Corporation?" in text for text in texts)
 
 
-def test_a_page_with_other_margins_has_its_boxes_elsewhere(
-    tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec
-) -> None:
-    tasks = [seek(store, page, name, value) for name, value in VALUES.items()]
-    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
-
-    def turns(share: float) -> set[str]:
-        drawn = PageLessons([page], tasks, tiny.codec, reader, spec, ViewRenderer(store), share_reframed=share)
-        rng = np.random.default_rng(0)
-        return {turn for _ in range(8) for turn in said(tiny, drawn.point(2, rng))}
-
-    assert len(turns(0.0)) == len(VALUES), "one box for each value"
-    assert len(turns(1.0)) > 4 * len(VALUES)
-
-
 def test_where_no_task_has_two_hops_a_bridge_is_any_value(lessons: PageLessons) -> None:
     one, other = (draw(np.random.default_rng(3)) for draw in (lessons.bridge, lessons.read))
     assert one == other and not one.bridge

@@ -130,19 +130,6 @@ def test_values_are_drawn_evenly_from_the_characters_they_are_written_with(
         assert 0.6 < share < 0.9, "J, 3 and 0 stand on one page of nine, and are three characters of four"
 
 
-def test_pages_with_other_margins_have_their_values_elsewhere(
-    tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
-) -> None:
-    sights = make(tiny, store, tasks, spec)
-
-    def boxes(share: float) -> set[bytes]:
-        drawn = sights.pages(24, np.random.default_rng(0), share)
-        return {one.targets.values.tobytes() for one in drawn if (one.targets.values >= 0).any()}
-
-    assert len(boxes(0.0)) == 1
-    assert len(boxes(1.0)) > 4
-
-
 def test_what_an_episode_sees_too_is_rendered_once(
     tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
 ) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 
 from vrag.actions import render as write
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.framing import reframed, shows
 from vrag.data.glances import Glance, echoes, spelled, where
 from vrag.data.kinds import ByKind
 from vrag.data.names import renamed
@@ -43,8 +42,7 @@ class Lesson:
 
 class PageLessons:
     """Draws lessons about the values that `tasks` seek on `pages`, evenly from the kinds of pages that `kinds` tells
-    apart (page id to kind); the share `share_reframed` of the pages to point on has other margins. Raises `DataError`
-    when there are none.
+    apart (page id to kind). Raises `DataError` when there are none.
     """
 
     def __init__(
@@ -58,9 +56,7 @@ class PageLessons:
         *,
         kinds: Mapping[str, str] = MappingProxyType({}),
         prompt: str = "brief-v1",
-        share_reframed: float = 0.0,
     ) -> None:
-        self._share_reframed = share_reframed
         self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
         self._zoomed = len(codec.encode_text(f"<think>{ZOOM}"))
@@ -78,7 +74,7 @@ class PageLessons:
 
     def point(self, queries: int, rng: np.random.Generator) -> Lesson:
         """A page, and the boxes of up to `queries` of its values."""
-        page, view, sought = self._reframed(*self._draw(rng), rng)
+        page, view, sought = self._draw(rng)
         chosen = [(one, self._ask(page, one, rng)) for one in _some(sought, queries, rng)]
         task, hop = chosen[0][1]
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
@@ -145,16 +141,6 @@ class PageLessons:
     def _draw(self, rng: np.random.Generator) -> tuple[Page, View, list[Sought]]:
         page = self._pages.draw(1, rng)[0]
         return page, page_view(page, self._spec), self._sought[page.id]
-
-    def _reframed(
-        self, page: Page, view: View, sought: list[Sought], rng: np.random.Generator
-    ) -> tuple[Page, View, list[Sought]]:
-        """Now and then with other margins, as long as they leave something that is sought."""
-        if rng.random() < self._share_reframed:
-            other = reframed(page, self._spec, rng)
-            if left := [one for one in sought if shows(other, one.box)]:
-                return page, other, left
-        return page, view, sought
 
     def _ask(self, page: Page, one: Sought, rng: np.random.Generator) -> tuple[Task, int]:
         """A task that seeks this value, about a random name, for its own would tell the value to who has learned the

@@ -19,7 +19,6 @@ from types import MappingProxyType
 import numpy as np
 from PIL.Image import Image, fromarray
 
-from vrag.data.framing import reframed
 from vrag.data.kinds import ByKind
 from vrag.data.patches import READABLE, PatchReader, PatchTargets, Sought
 from vrag.errors import DataError
@@ -99,7 +98,7 @@ class PageSights:
         value_cuts: int = 1,
         seed: int = 0,
     ) -> None:
-        self._store, self._reader, self._spec, self._renderer = store, reader, spec, renderer
+        self._reader, self._spec, self._renderer = reader, spec, renderer
         self._sought = sought_on(pages, tasks)
         self._labels = set(labels_of(tasks))
         rng = np.random.default_rng([seed, 7])
@@ -111,8 +110,7 @@ class PageSights:
         def by_character(name: str) -> ByKind[Sight]:
             return ByKind((each, sight) for cut, sight in kept if cut.name == name for each in set(cut.text) or {""})
 
-        whole = [sight for cut, sight in kept if cut.name == "page"]
-        self._pages = ByKind((kinds.get(page.id, ""), (page, sight)) for page, sight in zip(pages, whole, strict=True))
+        self._pages = ByKind((kinds.get(cut.view.page_id, ""), sight) for cut, sight in kept if cut.name == "page")
         self._label_windows = ByKind(("", sight) for cut, sight in kept if cut.name == "label")
         self._value_windows, self._crops = by_character("value"), by_character("crop")
         if not (self._label_windows and self._value_windows):
@@ -126,15 +124,9 @@ class PageSights:
         """Values as the expert crops them."""
         return self._crops.draw(count, rng)
 
-    def pages(self, count: int, rng: np.random.Generator, share_reframed: float = 0.0) -> list[Sight]:
-        """Whole pages, with the values that stand on them; the share `share_reframed` of them with other margins."""
-        drawn = self._pages.draw(count, rng)
-        return [self._reframed(page, rng) if rng.random() < share_reframed else sight for page, sight in drawn]
-
-    def _reframed(self, page: Page, rng: np.random.Generator) -> Sight:
-        view = reframed(page, self._spec, rng)
-        image = render(self._renderer.page(page.id), view)
-        return Sight(image, self._reader.targets(view, list(self._store.words(page.id)), self._sought[page.id]))
+    def pages(self, count: int, rng: np.random.Generator) -> list[Sight]:
+        """Whole pages, with the values that stand on them."""
+        return self._pages.draw(count, rng)
 
     def _cuts(
         self, page: Page, words: Sequence[Word], label_cuts: int, value_cuts: int, rng: np.random.Generator

@@ -25,8 +25,7 @@ from vrag.types import Frozen
 
 class GroundConfig(Frozen):
     """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each; to read, `crops` of any values and
-    `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`. The share `reframed` of the
-    pages has other margins.
+    `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`.
     """
 
     steps: int = 640
@@ -35,7 +34,6 @@ class GroundConfig(Frozen):
     crops: int = 20
     bridges: int = 10
     read_weight: float = 3.0
-    reframed: float = 0.75
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
     precision: Precision = "bf16"

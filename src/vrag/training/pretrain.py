@@ -41,7 +41,7 @@ BLANKS = 0.125  # of all patches: this many that show nothing are told apart fro
 class PretrainConfig(Frozen):
     """Defaults train vrag-tiny. A step has `labels` and `values` windows at level 0, and half of them, `crops` and
     `pages` at level 1. The share `recoloured` of the windows is printed in other ink; the share `tinted` of all sights
-    is shown in the colours of another theme, the share `reframed` of the pages with other margins.
+    is shown in the colours of another theme.
     """
 
     steps: int = 2600
@@ -51,7 +51,6 @@ class PretrainConfig(Frozen):
     pages: int = 8
     recoloured: float = 0.3
     tinted: float = 0.5
-    reframed: float = 0.75
     rise: float = 0.02
     threshold: float = 0.7
     momentum: float = 0.9
@@ -80,7 +79,7 @@ class Curriculum:
         config, share = self.config, 1 - self.level / 2
         windows = sights.windows(round(share * config.labels), round(share * config.values), rng)
         crops = sights.crops(round(self.level * config.crops), rng)
-        pages = sights.pages(round(self.level * config.pages), rng, config.reframed)
+        pages = sights.pages(round(self.level * config.pages), rng)
         return [
             *(self._coloured(one, config.recoloured, rng) for one in windows),
             *(self._coloured(one, 0.0, rng) for one in (*crops, *pages)),

@@ -161,17 +161,7 @@ def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLe
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
     prompt = train.environment.prompt
     pages, kinds = _varied(recipe.layout_pages, train)
-    return PageLessons(
-        pages,
-        train.tasks,
-        codec,
-        reader,
-        spec,
-        train.renderer,
-        kinds=kinds,
-        prompt=prompt,
-        share_reframed=recipe.ground.reframed,
-    )
+    return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 
 def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Lesson]:
