@@ -1,10 +1,11 @@
+# make install   set up .venv for one's own documents: `vrag index`, `ask`, `app`, with OCR; no torch
 # make demo   set up .venv, then index documents, train the small model and write a report
 # make test   set up .venv, then lint, type checks, import contracts and the test suite
 # make docs   set up .venv-docs (310 MB, no torch), then build the documentation as a site → site/index.html
 # make test-ray   the tests of indexing over many machines, on a local Ray (another 80 MB to download, 245 MB of disk)
 # make test-verl   set up .venv-verl with verl, then the tests that need it, without a GPU
 #
-# On a fresh machine both need only Python >= 3.10 with venv. A rerun installs nothing.
+# On a fresh machine they need only Python >= 3.10 with venv. A rerun installs nothing.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -22,8 +23,11 @@ VERL_TRANSFORMERS ?= transformers==5.9.0
 # The reference is read from the source, so the site needs nothing that vrag imports but its small core.
 DOCS_VENV ?= .venv-docs
 
-.PHONY: demo test test-ray test-verl lint check format docs clean
+.PHONY: install demo test test-ray test-verl lint check format docs clean
 .DEFAULT_GOAL := test
+
+install: $(VENV)/.installed-own
+	@echo "Now: . $(BIN)/activate, and: vrag index FOLDER --corpus NAME"
 
 demo: $(VENV)/.installed
 	$(BIN)/vrag demo $(ARGS)
@@ -61,6 +65,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo "vrag needs Python >= 3.10; name one with: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+# Each stamp stands for what it installed itself, so that they may be made in any order.
+$(VENV)/.installed-own: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable '.[serve,ocr]'
+	@touch $@
 
 # Editable, so that a change of the source needs no new install; a change of pyproject.toml does.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python

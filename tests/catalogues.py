@@ -75,4 +75,12 @@ class Texts:
     def _page(number: int, text: str) -> dict[str, object]:
         words = base64.b64encode(pack([Placed(word, 0, 0, 1, 1, 0) for word in text.split()])).decode()
         size = {"width": 9, "height": 9}
-        return {"page": number, **size, "text": text, "words": words, "index": index_text(text), "scanned": False}
+        return {
+            "page": number,
+            **size,
+            "text": text,
+            "words": words,
+            "index": index_text(text),
+            "scanned": False,
+            "blank": False,
+        }

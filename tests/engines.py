@@ -93,7 +93,9 @@ def stamp_box(image: Image.Image) -> tuple[float, float, float, float]:
 
 
 def scan(number: int) -> Image.Image:
-    return Image.new("RGB", SIZE, (number * STEP,) * 3)
+    image = Image.new("RGB", SIZE, (number * STEP,) * 3)
+    image.paste((255, 255, 255), (8, 8, 24, 24))  # a page of one colour is blank, and no engine looks at it
+    return image
 
 
 def write_scans(path: Path, numbers: list[int]) -> Path:

@@ -53,6 +53,43 @@ def test_the_answer_and_its_place_are_on_stdout_and_the_steps_on_stderr(
     assert "search  port daemon listen" in err and "crop    [" in err
 
 
+def test_nothing_is_written_without_being_asked_for(
+    corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert vrag("ask", "daemon port", "-c", corpus) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert vrag("ask", "daemon port", "-c", corpus, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["files"] == {}
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_the_only_corpus_need_not_be_named(corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("ask", "search"):
+        assert vrag(verb, "daemon port") == 0
+        assert "manual.pdf" in capsys.readouterr().out
+    assert vrag("index", tmp_path / "docs", "-c", "other", "--workers", 1, "--ocr", "off") == 0
+    for verb in ("ask", "search"):
+        assert vrag(verb, "daemon port") == 2
+        assert "which corpus? Name one as --corpus: mine, other" in capsys.readouterr().err
+
+
+def test_without_any_corpus_the_way_to_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert vrag("ask", "daemon port") == 2
+    assert "no corpus yet: make one with `vrag index PATH --corpus NAME`" in capsys.readouterr().err
+
+
+def test_a_corpus_without_pages_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.pdf").write_bytes(b"junk")
+    assert vrag("index", tmp_path / "bad.pdf", "-c", "mine", "--workers", 1) == 1
+    capsys.readouterr()
+    for verb in ("ask", "search"):
+        assert vrag(verb, "daemon port", "-c", "mine") == 1
+        out, err = capsys.readouterr()
+        assert out == "" and "corpus 'mine' has no pages: `vrag index PATH --corpus mine` adds some" in err
+
+
 def test_the_box_is_drawn_on_the_page_and_the_crop_is_what_it_holds(
     corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.engines import RAISES, write_scans
+from tests.engines import BLANK, RAISES, write_scans
 from tests.papers import write_pdf, write_report
 from vrag.cli import main
 from vrag.corpus.store import Corpus
@@ -63,6 +65,24 @@ def test_when_nothing_could_be_indexed_the_exit_code_says_so(tmp_path: Path, cap
     (tmp_path / "empty/notes.txt").write_text("hello")
     assert vrag("index", tmp_path / "empty", "-c", "two") == 1
     assert "no document found there (but 1 .txt)" in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_counted_in_one_line(docs: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a.txt", "b.txt", "c.md"):
+        (docs / name).write_text("hello")
+    assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
+    assert "files of other kinds, which were left out: 2 .txt, 1 .md\n" in capsys.readouterr().err
+
+
+def test_after_a_kill_a_file_that_was_read_in_part_is_not_as_before(docs: Path, capsys: pytest.CaptureFixture[str]):
+    write_report(docs / "long.pdf", 2, 5)
+    command = [sys.executable, "-m", "vrag", "index", docs, "-c", "mine", "--workers", "1", "--ocr", "off"]
+    killed = subprocess.run(command, env={**os.environ, "VRAG_KILL_AT": "ingest.page:3"}, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert vrag(*command[3:]) == 0
+    assert "7 pages (7 pages added, 0 of 2 files as before" in capsys.readouterr().out
+    assert vrag(*command[3:]) == 0
+    assert "7 pages (0 pages added, 2 of 2 files as before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -163,8 +183,8 @@ def test_pages_that_wait_for_ocr_are_counted_and_read_by_the_next_run_without_pa
     assert vrag("index", docs, "-c", "mine", *ENGINE, "--ocr", "off") == 0
     out, err = capsys.readouterr()
     assert "4 pages added" in out and "OCR" not in out
-    assert "pages without text, which text search can't find: 2" in err
-    assert "pages that wait for OCR: 2; `vrag index --corpus mine` reads them" in err
+    assert err.splitlines()[-1] == "pages that wait for OCR: 2; `vrag index --corpus mine` reads them"
+    assert "text search" not in err, "they are named once"
     assert vrag("index", "-c", "mine", *ENGINE) == 0
     out, err = capsys.readouterr()
     assert "mine: 2 pages by OCR (0 wait, 0 failures" in out and err == ""
@@ -174,6 +194,15 @@ def test_pages_that_wait_for_ocr_are_counted_and_read_by_the_next_run_without_pa
     report = json.loads(capsys.readouterr().out)
     assert report["vectors"] is None
     assert (report["ocr"]["pages"], report["ocr"]["owed"], report["ocr"]["failures"]) == (0, 0, [])
+
+
+def test_blank_pages_are_left_out_and_named_so(docs: Path, capsys: pytest.CaptureFixture[str]):
+    write_pdf(docs / "gaps.pdf", ["first", "", "", "last"])
+    write_scans(docs / "scans.tif", [1, BLANK])
+    assert vrag("index", docs, "-c", "mine", *ENGINE) == 0
+    out, err = capsys.readouterr()
+    assert "mine: 2 pages by OCR (0 wait" in out
+    assert err.splitlines() == ["blank pages: 2", "pages on which OCR read nothing, which text search can't find: 1"]
 
 
 def test_indexing_says_what_can_be_searched_before_ocr_begins(docs: Path, capsys: pytest.CaptureFixture[str]):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from vrag.app.demo import choose
+from vrag.app.measuring import choose
 from vrag.cli import main
 from vrag.policies.load import save_policy
 from vrag.training.tiny import TinyShape, make_image_processor, make_model, make_tokenizer
@@ -60,6 +62,25 @@ def test_the_demo_ends_with_its_report_and_a_rerun_repeats_nothing(
 
     assert demo(checkpoint, tmp_path / "demo") == 0
     assert {name: (tmp_path / "demo" / name).read_bytes() for name in written} == before
+
+
+def test_the_demo_without_a_model_needs_no_model_library(tmp_path: Path) -> None:
+    settings = [part for one in ("model=extractive", *SMALL[1:4]) for part in ("--set", one)]
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'transformers', 'safetensors']));"
+        f"from vrag.cli import main; sys.exit(main(['demo', '--out', {str(tmp_path / 'demo')!r}, *{settings}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'demo' / 'report.html'}\n"), done.stderr
+    assert len((tmp_path / "demo" / "extractive" / "episodes.jsonl").read_text().splitlines()) == 3
+    assert "without a model" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_the_demo_without_a_model_does_not_have_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--set", "model=extractive", "--set", "rl.steps=3"]) == 2
+    assert "rl" in capsys.readouterr().err
 
 
 def test_a_demo_with_other_settings_needs_another_folder(

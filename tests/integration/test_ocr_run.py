@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.colours import ColourEncoder
 from tests.engines import BLANK, CRASHES, HANGS, RAISES, write_scans, write_stamped
-from tests.papers import write_report
+from tests.papers import write_pdf, write_report
 from vrag.corpus import recognition
 from vrag.corpus.fulltext import TextIndex
 from vrag.corpus.ingest import ingest
@@ -74,6 +75,19 @@ def test_indexing_with_ocr_does_both(corpus: Corpus, tmp_path: Path):
     assert (report.pages_added, report.ocr.pages, report.ocr.owed, report.ocr.without_text) == (2, 2, 0, 1)
     assert found(corpus, "n1") == pages("scans.tif", 1)
     assert ingest([tmp_path / "scans.tif"], corpus, OPTIONS).ocr.pages == 0, "a blank page is tried once"
+
+
+def test_a_blank_page_is_not_looked_at_unless_it_is_forced(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OCR_LOG", str(tmp_path / "log"))
+    Image.new("RGB", (240, 320), (250, 250, 250)).save(tmp_path / "sheet.png")
+    write_pdf(tmp_path / "gaps.pdf", ["first", ""])
+    report = ingest([tmp_path / "sheet.png", tmp_path / "gaps.pdf"], corpus, OPTIONS).ocr
+    assert (report.pages, report.owed, report.without_text, report.blank) == (0, 0, 0, 2)
+    assert not (tmp_path / "log").exists()
+    forced = recognise(corpus, replace(OPTIONS, ocr="force"), paths=[tmp_path / "sheet.png"])
+    assert (forced.pages, forced.blank) == (1, 0)
 
 
 def test_each_batch_can_be_searched_while_the_run_goes_on(corpus: Corpus, tmp_path: Path):

@@ -12,7 +12,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from vrag.corpus.pdf import open_pdf, read_page
-from vrag.corpus.scans import image_share
+from vrag.corpus.scans import image_share, is_blank
 from vrag.corpus.text import Glyphs, unseen
 from vrag.types import Box, Word
 
@@ -174,3 +174,12 @@ def test_what_ocr_reads_over_a_word_of_the_layer_is_left_out():
     )
     assert unseen([other, whole, half], layer) == [other]
     assert unseen([other, whole], []) == [other, whole]
+
+
+def test_a_page_is_blank_without_a_single_mark() -> None:
+    sheet = Image.new("RGB", (1240, 1754), (255, 255, 255))
+    assert is_blank(sheet)
+    sheet.putpixel((1200, 1700), (250, 250, 252))
+    assert is_blank(sheet), "what JPEG adds is no ink"
+    sheet.putpixel((1200, 1700), (255, 225, 255))
+    assert not is_blank(sheet)

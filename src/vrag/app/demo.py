@@ -1,7 +1,6 @@
 """`vrag demo`: the whole path on a small scale, as one script of calls.
 
     documents → corpus → evaluate a model → GRPO → evaluate again → report
-    documents → corpus → the extractive agent answers → report                  (with "extractive" as `model`)
 
 Everything lies under one folder and each stage continues what is there, so rerunning a killed demo goes on
 where it stopped. The questions that are measured are about documents of the held-out split: other names,
@@ -10,10 +9,8 @@ themes and layouts.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
-import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,39 +19,33 @@ from pathlib import Path
 from typing import Any
 
 from vrag import __version__
+from vrag.app.measuring import Say, choose, measure
+from vrag.app.splits import SplitData
 from vrag.app.tiny.recipe import TinyRecipe
-from vrag.app.tiny.stages import SplitData, prepare
+from vrag.app.tiny.stages import prepare
 from vrag.app.training_report import curves
-from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.environment import EnvironmentConfig
-from vrag.episode import EpisodeRecord
 from vrag.evaluation.report import Run, write_report
-from vrag.evaluation.runner import EvalSettings, evaluate, finish
-from vrag.policies.extractive import ExtractivePolicy
+from vrag.evaluation.runner import EvalSettings
 from vrag.policies.load import checkpoint_path, load_codec, load_trainable
 from vrag.policies.speaker import environment_of
 from vrag.policies.transformers import TransformersPolicy
-from vrag.protocols import Policy
 from vrag.rewards.combine import score_episode
 from vrag.rollout import Limits
-from vrag.runs import RunDir, content_key, read_lines
+from vrag.runs import RunDir, read_lines
 from vrag.training.rl import GRPO
 from vrag.training.rl_config import RLConfig
 from vrag.training.run import CheckpointConfig
 from vrag.types import Frozen, Task
 
 BEFORE, AFTER = "before RL", "after RL"
-EXTRACTIVE = "extractive"
 
-Say = Callable[[str], None]
 OnStep = Callable[[dict[str, Any]], None]
 
 
 class DemoConfig(Frozen):
     """Sized for ten minutes on two CPU cores, the installation included.
 
-    `model` is a checkpoint to train (one that ships, a folder, or owner/name on the Hub), or "extractive", which learns
-    nothing.
+    `model` is a checkpoint to train: one that ships, a folder, or owner/name on the Hub.
     """
 
     model: str = "tiny-sft"
@@ -80,8 +71,6 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
         questions=None,
         heldout_documents=config.heldout_documents,
     )
-    if config.model == EXTRACTIVE:
-        return _without_training(config, recipe, run, out, say)
     say("1/5  rendering and indexing documents")
     path = checkpoint_path(config.model)
     model, codec = load_trainable(path), load_codec(path)
@@ -90,14 +79,16 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
     heldout = replace(prepare(recipe, "heldout", out), environment=environment)
     questions = choose(heldout.tasks, config.questions, config.seed)
     policy = TransformersPolicy(model, codec, max_batch=config.rl.max_batch)
+    settings = EvalSettings(max_tokens=config.rl.limits_turn_tokens, concurrency=config.rl.max_batch)
+    limits = Limits(config.rl.limits_tokens, config.rl.limits_turn_tokens)
     say(f"2/5  {config.model} answers {len(questions)} questions on documents it has never seen")
-    before = measure(config, questions, heldout, policy, codec, out / "before", say)
+    before = measure(questions, heldout, policy, codec, settings, limits, out / "before", say)
 
     say(f"3/5  learning by reward on other documents: {config.rl.steps} steps of {config.rl.algorithm.title}")
     trainer = GRPO(model, codec, train.make_environment, score_episode, config.rl)
     trainer.train(train.tasks, out / "rl", on_step)
     say("4/5  the same questions again")
-    after = measure(config, questions, heldout, policy, codec, out / "after", say)
+    after = measure(questions, heldout, policy, codec, settings, limits, out / "after", say)
 
     say("5/5  writing the report")
     run.metrics.append({"seconds": time.perf_counter() - began})
@@ -113,79 +104,6 @@ def run_demo(config: DemoConfig, out: Path, say: Say, on_step: OnStep) -> Path:
         facts=facts(config, train, heldout, run),
     )
     return report
-
-
-def _without_training(config: DemoConfig, recipe: TinyRecipe, run: RunDir, out: Path, say: Say) -> Path:
-    """The extractive agent over the held-out documents, and the report of what it did."""
-    began = time.perf_counter()
-    say("1/3  rendering and indexing documents")
-    environment = EnvironmentConfig()
-    heldout = replace(prepare(recipe, "heldout", out), environment=environment)
-    questions = choose(heldout.tasks, config.questions, config.seed)
-    say(f"2/3  the extractive agent (no model) answers {len(questions)} questions")
-    policy = ExtractivePolicy(heldout.corpus, environment.view)
-    records = measure(config, questions, heldout, policy, None, out / EXTRACTIVE, say)
-    say("3/3  writing the report")
-    run.metrics.append({"seconds": time.perf_counter() - began})
-    report = out / "report.html"
-    write_report(
-        report,
-        [Run(EXTRACTIVE, records)],
-        [],
-        config.trajectories,
-        heldout.corpus,
-        title="Answers with evidence, without a model",
-        lead=(
-            f"An agent that has no model searches rendered pages, finds the words of the question on them, crops "
-            f"there and answers with what it reads: {len(questions)} questions of one and of two hops about slides, "
-            "tables and charts."
-        ),
-        facts={
-            "Command": "vrag demo --set model=extractive",
-            "Documents": _pages(heldout),
-            "Answers": "right means equal to the gold answer after normalisation",
-            "Versions": f"vrag {__version__}",
-        },
-    )
-    return report
-
-
-def choose(tasks: list[Task], count: int, seed: int) -> list[Task]:
-    """`count` tasks at random, or all, in the order of the file."""
-    if count >= len(tasks):
-        return tasks
-    return [tasks[index] for index in sorted(random.Random(seed).sample(range(len(tasks)), count))]
-
-
-def measure(
-    config: DemoConfig,
-    tasks: list[Task],
-    data: SplitData,
-    policy: Policy,
-    codec: QwenVLCodec | None,
-    out: Path,
-    say: Say,
-) -> list[EpisodeRecord]:
-    """Answer `tasks` greedily; what the run at `out` holds already isn't run again."""
-    rl = config.rl
-    settings = EvalSettings(max_tokens=rl.limits_turn_tokens, concurrency=rl.max_batch)
-    run = RunDir.open(out, {"tasks": content_key(*tasks), "settings": settings.model_dump(mode="json")})
-    records = asyncio.run(
-        evaluate(
-            run,
-            tasks,
-            make_environment=data.make_environment,
-            policy=policy,
-            codec=codec,
-            score=score_episode,
-            settings=settings,
-            limits=Limits(rl.limits_tokens, rl.limits_turn_tokens),
-        )
-    )
-    accuracy = finish(run, records).accuracy
-    if accuracy is not None:
-        say(f"     {100 * accuracy.value:.1f} % right ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})")
-    return records
 
 
 def lead(model: Any, questions: list[Task], config: DemoConfig) -> str:
@@ -205,14 +123,10 @@ def facts(config: DemoConfig, train: SplitData, heldout: SplitData, run: RunDir)
     return {
         "Command": "vrag demo",
         "Model at the start": config.model,
-        "Training documents": f"{_pages(train)} with {len(train.tasks)} questions",
-        "Held-out documents": f"{_pages(heldout)}; other names, themes and layouts",
+        "Training documents": f"{train.pages} with {len(train.tasks)} questions",
+        "Held-out documents": f"{heldout.pages}; other names, themes and layouts",
         "Training": f"{rl.algorithm.title}: {rl.steps} steps of {rl.groups} questions × {rl.group_size} episodes",
         "Answers": "greedy decoding; right means equal to the gold answer after normalisation",
         "Time": f"{seconds / 60:.1f} minutes on {os.cpu_count()} cores ({platform.machine()})",
         "Versions": f"vrag {__version__}, torch {version('torch')}, transformers {version('transformers')}",
     }
-
-
-def _pages(data: SplitData) -> str:
-    return f"{sum(1 for _ in data.corpus.pages())} pages"

@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vrag.app.splits import SplitData
 from vrag.app.tiny.measure import answer_all
 from vrag.app.tiny.recipe import TinyRecipe
-from vrag.app.tiny.stages import SplitData, prepare, run_rl, without_crop
+from vrag.app.tiny.stages import prepare, run_rl, without_crop
 from vrag.environment import EnvironmentConfig
 from vrag.evaluation.baselines import baseline_environment
 from vrag.evaluation.comparison import Comparison, EvalRun, compare_all

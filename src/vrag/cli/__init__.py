@@ -32,6 +32,7 @@ VERBS: dict[str, Verb] = {
     "app": Verb("vrag.cli.app:app", "Index, search and ask in the browser, and look at runs."),
     "serve": Verb("vrag.cli.serve:serve", "Serve an agent, search of a corpus, or an encoder, over HTTP."),
     "mcp": Verb("vrag.cli.mcp:mcp", "Search, view, crop and ask as tools of other agents (MCP)."),
+    "corpora": Verb("vrag.cli.corpora:corpora", "List the corpora, or remove one."),
     "snapshot": Verb("vrag.cli.snapshot:snapshot", "Copy a corpus with its vectors while it is in use."),
     "eval": Verb("vrag.cli.eval:app", "Measure a policy, or retrieval, on questions, with intervals."),
     "train": Verb("vrag.cli.train:train", "Train a policy (SFT, GRPO, vrag-tiny from nothing) or an encoder."),

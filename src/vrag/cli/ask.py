@@ -1,4 +1,4 @@
-"""`vrag ask`: one question, answered from a corpus, with each step as it happens and the evidence saved."""
+"""`vrag ask`: one question, answered from a corpus, with each step as it happens, and the evidence as pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from vrag.agent import Agent, Reply
+from vrag.cli.asked import Asked, open_to_read
 from vrag.cli.options import (
     By,
     Encoder,
@@ -23,14 +24,13 @@ from vrag.cli.options import (
     served_settings,
 )
 from vrag.cli.progress import printable
-from vrag.corpus.store import Corpus
 from vrag.retriever import open_retriever
 from vrag.types import Answer, Crop, Custom, Search, Turn
 
 
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
-    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    corpus: Asked = None,
     policy: Policy = "extractive",
     policy_model: PolicyModel = None,
     policy_set: PolicySet = None,
@@ -41,23 +41,26 @@ def ask(
     by: By = Way.auto,
     encoder: Encoder = None,
     encoder_set: EncoderSet = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page.png (box drawn) and crop.png.")] = Path(
-        "vrag-answer"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for page.png (box drawn) and crop.png.", show_default="none are written"
+        ),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Ask a corpus. Steps go to stderr as they happen; the answer, with page and box, to stdout."""
     if not question.strip():
         raise typer.BadParameter("the question is empty", param_hint="QUESTION")
     served = served_settings(policy, policy_model, policy_set, policy_recipe)
-    with Corpus.open(corpus) as store:
+    with open_to_read(corpus) as store:
         retriever = open_retriever(store, by.value, encoder_name(encoder, encoder_set))
         agent = Agent(store, served or policy, retriever)
         if max_turns is not None:
             agent = agent.within(agent.environment.model_copy(update={"max_turns": max_turns}))
         steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
         reply = agent.ask(question, on_turn=lambda turn: _show(steps, turn))
-        files = reply.save(out)
+        files = reply.save(out) if out else {}
     if json_:
         print(json.dumps(_result(reply, files, agent.speaker.name), ensure_ascii=False))
     else:

@@ -200,7 +200,8 @@ def _unpacked(archive: Path, folder: Path, problems: list[Problem]) -> Path:
 
 
 def _build(benchmark: Benchmark, run: Any, corpus: str, options: Any, as_json: bool, *, create: bool = True) -> None:
-    from vrag.cli.index import open_or_create, show_failures
+    from vrag.cli.index import open_or_create
+    from vrag.cli.indexed import show_failures
     from vrag.cli.progress import Reporter
     from vrag.corpus.store import Corpus
     from vrag.data.benchmarks.build import build

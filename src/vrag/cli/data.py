@@ -91,7 +91,8 @@ def vidore(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn a dataset in ViDoRe's formats into a corpus and a task file, for `vrag eval retrieval`."""
-    from vrag.cli.index import open_or_create, show_failures
+    from vrag.cli.index import open_or_create
+    from vrag.cli.indexed import show_failures
     from vrag.cli.progress import Reporter
     from vrag.corpus.ingest import IngestOptions
     from vrag.data.parquet import find_dataset

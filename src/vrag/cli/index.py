@@ -6,7 +6,6 @@ Pages can be searched by their text layer first, then by their vectors; those th
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from dataclasses import replace
 from enum import Enum
@@ -15,24 +14,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from vrag.cli.indexed import kinds, show_failures, show_owed, show_skipped, show_waiting, summary
 from vrag.cli.options import Collection, EncoderSet, Qdrant, Ray, RaySet, encoder_name
-from vrag.cli.progress import Reporter, printable
+from vrag.cli.progress import Reporter
 from vrag.cli.workers import Workers, vector_place, workers
 from vrag.corpus import following
-from vrag.corpus.conversion import OfficeReport
 from vrag.corpus.ingest import IngestReport, ingest
 from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.options import IngestOptions, Progress
 from vrag.corpus.paths import corpus_folder
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
-from vrag.corpus.store import DPI, Corpus, Failure
+from vrag.corpus.store import DPI, Corpus
 from vrag.errors import UsageError
-
-_SHOWN_FAILURES = 50
-_SHOWN_WAITING = 10
 
 
 class Text(str, Enum):
@@ -114,7 +108,8 @@ def index(
     show_failures(console, bad)
     if report:
         show_waiting(console, report.office)
-    _show_owed(console, recognised, corpus)
+        show_skipped(console, report)
+    show_owed(console, recognised, corpus)
     if json_:
         made = vectors.model_dump(mode="json") if vectors else None
         read = report.model_dump(mode="json") if report else {}
@@ -152,8 +147,8 @@ def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) 
             raise typer.Exit(1)
     elif report.pages_here == 0 and not report.documents_removed:
         if not report.files and not report.failures:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in report.skipped.items())
-            console.print(f"vrag: no document found there{f' (but {kinds})' if kinds else ''}", markup=False)
+            others = f" (but {kinds(report.skipped)})" if report.skipped else ""
+            console.print(f"vrag: no document found there{others}", markup=False)
         raise typer.Exit(1)
 
 
@@ -171,47 +166,3 @@ def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
         if not path.expanduser().exists():
             raise UsageError(f"no such file or folder: {path}")
     return Corpus.create(name, dpi=dpi or DPI)
-
-
-def summary(report: IngestReport, corpus: str) -> str:
-    """One line of what was done."""
-    parts = [f"{report.pages_added} pages added", f"{report.unchanged} of {report.files} files unchanged"]
-    if report.documents_removed:
-        parts.append(f"{report.documents_removed} documents removed")
-    if report.failures:
-        parts.append(f"{len(report.failures)} failures")
-    if report.text_index != "fts5":
-        parts.append(f"text by {report.text_index}")
-    return f"{corpus}: {report.pages} pages ({', '.join(parts)}; {report.seconds:.1f} s)"
-
-
-def show_failures(console: Console, failures: list[Failure], title: str = "What couldn't be read") -> None:
-    if not failures:
-        return
-    table = Table("document", "page", "reason", title=title, title_justify="left", box=None)
-    for failure in failures[:_SHOWN_FAILURES]:
-        page = "" if failure.page is None else str(failure.page)
-        table.add_row(escape(printable(failure.document)), page, escape(printable(failure.reason)))
-    console.print(table)
-    if len(failures) > _SHOWN_FAILURES:
-        console.print(f"… and {len(failures) - _SHOWN_FAILURES} more (--json lists all)", markup=False)
-
-
-def show_waiting(console: Console, office: OfficeReport) -> None:
-    """Which office documents were left, and why."""
-    if not office.waiting:
-        return
-    some = ", ".join(map(printable, office.waiting[:_SHOWN_WAITING]))
-    more = f" and {len(office.waiting) - _SHOWN_WAITING} more" if len(office.waiting) > _SHOWN_WAITING else ""
-    said = f"office documents that wait to be converted: {some}{more} ({office.not_done}; then run the command again)"
-    console.print(said, markup=False, soft_wrap=True)
-
-
-def _show_owed(console: Console, recognised: OcrReport, corpus: str) -> None:
-    if recognised.without_text:
-        console.print(f"pages without text, which text search can't find: {recognised.without_text}", markup=False)
-    if recognised.owed:
-        why = f" ({recognised.not_done})" if recognised.not_done else ""
-        command = f"vrag index --corpus {shlex.quote(corpus)}"
-        said = f"pages that wait for OCR: {recognised.owed}{why}; `{command}` reads them"
-        console.print(said, markup=False, soft_wrap=True)

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vrag.cli.asked import Asked, open_to_read
 from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
 from vrag.cli.progress import printable
-from vrag.corpus.store import Corpus
 from vrag.index.lexical import snippet
 from vrag.kernels import KernelChoice
 from vrag.retriever import open_retriever
@@ -22,7 +22,7 @@ from vrag.types import Hit
 
 def search(
     query: Annotated[str, typer.Argument(help="Words to look for, in any script.")],
-    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    corpus: Asked = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Pages to show.")] = 10,
     by: By = Way.auto,
     encoder: Encoder = None,
@@ -33,7 +33,7 @@ def search(
 ) -> None:
     """Find pages of a corpus, best first: by BM25 over their words, by their images, or by both."""
     chosen = encoder_name(encoder, encoder_set)
-    with Corpus.open(corpus) as store:
+    with open_to_read(corpus) as store:
         retriever = open_retriever(store, by.value, chosen, KernelChoice(kernel.value, device))
         hits = asyncio.run(retriever.search(query, k))
         snippets = [snippet(store.page(hit.page_id).text, query) for hit in hits]

@@ -17,7 +17,9 @@ from pathlib import Path
 from vrag import database
 from vrag.index import lexical
 
-# A page that waits for OCR: it has no text, or is a scan with next to none (`vrag.corpus.scans`), and wasn't tried yet.
+# `ocr_done`: whether OCR has looked at a page, or needn't, for it is blank. A page that waits for OCR has no text, or
+# is a scan with next to none (`vrag.corpus.scans`).
+SEEN, BLANK = 1, 2
 OWED = "ocr_done = 0 AND (text_source = 'none' OR (text_source = 'layer' AND scanned = 1))"
 _OWED_INDEX = f"CREATE INDEX pages_owed ON pages(ocr_done) WHERE {OWED}"
 _UPGRADES = {1: ("ALTER TABLE pages ADD COLUMN scanned INTEGER NOT NULL DEFAULT 0", _OWED_INDEX)}

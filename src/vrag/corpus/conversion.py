@@ -126,7 +126,7 @@ def clear_unfinished(folder: Path) -> None:
 def clear_read(folder: Path, writer: Writer) -> None:
     """Delete the PDFs of which no page is still to be read, or whose document has left the corpus."""
     for pdf in paths.converted_file(folder, "").parent.glob("*.pdf"):
-        if not writer.is_owed(pdf.stem):
+        if not writer.is_content_owed(pdf.stem):
             pdf.unlink(missing_ok=True)
 
 

@@ -36,7 +36,7 @@ class IngestReport(Frozen):
     """What a run did, and how the paths of the run stand after it (older failures included; those of OCR in `ocr`)."""
 
     files: int
-    unchanged: int
+    unchanged: int  # files that were known, and of which nothing was left to be read
     documents_removed: int
     pages_added: int
     pages_here: int
@@ -104,11 +104,12 @@ class _Run:
         _check_roots(listed, before)
         present = {file.path for file in listed.found}
         self.writer.forget([one for one in before.values() if listed.covers(one.path) and one.path not in present])
-        unchanged = self._register(listed, before)
+        known = self._register(listed, before)
         self.writer.rename_documents()
         removed = self.writer.drop_orphans()
         if self.options.retry_failed:
             self.writer.clear_failures(self.documents)
+        unchanged = sum(not self.writer.is_owed(seq) for seq in known)
         pages, office = self._read()
         self._give(texts)
         following.follow(self.corpus.folder, lambda done, total: self.progress(Progress("text", done, total)))
@@ -131,16 +132,16 @@ class _Run:
         conversion.clear_unfinished(self.corpus.folder)
         self.writer.empty_trash()
 
-    def _register(self, listed: Scan, before: dict[str, Source]) -> int:
-        """Note every file that is new or changed; returns how many are neither."""
-        unchanged = 0
+    def _register(self, listed: Scan, before: dict[str, Source]) -> list[int]:
+        """Note every file that is new or changed; returns the documents of those that are neither."""
+        unchanged: list[int] = []
         for path, reason in listed.blocked.items():
             problem = (UnreadableDocument.__name__, reason)
             self.writer.register(Found(path, Path(path).name, -1, -1), None, problem)
         for count, file in enumerate(listed.found):
             known = before.get(file.path)
             if known and known.document is not None and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
-                unchanged += 1
+                unchanged.append(known.document)
                 continue
             self.progress(Progress("hash", count, len(listed.found), current=as_text(file.name)))
             try:

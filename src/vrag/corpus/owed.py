@@ -20,7 +20,8 @@ from vrag.index import lexical
 from vrag.killpoints import killpoint
 
 _PATIENCE = 300_000  # milliseconds: an indexing run keeps a transaction open while it waits for a slow page
-_ANY = "ocr_done = 0 AND text_source <> 'ocr'"
+_ANY = f"ocr_done <> {catalog.SEEN} AND text_source <> 'ocr'"
+_EMPTY = "text_source = 'none' AND ocr_done ="
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,15 @@ class Owed:
         return sum(self._covers(row >> 20) for (row,) in rows)
 
     def without_text(self) -> int:
-        """Pages without any text, whatever the reason."""
-        rows = self._db.execute("SELECT rowid >> 20, count(*) FROM pages WHERE text_source = 'none' GROUP BY 1")
+        """Pages on which OCR read nothing, or failed."""
+        return self._count_empty(catalog.SEEN)
+
+    def blank(self) -> int:
+        """Pages on which there is nothing to read, so that OCR doesn't look at them."""
+        return self._count_empty(catalog.BLANK)
+
+    def _count_empty(self, state: int) -> int:
+        rows = self._db.execute(f"SELECT rowid >> 20, count(*) FROM pages WHERE {_EMPTY} ? GROUP BY 1", (state,))
         return sum(count for seq, count in rows if self._covers(seq))
 
     def failures(self) -> list[Failure]:
@@ -131,7 +139,7 @@ class Owed:
 
 def _store(db: sqlite3.Connection, row: int, outcome: Outcome) -> None:
     """When nothing was read, the page stays as it was. Either way it isn't owed any more."""
-    db.execute("UPDATE pages SET ocr_done = 1 WHERE rowid = ?", (row,))
+    db.execute("UPDATE pages SET ocr_done = ? WHERE rowid = ?", (catalog.SEEN, row))
     if outcome.failure is not None:
         seq, number = catalog.split_row(row)
         db.execute("INSERT INTO failures VALUES (NULL, ?, ?, 'ocr', ?, ?)", (seq, number, *outcome.failure))

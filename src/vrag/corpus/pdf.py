@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 from PIL import Image
 
+from vrag.corpus.characters import address, characters, get_box
 from vrag.corpus.limits import PAGES, check_shape, stored_scale
 from vrag.corpus.scans import is_scan
+from vrag.corpus.spaces import space_before
 from vrag.corpus.text import Glyphs
 from vrag.errors import BudgetExceeded, UnreadableDocument
 
@@ -27,13 +29,9 @@ _SUBPIXEL = 64  # pdfium maps page to device in whole pixels; a finer device kee
 _PASSWORD_ERRORS = {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}
 _HYPHEN = 0x02  # pdfium's sign for a hyphen at the end of a line, the word going on in the next
 _BREAKS_WORD = {0x00AD, _HYPHEN}
-# Called for each character. As pypdfium2 declares them, converting their arguments takes longer than what they do.
-_UNICODE: Any = ctypes.PYFUNCTYPE(ctypes.c_uint, ctypes.c_void_p, ctypes.c_int)
-_BOX: Any = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 4)
-_get_unicode: Any = _UNICODE(ctypes.cast(pdfium.FPDFText_GetUnicode, ctypes.c_void_p).value)
-_get_box: Any = _BOX(ctypes.cast(pdfium.FPDFText_GetCharBox, ctypes.c_void_p).value)
 _SIDES = struct.Struct("4d")
 _ENDS_WORD = frozenset("、。，；：！？")  # scripts without spaces: a box for each clause, not for each line
+_DOUBTFUL = 0.15  # of a word's height: a gap in its ink that may be a space
 
 
 @contextmanager
@@ -140,13 +138,13 @@ def _read_words(layer: Any, to_pixels: tuple[float, ...]) -> tuple[list[Glyphs],
 
     Boxes grow in page points and are mapped once a word: the map turns by right angles only.
     """
-    handle = ctypes.cast(layer.raw, ctypes.c_void_p).value
+    handle = address(layer)
     sides = (ctypes.c_double * 4)()  # left, right, bottom, top
     places = [ctypes.addressof(sides) + 8 * side for side in range(4)]
     words: list[Glyphs] = []
     current: Glyphs | None = None  # y1 is the bottom and y2 the top, in points
     known = unknown = 0
-    for index, char in _characters(layer):
+    for index, char in characters(layer):
         code = ord(char)
         if (code <= 32 and code != _HYPHEN) or char.isspace():
             current = None
@@ -155,10 +153,12 @@ def _read_words(layer: Any, to_pixels: tuple[float, ...]) -> tuple[list[Glyphs],
             unknown += 1
             continue
         known += 1
-        if not _get_box(handle, index, *places):
+        if not get_box(handle, index, *places):
             continue
         breaks = code in _BREAKS_WORD
         x1, x2, y1, y2 = _SIDES.unpack_from(sides)
+        if current and x1 - current.x2 > _DOUBTFUL * (current.y2 - current.y1) and space_before(handle, index):
+            current = None
         if current is None:
             current = Glyphs("-" if breaks else char, x1, y1, x2, y2)
             words.append(current)
@@ -187,18 +187,3 @@ def _map(word: Glyphs, to_pixels: tuple[float, ...]) -> None:
     x1, y1, x2, y2 = word.x1, word.y1, word.x2, word.y2
     word.x1, word.x2 = sorted((a * x1 + c * y1 + e, a * x2 + c * y2 + e))
     word.y1, word.y2 = sorted((b * x1 + d * y1 + f, b * x2 + d * y2 + f))
-
-
-def _characters(layer: Any) -> Iterator[tuple[int, str]]:
-    """Index and character; the halves of a surrogate pair become one, and no Unicode value is U+FFFD."""
-    handle = ctypes.cast(layer.raw, ctypes.c_void_p).value
-    high = 0
-    for index in range(layer.count_chars()):
-        code: int = _get_unicode(handle, index)
-        if 0xD800 <= code < 0xE000:
-            if code < 0xDC00:
-                high = code
-                continue
-            code = 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00) if high else 0xFFFD
-        high = 0
-        yield index, chr(code) if 0 < code <= 0x10FFFF else "\ufffd"

@@ -11,7 +11,7 @@ import base64
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,18 @@ MAX_FAILED = 8  # pages, before the first success: an engine that has only faile
 class OcrReport(Frozen):
     """What a run did, and how the pages that it is about stand after it (older failures included)."""
 
-    pages: int  # that the engine has read, blank ones included
+    pages: int  # that the engine has read
     owed: int  # that still wait
-    without_text: int  # that have no text, whatever the reason
+    without_text: int  # on which it read nothing, or failed
+    blank: int  # that are of one colour, and were left out
     failures: list[Failure]
     not_done: str | None  # why pages were left that were to be read
     seconds: float
+
+
+def sole_recogniser(folder: Path) -> AbstractContextManager[None]:
+    """Keep other OCR runs out; the lock goes with the process, however it ends."""
+    return database.exclusive(folder / "ocr.lock", f"another process is recognising text of corpus {folder}")
 
 
 def missing_engine(options: IngestOptions) -> str | None:
@@ -78,6 +84,7 @@ def recognise(
             pages=done,
             owed=owed.count(),
             without_text=owed.without_text(),
+            blank=owed.blank(),
             failures=owed.failures(),
             not_done=not_done,
             seconds=round(time.monotonic() - started, 2),
@@ -90,9 +97,8 @@ def _recognise(
     """How many pages were read, and why others were left."""
     missing = missing_engine(options)
     corpus.check_search()
-    lock = corpus.folder / "ocr.lock"
     try:
-        with database.exclusive(lock, f"another process is recognising text of corpus {corpus.folder}"):
+        with sole_recogniser(corpus.folder):
             if options.retry_failed:
                 owed.retry()
             run = _Run(owed, options, progress)

@@ -1,8 +1,9 @@
-"""Which pages are scans with a stamp: an image of all there is to read, and a text layer of a page number or a header.
+"""Which pages OCR is for, and which it isn't: scans with a stamp, and blank pages.
 
-Such a page has text, so nobody would look for more on it. It is told by areas: images cover half of it or more, and the
-words of its layer almost nothing. Three full lines of 10 points on A4 are at the limit; a slide's title is above it, as
-is the layer of a scan that was recognised before. The rule doesn't see text that is drawn as curves.
+A scan with a stamp is an image of all there is to read, and a text layer of a page number or a header. Such a page has
+text, so nobody would look for more on it. It is told by areas: images cover half of it or more, and the words of its
+layer almost nothing. Three full lines of 10 points on A4 are at the limit; a slide's title is above it, as is the layer
+of a scan that was recognised before. The rule doesn't see text that is drawn as curves.
 """
 
 from __future__ import annotations
@@ -12,17 +13,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pypdfium2.raw as pdfium
+from PIL import Image
 
 from vrag.corpus.text import Glyphs
 
 IMAGES = 0.5  # share of the page that images cover, at least
 WORDS = 0.02  # share of the page that the boxes of words take, at most
+_PLAIN = 8  # levels of 256 between the lightest and the darkest: no ink, and room for what JPEG adds
 _GRID = 32  # points of the page across and down that are looked at
 _OBJECTS = 10_000  # a page of more is a drawing
 _DEPTH = 8  # of forms in forms
 
 Matrix = tuple[float, float, float, float, float, float]
 _SAME: Matrix = (1, 0, 0, 1, 0, 0)
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether an RGB page is of one colour all over. A blank sheet that was scanned isn't: it has noise."""
+    channels: Any = image.getextrema()
+    return all(high - low <= _PLAIN for low, high in channels)
 
 
 def is_scan(page: Any, words: Sequence[Glyphs], width: int, height: int) -> bool:

@@ -45,6 +45,7 @@ from vrag.corpus.ocr import load_engine
 from vrag.corpus.office import suffix_of, to_pdf
 from vrag.corpus.paths import converted_file, page_file, page_id
 from vrag.corpus.reader import open_document, sniff
+from vrag.corpus.scans import is_blank
 from vrag.corpus.text import Glyphs, assemble, pack, unpack, unseen
 from vrag.errors import DocumentError, UnreadableDocument
 from vrag.index.lexical import index_text
@@ -91,7 +92,8 @@ class Worker:
                 try:
                     image, glyphs, scanned = document.read(number, self.dpi)
                     self._save(image, page_id(job["document"], number), _QUALITY[document.kind])
-                    yield {"page": number, "scanned": scanned, **_content(glyphs, image)}
+                    blank = not glyphs and is_blank(image)
+                    yield {"page": number, "scanned": scanned, "blank": blank, **_content(glyphs, image)}
                 except StoreFault:
                     raise
                 except Exception as error:  # noqa: BLE001  the boundary: a bad page stops no other

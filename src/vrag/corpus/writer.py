@@ -145,13 +145,15 @@ class Writer:
         done = {catalog.split_row(rowid)[1] for (rowid,) in rows} | bad
         return content, count, [number for number in range(1, count + 1) if number not in done]
 
-    def is_owed(self, content: str) -> bool:
-        """Whether pages of the document with that id are still to be read."""
-        row = self._db.execute("SELECT seq FROM documents WHERE id = ?", (content,)).fetchone()
-        if row is None:
-            return False
-        _, count, missing = self.pending(row[0])
+    def is_owed(self, seq: int) -> bool:
+        """Whether pages of the document are still to be read."""
+        _, count, missing = self.pending(seq)
         return count is None or bool(missing)
+
+    def is_content_owed(self, content: str) -> bool:
+        """The same of the document with that id; False when there is none."""
+        row = self._db.execute("SELECT seq FROM documents WHERE id = ?", (content,)).fetchone()
+        return row is not None and self.is_owed(row[0])
 
     def set_count(self, seq: int, kind: str, count: int) -> None:
         self._begin().execute("UPDATE documents SET kind = ?, pages = ? WHERE seq = ?", (kind, count, seq))
@@ -164,9 +166,9 @@ class Writer:
         words = base64.b64decode(page["words"])
         values = (row, paths.page_id(content, number), page["width"], page["height"], page["text"], words)
         added = db.execute(
-            "INSERT INTO pages(rowid, id, width, height, text, words, text_source, scanned)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (*values, "layer" if words else "none", page["scanned"]),
+            "INSERT INTO pages(rowid, id, width, height, text, words, text_source, scanned, ocr_done)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*values, "layer" if words else "none", page["scanned"], catalog.BLANK if page["blank"] else 0),
         )
         if added.rowcount:
             lexical.add(db, row, name, page["index"])

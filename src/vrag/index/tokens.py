@@ -24,6 +24,7 @@ _SPACED = rf"(?:[^\W_{_PAIRED}]|[\u0900-\u0963\u0966-\u0dff\u0f18-\u0fbc])+"
 _NUMBER = r"\d+(?:[.,]\d+)+"
 _TOKEN = re.compile(f"(?P<number>{_NUMBER})|(?P<paired>[{_PAIRED}]+)|(?P<word>{_SPACED})")
 _BEGINNING = re.compile(f"(?<![^ ])[{_PAIRED}]")
+_IS_PAIRED = re.compile(f"[{_PAIRED}]")
 _ASCII = re.compile(r"(?P<number>\d+(?:[.,]\d+)+)|(?P<word>[a-z0-9]+)")
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670]")
 _LINE_BREAK = re.compile(f"(?<=[{_PAIRED}])[ \t]*\n[ \t]*(?=[{_PAIRED}])")
@@ -45,6 +46,11 @@ def beginnings(tokens: str) -> list[str]:
     query token that ends in `*` stands for, in an index that can't search by the beginning of a token.
     """
     return _BEGINNING.findall(tokens)
+
+
+def is_unspaced(char: str) -> bool:
+    """Whether a character belongs to a script that becomes pairs: one without spaces, or Hangul."""
+    return _IS_PAIRED.match(char) is not None
 
 
 def _tokens(text: str, *, last: bool) -> list[str]:

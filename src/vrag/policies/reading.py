@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vrag.policies.dates import asks_when, whole_date
 from vrag.policies.fields import find_field
 from vrag.policies.passages import Passage, around, distance, passages
 from vrag.policies.terms import content_words, expects_number, numbers, terms
@@ -29,11 +30,12 @@ class Question:
     text: str
     terms: Sequence[str]
     wants_number: bool
+    wants_date: bool = False
 
     @classmethod
     def of(cls, text: str) -> Question:
         found = [term for word in content_words(text) for term in terms(word)]
-        return cls(text, list(dict.fromkeys(found)), expects_number(text))
+        return cls(text, list(dict.fromkeys(found)), expects_number(text), asks_when(text))
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,13 @@ def _within(box: Box, region: Box) -> bool:
 
 
 def _concise(item: Passage, question: Question) -> str:
-    """The passage; or its one number if that is asked for; or, if it is long, the part that matches best."""
+    """The passage; or its one date or number if that is asked for; or, if it is long, the part that matches best."""
     words = [word.text for word in item.words]
+    known = set(numbers(question.text))
+    date = whole_date(" ".join(words)) if question.wants_date and len(words) <= _SHORT else None
+    if date and set(numbers(date)) - known:
+        return date
     if question.wants_number and len(words) <= _SHORT:
-        known = set(numbers(question.text))
         new = [word for word in words if set(numbers(word)) - known]
         if len(new) == 1:
             return new[0].strip(".,;:()[]")

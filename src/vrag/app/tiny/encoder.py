@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vrag.app.splits import SplitData
 from vrag.app.tiny.recipe import TinyRecipe
-from vrag.app.tiny.stages import Log, SplitData, fresh_checkpoint, page_sights, prepare, run_pretraining
+from vrag.app.tiny.stages import Log, fresh_checkpoint, page_sights, prepare, run_pretraining
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.pairs import Pair, pairs_of, with_negatives
 from vrag.embed import embed

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from vrag.app.splits import SplitData
 from vrag.app.tiny.recipe import TinyRecipe
-from vrag.app.tiny.stages import SplitData, Trained, prepare, without_crop
+from vrag.app.tiny.stages import Trained, prepare, without_crop
 from vrag.environment import EnvironmentConfig
 from vrag.episode import EpisodeRecord
 from vrag.evaluation.metrics import Summary

@@ -15,23 +15,20 @@ from typing import Any
 
 import numpy as np
 
+from vrag.app.splits import SEEN, SplitData, open_split
 from vrag.app.tiny.recipe import TinyRecipe, tiny_environment
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.corpus.ingest import IngestOptions, ingest
-from vrag.corpus.store import Corpus
 from vrag.data.copying import copying_example
 from vrag.data.kinds import at_most
 from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.patches import PatchReader
 from vrag.data.sights import PageSights, labels_of
-from vrag.data.synthetic import SyntheticSpec, difficulty, synthesize
-from vrag.data.tasks import read_tasks
+from vrag.data.synthetic import SyntheticSpec, difficulty
 from vrag.data.trajectories import expert_episodes
-from vrag.environment import DocumentEnvironment, EnvironmentConfig
+from vrag.environment import EnvironmentConfig
 from vrag.policies.expert import hops
 from vrag.policies.load import load_codec, load_trainable, save_policy
 from vrag.policies.vision import remember
-from vrag.retriever import LexicalRetriever
 from vrag.rewards.combine import paper_rubric
 from vrag.runs import read_lines
 from vrag.staging import whole_folder
@@ -42,49 +39,24 @@ from vrag.training.rl import GRPO
 from vrag.training.sft import sft
 from vrag.training.tiny import make_image_processor, make_model, make_tokenizer, save_checkpoint
 from vrag.types import Page, Task
-from vrag.views import ViewRenderer
 
-SEEN = 15_000  # images of which views and features are kept, 0.8 MB each: all pages, and most crops that come again
 FEATURES = 8 << 30  # bytes
 LABEL_COPIES = 400  # more often than any piece of a word, so that BPE keeps a label whole
 
 Log = Callable[[str, dict[str, Any]], None]  # stage, metrics of one step
 
 
-@dataclass(frozen=True)
-class SplitData:
-    """One split, indexed: its corpus, its tasks, and environments over it that share rendered views."""
-
-    corpus: Corpus
-    tasks: list[Task]
-    environment: EnvironmentConfig
-    renderer: ViewRenderer
-
-    def make_environment(self, environment: EnvironmentConfig | None = None) -> DocumentEnvironment:
-        """An environment of this split; with other settings when they are given."""
-        settings = environment or self.environment
-        return DocumentEnvironment(self.corpus, LexicalRetriever(self.corpus), settings, self.renderer)
-
-
 def prepare(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
-    """Write and index the documents of a split (what is there already stays), and open them."""
-    folder = out / "data" / split
-    if not (folder / "manifest.json").exists():
-        training = split == "train"
-        spec = SyntheticSpec(
-            split=split,  # type: ignore[arg-type]
-            documents=recipe.documents if training else recipe.heldout_documents,
-            questions=recipe.questions if training else None,
-            seed=recipe.seed,
-            difficulty=difficulty(recipe.difficulty),
-        )
-        synthesize(folder, spec)
-    place = out / "corpus" / split
-    corpus = Corpus.open(place) if (place / "catalog.sqlite").exists() else Corpus.create(place, dpi=recipe.dpi)
-    ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
-    environment = tiny_environment(recipe.shape)
-    renderer = ViewRenderer(corpus, capacity=SEEN, pages=32)
-    return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)
+    """The documents of a split, as `open_split` opens them."""
+    training = split == "train"
+    spec = SyntheticSpec(
+        split=split,  # type: ignore[arg-type]
+        documents=recipe.documents if training else recipe.heldout_documents,
+        questions=recipe.questions if training else None,
+        seed=recipe.seed,
+        difficulty=difficulty(recipe.difficulty),
+    )
+    return open_split(spec, recipe.dpi, tiny_environment(recipe.shape), out)
 
 
 def fresh_checkpoint(recipe: TinyRecipe, train: SplitData, out: Path) -> Path:

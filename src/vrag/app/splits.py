@@ -1,0 +1,49 @@
+"""Documents of the synthetic benchmark, indexed once, and environments over them. Needs no model library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vrag.corpus.ingest import ingest
+from vrag.corpus.options import IngestOptions
+from vrag.corpus.store import Corpus
+from vrag.data.synthetic import SyntheticSpec, synthesize
+from vrag.data.tasks import read_tasks
+from vrag.environment import DocumentEnvironment, EnvironmentConfig
+from vrag.retriever import LexicalRetriever
+from vrag.types import Task
+from vrag.views import ViewRenderer
+
+SEEN = 15_000  # images of which views and features are kept, 0.8 MB each: all pages, and most crops that come again
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One split, indexed: its corpus, its tasks, and environments over it that share rendered views."""
+
+    corpus: Corpus
+    tasks: list[Task]
+    environment: EnvironmentConfig
+    renderer: ViewRenderer
+
+    @property
+    def pages(self) -> str:
+        """How many, in words."""
+        return f"{self.corpus.count()} pages"
+
+    def make_environment(self, environment: EnvironmentConfig | None = None) -> DocumentEnvironment:
+        """An environment of this split; with other settings when they are given."""
+        settings = environment or self.environment
+        return DocumentEnvironment(self.corpus, LexicalRetriever(self.corpus), settings, self.renderer)
+
+
+def open_split(spec: SyntheticSpec, dpi: int, environment: EnvironmentConfig, out: Path) -> SplitData:
+    """Write and index the documents of a split (what is there already stays), and open them."""
+    folder, place = out / "data" / spec.split, out / "corpus" / spec.split
+    if not (folder / "manifest.json").exists():
+        synthesize(folder, spec)
+    corpus = Corpus.open(place) if (place / "catalog.sqlite").exists() else Corpus.create(place, dpi=dpi)
+    ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
+    renderer = ViewRenderer(corpus, capacity=SEEN, pages=32)
+    return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)

@@ -1,0 +1,36 @@
+"""The corpus that a verb which only reads is about."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vrag.corpus.store import Corpus, names
+from vrag.errors import CorpusError, UsageError
+
+Asked = Annotated[
+    str | None,
+    typer.Option("--corpus", "-c", help="Name of the corpus, or a path.", show_default="the only one that there is"),
+]
+
+
+def open_to_read(corpus: str | None) -> Corpus:
+    """Open it; without a name the only one of the home. Raises `UsageError` where there isn't just one, and
+    `CorpusError` for a corpus without pages, as a run of `vrag index` leaves it that could read nothing.
+    """
+    store = Corpus.open(corpus or _only())
+    if store.count():
+        return store
+    store.close()
+    name = corpus or _only()
+    raise CorpusError(f"corpus {name!r} has no pages: `vrag index PATH --corpus {name}` adds some")
+
+
+def _only() -> str:
+    known = names()
+    if not known:
+        raise UsageError("there is no corpus yet: make one with `vrag index PATH --corpus NAME`")
+    if len(known) > 1:
+        raise UsageError(f"which corpus? Name one as --corpus: {', '.join(known)}")
+    return known[0]
