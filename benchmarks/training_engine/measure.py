@@ -105,10 +105,8 @@ def update(work: Work, way: str, frozen: bool) -> tuple[Callable[[], object], Ca
         learner = Learner(work.model, work.codec, config)
 
         def run() -> None:
-            learner.model.train()
             experiences, valid = learner._experiences(episodes)
-            for group in learner._micro_batches(experiences):
-                learner._backward([experiences[i] for i in group], learner._scale(valid, 1.0))
+            learner.accumulate(experiences, learner._scale(valid, 1.0))
 
     else:
         advantages = [a or 0.0 for a in advantages_of(episodes, work.size)[0]]
