@@ -125,6 +125,7 @@ class _Memory:
     def get(self, model: Any, images: Sequence[EncodedImage]) -> dict[int, Features]:
         """By id. What is new is computed in the model's own precision, whatever autocast says outside."""
         weights = [version for p in model.model.visual.parameters() for version in (id(p), p._version)]
+        weights += [bool(getattr(part, "disable_adapters", False)) for part in model.model.visual.modules()]
         if weights != self._weights:
             self._weights, self._bytes = weights, 0
             self._kept.clear()

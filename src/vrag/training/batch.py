@@ -18,7 +18,9 @@ PADDING = 0.2  # of a micro-batch; short and long episodes together would mostly
 
 @dataclass(frozen=True)
 class Batch:
-    """`input_ids`, `kinds` (1 on image pads), `loss_mask` [B, L], padded on the right; `images` in order of appearance."""
+    """`input_ids`, `kinds` (1 on image pads), `loss_mask` [B, L], padded on the right; `images` in order of
+    appearance.
+    """
 
     input_ids: Tensor
     kinds: Tensor
@@ -28,9 +30,9 @@ class Batch:
     def inputs(self, model: Any) -> dict[str, Any]:
         """Keyword arguments of `model`'s forward.
 
-        No attention mask: padding stands behind all that counts, so causal attention can't see it, and without a mask
-        attention keeps nothing that is quadratic in the length. Places are given beside it, for a model that has
-        neither takes the jumps that images make in its own for several sequences in one row.
+        There is no attention mask: padding stands behind all that counts, so causal attention doesn't see it, and
+        without a mask nothing is kept that is quadratic in the length. Positions are given, the text's own first: where
+        there is no mask, some versions of transformers take the jumps at images for the starts of further sequences.
         """
         images = image_inputs(model, self.images)
         seen = model.model.get_rope_index(

@@ -1,9 +1,9 @@
 """A vision tower that is trained: each distinct image of a step goes through it once, whatever shows it.
 
-Siblings look at the same pages, and land in different micro-batches. So these work on features that are computed
-before, without a graph, and gather the gradient of each; afterwards every image goes through the tower once more, with a
-graph, to pass its gradient on (as in gradient caching, arXiv 2101.06983). The sum is the same, and no micro-batch holds
-the tower's activations beside its own.
+Siblings look at the same pages, and land in different micro-batches. So these work on features without a graph, which
+the rollout has left where the weights are still its own, and gather the gradient of each; afterwards every image goes
+through the tower with a graph, to pass its gradient on (as in gradient caching, arXiv 2101.06983). The sum is the same,
+and no micro-batch holds the tower's activations beside its own.
 """
 
 from __future__ import annotations
