@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def rows(kind: str, loads: dict[str, Any], first: str, quick: bool) -> dict[str, dict[str, Any]]:
-    """What is measured: of an update, with the tower trained, and on documents and the first load also in other ways."""
+    """What is measured: updates with the tower trained; on documents and the first load also in other ways."""
     if kind == "rollout":
         return loads
     found: dict[str, dict[str, Any]] = {}

@@ -35,9 +35,9 @@ def seeing_once(model: Any, images: Sequence[EncodedImage], max_patches: int) ->
     for part in _parts(once, max_patches):
         made = [tensor for one in encode(model, part) for tensor in one.tensors]
         found = [tensor.grad for image in part for tensor in leaves.pop(id(image)).tensors]
-        reached = [(tensor, grad) for tensor, grad in zip(made, found, strict=True) if grad is not None]
+        reached = {tensor: grad for tensor, grad in zip(made, found, strict=True) if grad is not None}
         if reached:
-            torch.autograd.backward(*map(list, zip(*reached, strict=True)))
+            torch.autograd.backward(list(reached), list(reached.values()))
 
 
 def _leaf(one: Features) -> Features:
