@@ -59,13 +59,14 @@ def collate(episodes: Sequence[Tokens], *, pad_id: int, image_pad_id: int, model
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Indices grouped by similar length, so that padded size stays within `max_tokens` (one episode at least) and
-    at most `PADDING` of it is padding.
+    at most `PADDING` of it is padding. The longest come first: what doesn't fit fails at once, and memory that is freed
+    is large enough for what follows.
     """
     group: list[int] = []
     filled = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         length = lengths[index]
-        padded = length * (len(group) + 1)
+        padded = lengths[group[0] if group else index] * (len(group) + 1)
         if group and (padded > max_tokens or padded - filled - length > PADDING * padded):
             yield group
             group, filled = [], 0
