@@ -32,11 +32,12 @@ from vrag.rollout import Job, Limits, rollout_many
 from vrag.training.advantages import advantages_of
 from vrag.training.algorithm import AlgorithmConfig
 from vrag.training.learner import Learner
+from vrag.training.memory import checkpoint_activations
 from vrag.training.rl_config import RLConfig
 from vrag.training.tiny import TinyShape, make_image_processor, make_model, make_tokenizer
 from vrag.types import Sampling, Task
 
-MICRO_TOKENS = 8192  # padded, of one backward pass
+MICRO_TOKENS = 8192  # padded, of one backward pass, where nothing else is said
 
 
 class Work:
@@ -84,13 +85,19 @@ def rollout(work: Work, way: str) -> tuple[Callable[[], object], Callable[[], in
     return run, lambda: sum(len(e.tokens.ids) for e in last if e.tokens)
 
 
-def update(work: Work, way: str, frozen: bool) -> tuple[Callable[[], object], Callable[[], int]]:
-    """The gradient of one batch, with the tower trained along or `frozen`; rewards are random."""
+def update(
+    work: Work, way: str, *, frozen: bool = False, recomputed: bool = False, micro_tokens: int = MICRO_TOKENS
+) -> tuple[Callable[[], object], Callable[[], int]]:
+    """The gradient of one batch, with the tower trained along or `frozen`, and activations kept or `recomputed` by
+    layers; rewards are random.
+    """
     for name, parameter in work.model.named_parameters():
         parameter.requires_grad_(not (frozen and "visual" in name))
     episodes = work.roll_out(TransformersPolicy(work.model, work.codec, stop_tags=work.tags))
     rng = np.random.default_rng(0)
     episodes = [replace(e, reward=Reward(total=float(rng.random()), parts={})) for e in episodes]
+    if recomputed:
+        checkpoint_activations(work.model)
     tokens = [e.tokens for e in episodes if e.tokens]
     count = sum(len(one.ids) for one in tokens)
     if way == "vrag":
@@ -99,21 +106,19 @@ def update(work: Work, way: str, frozen: bool) -> tuple[Callable[[], object], Ca
             groups=groups,
             group_size=work.size,
             algorithm=AlgorithmConfig(kl=0.0),
-            max_tokens=MICRO_TOKENS,
+            max_tokens=micro_tokens,
             freeze_vision=frozen,
         )
         learner = Learner(work.model, work.codec, config)
 
         def run() -> None:
-            learner.model.train()
             experiences, valid = learner._experiences(episodes)
-            for group in learner._micro_batches(experiences):
-                learner._backward([experiences[i] for i in group], learner._scale(valid, 1.0))
+            learner.accumulate(experiences, learner._scale(valid, 1.0))
 
     else:
         advantages = [a or 0.0 for a in advantages_of(episodes, work.size)[0]]
         width = max(len(one.prompt_ids) for one in tokens) + max(len(one.response_ids) for one in tokens)
-        fitting = [n for n in range(2, len(tokens) + 1) if len(tokens) % n == 0 and n * width <= MICRO_TOKENS]
+        fitting = [n for n in range(2, len(tokens) + 1) if len(tokens) % n == 0 and n * width <= micro_tokens]
         micro = max(fitting, default=2)  # its trainer wants two generations in a batch
         trl = TrlUpdate(work.model, work.codec.tokenizer, work.codec.image_pad_id, len(tokens), micro)
         order = rng.permutation(len(tokens)).tolist()
@@ -157,7 +162,8 @@ def main() -> None:
         load = Load(**{key: wanted[key] for key in ("groups", "group_size", "turns", "tokens")})
         work = Work(load, ragged=wanted["kind"] == "update")
     way = wanted["way"]
-    run, tokens = rollout(work, way) if wanted["kind"] == "rollout" else update(work, way, wanted.get("frozen", False))
+    how = {key: wanted[key] for key in ("frozen", "recomputed", "micro_tokens") if key in wanted}
+    run, tokens = rollout(work, way) if wanted["kind"] == "rollout" else update(work, way, **how)
     seconds: list[float] = []
     results: list[object] = []
 

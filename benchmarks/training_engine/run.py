@@ -1,6 +1,6 @@
 """Rollout and update of the embedded engine beside what others do, on the same weights: prints a table in Markdown.
 
-python benchmarks/training_engine/run.py [rollout] [update] [--quick] [--corpus NAME --tasks FILE]
+python benchmarks/training_engine/run.py [rollout] [update] [--quick] [--repeats N] [--corpus NAME --tasks FILE]
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ LOADS = {
     "G = 16": replace(BASE, group_size=16),
 }
 OTHER = {"rollout": "generate", "update": "TRL"}
+# of an update, beside its load: what both sides are told alike
+FIRST = {", tower frozen": {"frozen": True}, ", tower trained": {}}
+MORE = {
+    ", tower frozen, layers recomputed": {"frozen": True, "recomputed": True},
+    ", layers recomputed": {"recomputed": True},
+    ", 4,096 tokens a micro-batch": {"micro_tokens": 4096},
+}
 
 
 def measure(kind: str, way: str, settings: dict[str, Any], repeats: int) -> dict[str, Any]:
@@ -44,33 +51,46 @@ def measure(kind: str, way: str, settings: dict[str, Any], repeats: int) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", choices=["rollout", "update", []])
-    parser.add_argument("--quick", action="store_true", help="the first load alone, once")
+    parser.add_argument("--quick", action="store_true", help="the first load alone")
+    parser.add_argument("--repeats", type=int, default=3, help="times that each is run; the median is printed")
     parser.add_argument("--corpus", help="also with the shipped policy over this corpus")
     parser.add_argument("--tasks", help="tasks about it, a JSONL file")
     options = parser.parse_args()
     loads = {name: asdict(load) for name, load in LOADS.items()}
-    if options.quick:
-        loads = dict(list(loads.items())[:1])
+    first = next(iter(loads))
     if options.corpus:
         documents = {"corpus": options.corpus, "tasks": options.tasks, "groups": 8, "group_size": 8}
-        loads = {"vrag-tiny after SFT, 8 tasks, G = 8": documents, **loads}
+        loads = {"documents": documents, **loads}
+    if options.quick:
+        loads = {name: load for name, load in loads.items() if name in ("documents", first)}
     for kind in options.kinds or ["rollout", "update"]:
         other = OTHER[kind]
         print(f"\n| {kind} | tokens | vrag s | {other} s | times | vrag MB | {other} MB | share |\n|{'---|' * 8}")
-        towers = [("", {})] if kind == "rollout" else [(", tower frozen", {"frozen": True}), (", tower trained", {})]
-        rows = [(name + tower, {**load, **how}) for name, load in loads.items() for tower, how in towers]
-        for name, settings in rows:
-            ours, theirs = (measure(kind, way, settings, 1 if options.quick else 3) for way in ("vrag", other))
+        for name, settings in rows(kind, loads, first, options.quick).items():
+            ours, theirs = (measure(kind, way, settings, options.repeats) for way in ("vrag", other))
             # a random model would also sample what may not be sampled, which TRL's log-probabilities leave in
             tolerance = 1e-3 if "corpus" in settings else 5e-2
             if kind == "update" and abs(ours["norm"] - theirs["norm"]) > tolerance * theirs["norm"]:
                 raise SystemExit(f"{name}: the gradients differ: norm {ours['norm']} and {theirs['norm']}")
             print(
-                f"| {name} | {ours['tokens']} | {ours['seconds']:.2f} | {theirs['seconds']:.2f} "
-                f"| {theirs['seconds'] / ours['seconds']:.1f} | {ours['mb']:.0f} | {theirs['mb']:.0f} "
+                f"| {name} | {ours['tokens']:,} | {ours['seconds']:.2f} | {theirs['seconds']:.2f} "
+                f"| {theirs['seconds'] / ours['seconds']:.1f} | {ours['mb']:,.0f} | {theirs['mb']:,.0f} "
                 f"| {ours['mb'] / theirs['mb']:.2f} |",
                 flush=True,
             )
+
+
+def rows(kind: str, loads: dict[str, Any], first: str, quick: bool) -> dict[str, dict[str, Any]]:
+    """What is measured: updates with the tower trained; on documents and the first load also in other ways."""
+    if kind == "rollout":
+        return loads
+    found: dict[str, dict[str, Any]] = {}
+    for name, load in loads.items():
+        ways = FIRST if name in ("documents", first) else {"": {}}
+        if name == first and not quick:
+            ways = ways | MORE
+        found |= {name + way: {**load, **how} for way, how in ways.items()}
+    return found
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_the_kept_scores_are_those_that_the_layer_attends_with(tiny: Tiny, batch
     finally:
         tiny.model.config.text_config._attn_implementation = before
     assert torch.allclose(guided, plain.last_hidden_state, atol=1e-5)
-    length = int(batch.attention_mask[0].sum())
+    length = int(batch.loss_mask[0].nonzero().max()) + 1  # the last token is a sampled one
     causal = torch.full((length, length), float("-inf")).triu(1)
     weights = (scores[0, :, :length, :length] + causal).softmax(-1)
     assert torch.allclose(weights, plain.attentions[1][0, :, :length, :length], atol=1e-5)

@@ -71,6 +71,24 @@ def test_checkpointed_layers_learn_the_same_from_less_that_is_kept(tiny: Tiny) -
     assert after < before / 2
 
 
+def test_attention_keeps_nothing_quadratic_in_the_length_and_padding_changes_nothing(tiny: Tiny) -> None:
+    tokens = [e.tokens for e in roll_out(tiny, ["1", "2", "3", "4"]) if e.tokens]
+    together = batch_of(tiny)
+    length, shapes = together.input_ids.shape[1], list[torch.Size]()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        shapes.append(tensor.shape[-2:])
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        scores = sampled_scores(tiny.model, together)
+    assert shapes and (length, length) not in shapes
+    pad, image = tiny.codec.tokenizer.pad_token_id, tiny.codec.image_pad_id
+    apart = [sampled_scores(tiny.model, collate([o], pad_id=pad, image_pad_id=image, model=tiny.model)) for o in tokens]
+    assert len({len(one.ids) for one in tokens}) == 4, "the batch must be ragged"
+    assert torch.allclose(scores.logprobs, torch.cat([one.logprobs for one in apart]), atol=1e-5)
+
+
 def test_the_rollout_of_a_checkpointed_model_still_has_its_cache(tiny: Tiny) -> None:
     expected = [e.tokens.ids for e in roll_out(tiny, ["1", "2"]) if e.tokens]
     checkpoint_activations(tiny.model)

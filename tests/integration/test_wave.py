@@ -10,7 +10,9 @@ import torch
 
 from tests.tiny import NoisyWorld, Tiny, make_tiny
 from vrag.episode import Episode
+from vrag.policies.cache import ROOM, RoomyLayer
 from vrag.policies.transformers import TransformersPolicy
+from vrag.policies.wave import Wave
 from vrag.rollout import Job, Limits, rollout_many
 from vrag.types import Message, Sampling, Step, Task
 
@@ -92,3 +94,23 @@ def test_rows_that_have_stopped_are_not_decoded_on(tiny: Tiny, fed: Fed) -> None
     assert min(decoded) <= 3 and max(decoded) == 12
     kept = sum(m for e in episodes if e.tokens for m in e.tokens.loss_mask)
     assert sum(decoded) < 2 * kept, "at most half of a batch is done"
+
+
+def test_a_cache_grows_in_place_and_holds_what_it_was_given() -> None:
+    steps = [torch.randn(3, 2, width, 4, generator=torch.Generator().manual_seed(width)) for width in (7, 1, 2, ROOM)]
+    layer, places = RoomyLayer(), set[int]()
+    for number, new in enumerate(steps, start=1):
+        keys, values = layer.update(new, -new)
+        places.add(keys.data_ptr())
+        assert torch.equal(keys, torch.cat(steps[:number], dim=2)) and torch.equal(values, -keys)
+    assert len(places) == 2, "it moved once, when the room was used up"
+    layer.batch_select_indices(torch.tensor([2, 0]))
+    keys, values = layer.update(steps[1][:2], steps[1][:2])
+    assert torch.equal(keys[:, :, :-1], torch.cat(steps, dim=2)[[2, 0]]) and torch.equal(
+        values[:, :, -1:], steps[1][:2]
+    )
+
+
+def test_plain_layers_are_those_that_grow_in_place(tiny: Tiny) -> None:
+    layers = Wave.empty([], tiny.model.config).cache.layers
+    assert len(layers) == tiny.shape.layers and {type(layer) for layer in layers} == {RoomyLayer}

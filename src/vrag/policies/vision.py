@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,8 +33,12 @@ class Features:
     deepstack: tuple[Tensor, ...] | None
 
     @property
+    def tensors(self) -> list[Tensor]:
+        return [self.pooled, *(self.deepstack or ())]
+
+    @property
     def bytes(self) -> int:
-        return self.pooled.nbytes * (1 + len(self.deepstack or ()))
+        return sum(tensor.nbytes for tensor in self.tensors)
 
 
 def remember(model: Any, limit: int) -> None:
@@ -50,16 +55,61 @@ def image_inputs(model: Any, images: Sequence[EncodedImage]) -> dict[str, Any]:
     if not images:
         return {}
     grids = torch.tensor([image.grid for image in images], device=model.device)
-    if not _takes_features(type(model.model)):
+    if not takes_features(model):
         return {"pixel_values": _pixels(model, images), "image_grid_thw": grids}
-    distinct = list({id(image): image for image in images}.values())
-    if torch.is_grad_enabled() and any(p.requires_grad for p in model.model.visual.parameters()):
-        if len(distinct) == len(images):
-            return {"pixel_values": _pixels(model, images), "image_grid_thw": grids}
-        found = dict(zip(map(id, distinct), _encode(model, distinct), strict=True))
+    found: Mapping[int, Features]
+    if torch.is_grad_enabled() and learns_to_see(model):
+        found = _remembered(model).given
+        if not found:
+            once = distinct(images)
+            if len(once) == len(images):
+                return {"pixel_values": _pixels(model, images), "image_grid_thw": grids}
+            found = dict(zip(map(id, once), encode(model, once), strict=True))
     else:
-        found = _remembered(model).get(model, distinct)
+        found = features(model, images)
     return {"mm_encoder_outputs": {"image": _joined([found[id(image)] for image in images])}, "image_grid_thw": grids}
+
+
+def distinct(images: Sequence[EncodedImage]) -> list[EncodedImage]:
+    return list({id(image): image for image in images}.values())
+
+
+def features(model: Any, images: Sequence[EncodedImage]) -> dict[int, Features]:
+    """By the images' ids, without gradient; what was seen lately by the same tower is not computed again."""
+    return _remembered(model).get(model, distinct(images))
+
+
+def encode(model: Any, images: Sequence[EncodedImage]) -> list[Features]:
+    """What the tower makes of each image, in one pass."""
+    grids = torch.tensor([image.grid for image in images], device=model.device)
+    out = model.model.get_image_features(_pixels(model, images), grids, return_dict=True)
+    layers = getattr(out, "deepstack_features", None)  # Qwen3-VL: for each layer, one tensor an image
+    if layers is None:
+        return [Features(pooled, None) for pooled in out.pooler_output]
+    return [Features(pooled, deep) for pooled, deep in zip(out.pooler_output, zip(*layers, strict=True), strict=True)]
+
+
+@contextmanager
+def given(model: Any, features: Mapping[int, Features]) -> Generator[None]:
+    """While it lasts, forwards with gradients take these features, by the images' ids, for what a tower that is being
+    trained makes of them.
+    """
+    memory = _remembered(model)
+    memory.given = features
+    try:
+        yield
+    finally:
+        memory.given = {}
+
+
+def learns_to_see(model: Any) -> bool:
+    """Whether the vision tower, or an adapter in it, is being trained."""
+    return any(p.requires_grad for p in model.model.visual.parameters())
+
+
+def takes_features(model: Any) -> bool:
+    """Whether `model`'s forward takes images as computed features."""
+    return _takes_features(type(model.model))
 
 
 class _Memory:
@@ -67,6 +117,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self.limit = REMEMBERED_BYTES
+        self.given: Mapping[int, Features] = {}
         self._weights: list[int] = []
         self._kept: OrderedDict[int, tuple[ref[EncodedImage], Features]] = OrderedDict()
         self._bytes = 0
@@ -74,6 +125,7 @@ class _Memory:
     def get(self, model: Any, images: Sequence[EncodedImage]) -> dict[int, Features]:
         """By id. What is new is computed in the model's own precision, whatever autocast says outside."""
         weights = [version for p in model.model.visual.parameters() for version in (id(p), p._version)]
+        weights += [bool(getattr(part, "disable_adapters", False)) for part in model.model.visual.modules()]
         if weights != self._weights:
             self._weights, self._bytes = weights, 0
             self._kept.clear()
@@ -81,7 +133,7 @@ class _Memory:
         found = {id(image): self._kept[id(image)][1] for image in images if id(image) in self._kept}
         if fresh:
             with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-                found |= dict(zip(map(id, fresh), _encode(model, fresh), strict=True))
+                found |= dict(zip(map(id, fresh), encode(model, fresh), strict=True))
         for image in images:
             self._keep(image, found[id(image)])
         return found
@@ -106,15 +158,6 @@ _memories: WeakKeyDictionary[Any, _Memory] = WeakKeyDictionary()
 
 def _remembered(model: Any) -> _Memory:
     return _memories.setdefault(model, _Memory())
-
-
-def _encode(model: Any, images: Sequence[EncodedImage]) -> list[Features]:
-    grids = torch.tensor([image.grid for image in images], device=model.device)
-    out = model.model.get_image_features(_pixels(model, images), grids, return_dict=True)
-    layers = getattr(out, "deepstack_features", None)  # Qwen3-VL: for each layer, one tensor an image
-    if layers is None:
-        return [Features(pooled, None) for pooled in out.pooler_output]
-    return [Features(pooled, deep) for pooled, deep in zip(out.pooler_output, zip(*layers, strict=True), strict=True)]
 
 
 def _joined(features: Sequence[Features]) -> Any:

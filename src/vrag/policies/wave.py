@@ -33,9 +33,9 @@ class Wave:
 
     @classmethod
     def empty(cls, rows: list[Row], config: Any) -> Wave:
-        from transformers import DynamicCache
+        from vrag.policies.cache import roomy_cache
 
-        return cls(rows, DynamicCache(config=config), torch.zeros(len(rows), 0, dtype=torch.long))
+        return cls(rows, roomy_cache(config), torch.zeros(len(rows), 0, dtype=torch.long))
 
     def open_rows(self) -> int:
         return sum(not row.closed for row in self.rows)

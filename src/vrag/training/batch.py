@@ -18,52 +18,55 @@ PADDING = 0.2  # of a micro-batch; short and long episodes together would mostly
 
 @dataclass(frozen=True)
 class Batch:
-    """`input_ids`, `attention_mask`, `kinds` (1 on image pads), `loss_mask` [B, L], padded on the right;
-    `images` in order of appearance.
+    """`input_ids`, `kinds` (1 on image pads), `loss_mask` [B, L], padded on the right; `images` in order of
+    appearance.
     """
 
     input_ids: Tensor
-    attention_mask: Tensor
     kinds: Tensor
     loss_mask: Tensor
     images: list[EncodedImage]
 
     def inputs(self, model: Any) -> dict[str, Any]:
-        """Keyword arguments of `model`'s forward."""
-        return {
-            "input_ids": self.input_ids,
-            "attention_mask": self.attention_mask,
-            "mm_token_type_ids": self.kinds,
-            **image_inputs(model, self.images),
-        }
+        """Keyword arguments of `model`'s forward.
+
+        There is no attention mask: padding stands behind all that counts, so causal attention doesn't see it, and
+        without a mask nothing is kept that is quadratic in the length. Positions are given, the text's own first: where
+        there is no mask, some versions of transformers take the jumps at images for the starts of further sequences.
+        """
+        images = image_inputs(model, self.images)
+        seen = model.model.get_rope_index(
+            self.input_ids, mm_token_type_ids=self.kinds, image_grid_thw=images.get("image_grid_thw")
+        )[0]
+        read = torch.arange(seen.shape[-1], device=seen.device).expand(1, *seen.shape[1:])
+        return {"input_ids": self.input_ids, "position_ids": torch.cat([read, seen]), **images}
 
 
 def collate(episodes: Sequence[Tokens], *, pad_id: int, image_pad_id: int, model: Any) -> Batch:
     """Pad on the right and move to the model's device."""
     width = max(len(e.prompt_ids) + len(e.response_ids) for e in episodes)
     ids = torch.full((len(episodes), width), pad_id)
-    attention = torch.zeros(len(episodes), width, dtype=torch.long)
     loss_mask = torch.zeros(len(episodes), width, dtype=torch.bool)
     for i, episode in enumerate(episodes):
         full = episode.ids
         ids[i, : len(full)] = torch.tensor(full)
-        attention[i, : len(full)] = 1
         loss_mask[i, len(episode.prompt_ids) : len(full)] = torch.tensor(episode.loss_mask, dtype=torch.bool)
     images = [image for episode in episodes for image in episode.images]
     device = model.device
-    kinds = ((ids == image_pad_id) & (attention == 1)).int()
-    return Batch(ids.to(device), attention.to(device), kinds.to(device), loss_mask.to(device), images)
+    kinds = (ids == image_pad_id).int()
+    return Batch(ids.to(device), kinds.to(device), loss_mask.to(device), images)
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Indices grouped by similar length, so that padded size stays within `max_tokens` (one episode at least) and
-    at most `PADDING` of it is padding.
+    at most `PADDING` of it is padding. The longest come first: what doesn't fit fails at once, and memory that is freed
+    is large enough for what follows.
     """
     group: list[int] = []
     filled = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         length = lengths[index]
-        padded = length * (len(group) + 1)
+        padded = lengths[group[0] if group else index] * (len(group) + 1)
         if group and (padded > max_tokens or padded - filled - length > PADDING * padded):
             yield group
             group, filled = [], 0

@@ -22,6 +22,7 @@ from vrag.training.losses import Scale, policy_loss, token_weights
 from vrag.training.memory import checkpoint_activations
 from vrag.training.optimizer import apply, make_optimizer, rate
 from vrag.training.rl_config import RLConfig
+from vrag.training.tower import seeing_once
 from vrag.training.watch import Watch
 
 
@@ -114,15 +115,21 @@ class Learner:
         return result, drift / sum(len(e.old) for e in experiences)
 
     def _optimise(self, chosen: Sequence[Experience], scale: Scale, lr: float, watch: Watch) -> dict[str, float]:
-        """One optimiser step, accumulated over micro-batches; means are per sampled token."""
-        sums: Counter[str] = Counter()
-        self.model.train()
-        for group in self._micro_batches(chosen):
-            sums.update(self._backward([chosen[i] for i in group], scale, watch))
+        """One optimiser step; means are per sampled token."""
+        sums = self.accumulate(chosen, scale, watch)
         norm = apply(self.optimizer, self.trained, self.config.optimizer, lr)
         sampled = max(1, sum(len(e.old) for e in chosen))
         means = {key: value / sampled for key, value in sums.items() if key != "loss"}
         return {"loss": sums["loss"], **means, "gradient_norm": norm}
+
+    def accumulate(self, chosen: Sequence[Experience], scale: Scale, watch: Watch | None = None) -> Counter[str]:
+        """The gradient, by micro-batches, added to what the model has of it; gives sums over the sampled tokens."""
+        sums, watch = Counter[str](), watch or Watch()
+        self.model.train()
+        with seeing_once(self.model, [image for e in chosen for image in e.tokens.images], self.config.max_tokens):
+            for group in self._micro_batches(chosen):
+                sums.update(self._backward([chosen[i] for i in group], scale, watch))
+        return sums
 
     def _backward(self, chosen: Sequence[Experience], scale: Scale, watch: Watch) -> dict[str, float]:
         batch = self._collate(chosen)
