@@ -99,7 +99,9 @@ class TantivyText:
     def writing(self) -> Generator[Changes]:
         """Change the index; nothing changes unless `commit` is called. Open it again to see what did."""
         with _named(self.folder):
-            changes = Changes(self._index.writer(_HEAP, 1), self._schema)
+            writer = self._index.writer(_HEAP, 1)
+            writer.garbage_collect_files()  # of a commit that was killed: the same one again would write those names
+            changes = Changes(writer, self._schema)
             try:
                 yield changes
             finally:
