@@ -79,7 +79,7 @@ def options_of(words: list[str]) -> tuple[set[str], Any]:
         "vrag serach daemon --corpus manuals",
         "vrag search daemon --corpus manuals --bye text",
         "$ vrag search daemon --corpus manuals -k many",
-        "vrag search daemon",
+        "vrag search --corpus manuals",
         "PYTHONPATH=. vrag train rl --out runs/rl --model tiny",
         "pip install 'vrag[serve]' && vrag app --corpora reports",
         "vrag eval --corpus c --tasks t.jsonl \\\n  --out runs/x --jugde URL",
