@@ -73,11 +73,17 @@ class Page:
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
 
     def click(self, selector: str) -> None:
-        """With the mouse, in the middle of the first element of `selector`."""
+        """With the mouse, in the middle of the first element of `selector`, once it stands still: an image that comes
+        moves what is below it.
+        """
         at = self.run(
-            f"(() => {{ const it = document.querySelector({json.dumps(selector)});"
-            " it.scrollIntoView({block: 'center', behavior: 'instant'});"
-            " const box = it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+            f"(async () => {{ const it = document.querySelector({json.dumps(selector)});"
+            " const place = () => { it.scrollIntoView({block: 'center', behavior: 'instant'});"
+            " const box = it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; };"
+            " let at = place(), still = 0;"
+            " while (still < 5) { await new Promise(requestAnimationFrame); const now = place();"
+            " still = now[0] === at[0] && now[1] === at[1] ? still + 1 : 0; at = now; }"
+            " return at; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", clickCount=1)
