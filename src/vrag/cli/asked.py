@@ -19,11 +19,11 @@ def open_to_read(corpus: str | None) -> Corpus:
     """Open it; without a name the only one of the home. Raises `UsageError` where there isn't just one, and
     `CorpusError` for a corpus without pages, as a run of `vrag index` leaves it that could read nothing.
     """
-    store = Corpus.open(corpus or _only())
+    name = corpus or _only()
+    store = Corpus.open(name)
     if store.count():
         return store
     store.close()
-    name = corpus or _only()
     raise CorpusError(f"corpus {name!r} has no pages: `vrag index PATH --corpus {name}` adds some")
 
 

@@ -35,7 +35,7 @@ def overviews() -> list[Overview]:
 
 def overview(name_or_path: str) -> Overview:
     folder = paths.corpus_folder(name_or_path)
-    empty = Overview(name=name_or_path, folder=str(folder), bytes=_size(folder))
+    empty = Overview(name=name_or_path, folder=str(folder), bytes=bytes_below(folder))
     try:
         with Corpus.open(name_or_path) as corpus:
             vectors, place = _vectors(corpus)
@@ -60,7 +60,7 @@ def _vectors(corpus: Corpus) -> tuple[int | None, str | None]:
     return None, place.url if place else None
 
 
-def _size(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
     """Of all files below a folder; those that go meanwhile count nothing."""
     total = 0
     for place, _, files in os.walk(folder):

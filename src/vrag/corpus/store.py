@@ -320,8 +320,3 @@ def _page(row: Any) -> Page:
     rowid, id, document_id, name, width, height, text, source = row
     ref = PageRef(document=name, page=catalog.split_row(rowid)[1])
     return Page(id=id, document_id=document_id, ref=ref, width=width, height=height, text=text, text_source=source)
-
-
-def as_name(path: bytes | str) -> str:
-    """A path as text that can be stored and shown, whatever bytes it is made of."""
-    return os.fsencode(path).decode("utf-8", "replace")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from pydantic import Field, ValidationError
 
+from vrag.blocking import run_blocking
 from vrag.encoders.batches import check_page
 from vrag.encoders.wire import ERRORS, TOKEN_VARIABLE, DType, EncoderInfo, PageFailure, unpack
 from vrag.errors import BudgetExceeded, DocumentError, InfrastructureError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from vrag.encoders.wire import About
 
-T = TypeVar("T")
 
 _INFO = Patience(timeout=10.0, total=20.0, attempts=3)  # a wrong URL should be said soon
 _PIXELS = 100_000_000  # of all pages under way: 300 MB before they are compressed
@@ -64,15 +63,15 @@ class RemoteEncoder:
         """
         self.settings = settings or RemoteSettings()
         self._server = Server("encoder server", url, token, transport)
-        self.info = _run(self._ask_info())
+        self.info = run_blocking(self._ask_info())
         self.dim, self.fingerprint = self.info.dim, self.info.fingerprint
         self._patience = Patience(self.info.timeout + _MARGIN, self.settings.patience, attempts, pause=20.0)
 
     def encode_pages(self, images: Sequence[Image]) -> list[PageVectors | DocumentError]:
-        return _run(self._encode_pages(images))
+        return run_blocking(self._encode_pages(images))
 
     def encode_queries(self, queries: Sequence[str]) -> list[np.ndarray]:
-        return _run(self._encode_queries(queries))
+        return run_blocking(self._encode_queries(queries))
 
     async def _ask_info(self) -> EncoderInfo:
         async with self._server.connect() as client:
@@ -191,13 +190,3 @@ def _page_failure(refused: Refused) -> DocumentError | None:
         return None
     kind = ERRORS.get(failure.kind) if refused.status == 422 else None
     return None if kind is None else kind(failure.detail)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, also where an event loop runs already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.table import Table
 
 from vrag.evaluation.comparison import Comparison, Paired
-from vrag.evaluation.intervals import Interval
+from vrag.evaluation.intervals import Interval, percent
 from vrag.evaluation.metrics import Summary, said_pages
 from vrag.evaluation.paper import PaperTable
 from vrag.evaluation.report import by_hop, by_kind
@@ -27,7 +27,7 @@ def _standings(comparison: Comparison) -> Table:
     table.caption, table.caption_justify = caption, "left"
     for name, summary in comparison.runs.items():
         one = summary.accuracy
-        share = [_percent(one.value), _range(one), str(one.n)] if one else ["–", "", ""]
+        share = [percent(one.value), _range(one), str(one.n)] if one else ["–", "", ""]
         table.add_row(name, *share, *_paired(comparison.paired.get(name)))
     return table
 
@@ -93,7 +93,7 @@ def _paper(one: PaperTable) -> Table:
     for name, shares in one.ours.items():
         table.add_row(name, *[f"{_share(share)} ({_range(share)})" if share else "–" for share in shares])
     for row in one.rows:
-        table.add_row(f"published: {row.system}, {row.size}", *map(_percent, row.shares))
+        table.add_row(f"published: {row.system}, {row.size}", *map(percent, row.shares))
     return table
 
 
@@ -102,11 +102,11 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _of(interval: Interval | None) -> str:
-    return f"{_percent(interval.value)} of {interval.n}" if interval else "–"
+    return f"{percent(interval.value)} of {interval.n}" if interval else "–"
 
 
 def _share(interval: Interval | None) -> str:
-    return _percent(interval.value) if interval else "–"
+    return percent(interval.value) if interval else "–"
 
 
 def _number(interval: Interval | None) -> str:
@@ -115,10 +115,6 @@ def _number(interval: Interval | None) -> str:
 
 def _range(interval: Interval) -> str:
     return f"{100 * interval.low:.0f} to {100 * interval.high:.0f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
 
 
 def _p(value: float) -> str:

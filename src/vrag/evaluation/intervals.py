@@ -29,6 +29,11 @@ class Interval(Frozen):
     method: Literal["wilson", "bootstrap"]
 
 
+def percent(value: float) -> str:
+    """A share, for people."""
+    return f"{100 * value:.1f} %"
+
+
 Test = Literal["mcnemar", "sign-flip"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from vrag.evaluation.intervals import Interval
+from vrag.evaluation.intervals import Interval, percent
 from vrag.evaluation.judging import Judging, cost, cost_each
 from vrag.evaluation.metrics import Ranking, Summary, said_kind, said_pages
 from vrag.evaluation.mmlongbench import Published
@@ -32,7 +32,7 @@ def judge_hint(summary: Summary) -> str | None:
     if summary.judge is not None or right is None or held is None or held.value < right.value + FAR:
         return None
     return (
-        f"the gold answer stands in {_percent(held.value)} of the answers, and {_percent(right.value)} are right by"
+        f"the gold answer stands in {percent(held.value)} of the answers, and {percent(right.value)} are right by"
         " rules, which want it alone: --judge URL --judge-model NAME scores sentences too"
     )
 
@@ -45,10 +45,10 @@ def _answers(table: Table, summary: Summary) -> None:
     _shares(table, {f"with {said_pages(pages)} shown": share for pages, share in summary.by_pages.items()})
     if len(summary.by_sample) > 1:
         for name, value in summary.by_sample.items():
-            table.add_row(f"  seed.sample {name}", _percent(value))
+            table.add_row(f"  seed.sample {name}", percent(value))
     _share(table, "gold answer stands in the answer", summary.contained)
     if summary.constant:
-        table.add_row(f"best constant answer ({summary.constant.answer[:24]!r})", _percent(summary.constant.share))
+        table.add_row(f"best constant answer ({summary.constant.answer[:24]!r})", percent(summary.constant.share))
     if summary.judge:
         _judge(table, summary.judge)
     if summary.mmlongbench:
@@ -100,10 +100,10 @@ def _judge(table: Table, judge: Judging) -> None:
 
 
 def _mmlongbench(table: Table, own: Published) -> None:
-    table.add_row("MMLongBench-Doc's own accuracy", _percent(own.accuracy), "", str(own.episodes))
-    table.add_row("MMLongBench-Doc's own F1", _percent(own.f1))
+    table.add_row("MMLongBench-Doc's own accuracy", percent(own.accuracy), "", str(own.episodes))
+    table.add_row("MMLongBench-Doc's own F1", percent(own.f1))
     for name, value in {**own.by_pages, **own.by_source}.items():
-        table.add_row(f"  {name}", _percent(value))
+        table.add_row(f"  {name}", percent(value))
 
 
 def retrieval_table(summaries: Sequence[RetrievalSummary], title: str) -> Table:
@@ -127,8 +127,8 @@ def _head(table: Table, group: str) -> None:
 
 def _share(table: Table, label: str, interval: Interval | None) -> None:
     if interval is not None:
-        between = f"{_percent(interval.low)} to {_percent(interval.high)}"
-        table.add_row(label, _percent(interval.value), between, str(interval.n))
+        between = f"{percent(interval.low)} to {percent(interval.high)}"
+        table.add_row(label, percent(interval.value), between, str(interval.n))
 
 
 def _shares(table: Table, groups: Mapping[str, Interval]) -> None:
@@ -148,7 +148,3 @@ def _ranking(table: Table, label: str, ranking: Ranking | None) -> None:
         depths = ", ".join(map(str, ranking.recall))
         table.add_row(f"{label}: recall@{depths}", ", ".join(f"{one.value:.2f}" for one in ranking.recall.values()))
         table.add_row(f"{label}: MRR, nDCG", f"{ranking.mrr.value:.2f}, {ranking.ndcg.value:.2f}")
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"

@@ -120,7 +120,7 @@ class QdrantIndex:
         for page in batch:
             check_page(page, self.dim)
             points.check_meta(page)
-        for portion in points.portions(batch, self._pool, self._server.request_bytes):
+        for portion in points.portions_of(batch, self._pool, self._server.request_bytes):
             made = [points.point(page, self._pool) for page in portion]
             self._server.write(lambda client, made=made: client.upsert(self.collection, made, wait=True))
 

@@ -15,6 +15,7 @@ import numpy as np
 from vrag.errors import UsageError
 from vrag.index.quantize import pool
 from vrag.index.vectors import Filter, PageRecord
+from vrag.portions import portions
 from vrag.types import PatchGrid
 
 if TYPE_CHECKING:
@@ -66,19 +67,14 @@ def numbers(vectors: np.ndarray) -> list[list[float]]:
     return np.round(vectors.astype(np.float64), _DECIMALS).tolist()
 
 
-def portions(pages: Sequence[PageRecord], size: int, limit: int) -> Iterator[list[PageRecord]]:
+def portions_of(pages: Sequence[PageRecord], size: int, limit: int) -> Iterator[list[PageRecord]]:
     """`pages`, as many at a time as fit into a request of `limit` bytes, and at least one."""
-    portion, filled = list[PageRecord](), 0
-    for page in pages:
+
+    def need(page: PageRecord) -> int:
         count, dim = page.vectors.vectors.shape
-        need = (count + -(-count // size)) * dim * _NUMBER + len(json.dumps(payload(page))) + 100
-        if portion and filled + need > limit:
-            yield portion
-            portion, filled = [], 0
-        portion.append(page)
-        filled += need
-    if portion:
-        yield portion
+        return (count + -(-count // size)) * dim * _NUMBER + len(json.dumps(payload(page))) + 100
+
+    return portions(pages, need, limit)
 
 
 def check_meta(page: PageRecord) -> None:

@@ -9,7 +9,7 @@ and no micro-batch holds the tower's activations beside its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from vrag.policies.vision import Features, distinct, encode, features, given, learns_to_see, takes_features
+from vrag.portions import portions
 from vrag.types import EncodedImage
 
 
@@ -32,7 +33,7 @@ def seeing_once(model: Any, images: Sequence[EncodedImage], max_patches: int) ->
     leaves = {key: _leaf(one) for key, one in features(model, once).items()}
     with given(model, leaves):
         yield
-    for part in _parts(once, max_patches):
+    for part in portions(once, lambda image: math.prod(image.grid), max_patches):
         made = [tensor for one in encode(model, part) for tensor in one.tensors]
         found = [tensor.grad for image in part for tensor in leaves.pop(id(image)).tensors]
         reached = {tensor: grad for tensor, grad in zip(made, found, strict=True) if grad is not None}
@@ -43,16 +44,3 @@ def seeing_once(model: Any, images: Sequence[EncodedImage], max_patches: int) ->
 def _leaf(one: Features) -> Features:
     deep = one.deepstack and tuple(tensor.detach().requires_grad_() for tensor in one.deepstack)
     return replace(one, pooled=one.pooled.detach().requires_grad_(), deepstack=deep)
-
-
-def _parts(images: Sequence[EncodedImage], max_patches: int) -> Iterator[list[EncodedImage]]:
-    part, filled = list[EncodedImage](), 0
-    for image in images:
-        patches = math.prod(image.grid)
-        if part and filled + patches > max_patches:
-            yield part
-            part, filled = [], 0
-        part.append(image)
-        filled += patches
-    if part:
-        yield part

@@ -6,6 +6,7 @@ import itertools
 from contextlib import closing
 from pathlib import Path
 
+from vrag.corpus.overview import bytes_below
 from vrag.corpus.paths import tantivy_folder
 from vrag.corpus.store import Corpus
 from vrag.types import Frozen
@@ -56,7 +57,7 @@ def held(name: str) -> Held:
     with Corpus.open(name) as corpus:
         pages = corpus.count()
         with_vectors, vectors = _vectors(corpus)
-        text = (corpus.folder / "catalog.sqlite").stat().st_size + _size(tantivy_folder(corpus.folder))
+        text = (corpus.folder / "catalog.sqlite").stat().st_size + bytes_below(tantivy_folder(corpus.folder))
         figures = Figures(
             text=text / pages if pages else MEASURED.text,
             images=_mean_image(corpus.folder / "pages"),
@@ -81,7 +82,3 @@ def _vectors(corpus: Corpus) -> tuple[int, int]:
 def _mean_image(folder: Path) -> float | None:
     sizes = [file.stat().st_size for file in itertools.islice(folder.glob("*/*.jpg"), _SAMPLE)]
     return sum(sizes) / len(sizes) if sizes else None
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
