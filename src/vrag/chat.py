@@ -1,8 +1,8 @@
 """A model behind an OpenAI-compatible chat endpoint: vLLM, SGLang, Ollama, a provider's.
 
-Messages are vrag's own, with images as data URLs. Failures that may pass are waited out as `vrag.http` says, and so is
-an answer that the caller objects to: the model is told what was wrong with it. The key is in no message, setting or
-log.
+Messages are vrag's own, with images as data URLs; OpenAI's client asks (`vrag.completion`). Failures that may pass are
+waited out as `vrag.http` says, and so is an answer that the caller objects to: the model is told what was wrong with
+it. The key is in no message, setting or log.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
-from vrag.completion import Completion, Ends, NoCompletion, streamed, whole
 from vrag.errors import InfrastructureError, UsageError
 from vrag.types import Frozen, ImagePart, Message, Sampling, Usage
 
 if TYPE_CHECKING:
     import httpx
+
+    from vrag.completion import Completion, Endpoint, Ends
 
 Json = dict[str, Any]
 Objection = Callable[[str], str | None]
@@ -90,9 +90,10 @@ class Chat:
         `transport` replaces the network in tests. Raises `UsageError` for a bad URL, and for a key that is none.
         """
         try:
+            import vrag.completion  # noqa: F401  # here, for it takes a while
             from vrag.http import Patience, Server
         except ModuleNotFoundError as failure:
-            if failure.name not in ("httpx", "stamina"):
+            if failure.name not in ("httpx", "openai", "stamina"):
                 raise
             raise UsageError(f"a {what} needs {failure.name}: pip install 'vrag[remote]'") from failure
         self.settings = settings
@@ -101,7 +102,7 @@ class Chat:
         self._patience = Patience(
             settings.timeout, settings.total, settings.attempts, 10.0, _PASSING, connect=settings.timeout
         )
-        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
 
     def __str__(self) -> str:
         return f"{self._server} ({self.settings.model})"
@@ -122,23 +123,38 @@ class Chat:
         sampling = sampling or Sampling(temperature=0.0)
         talk = _Talk(self.settings, await _wire(messages), sampling, objection, stop, streams=ends is not None)
 
+        line = self._line()
+
         async def attempt() -> Reply:
-            body = talk.begun()
-            opened = self._server.opened(client, "POST", "/chat/completions", self._patience, json=body)
-            async with opened as response:
-                answer = await _completion(response, ends, str(self))
+            answer = await line.endpoint.ask(talk.messages(), talk.begun(), ends)
             return talk.heard(answer, str(self), self._server.masked)
 
-        async with self._gate(), self._server.connect() as client:
+        async with line.gate:
             try:
                 reply = await self._server.patiently(self._patience, attempt)
             except InfrastructureError as failure:
                 raise NoReply(str(failure), talk.usage(), talk.objected) from failure
         return replace(reply, usage=talk.usage())
 
-    def _gate(self) -> asyncio.Semaphore:
+    def _line(self) -> _Line:
+        from vrag.completion import Endpoint
+
         loop = asyncio.get_running_loop()
-        return self._gates.setdefault(loop, asyncio.Semaphore(self.settings.parallel))
+        if loop not in self._lines:
+            for other in list(self._lines):
+                if other.is_closed():
+                    self._lines.pop(other, None)
+            endpoint = Endpoint(self._server, self.settings.model, self._patience)
+            self._lines[loop] = _Line(asyncio.Semaphore(self.settings.parallel), endpoint)
+        return self._lines[loop]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What belongs to one event loop."""
+
+    gate: asyncio.Semaphore
+    endpoint: Endpoint
 
 
 class _Talk:
@@ -163,12 +179,13 @@ class _Talk:
     def usage(self) -> Usage:
         return Usage(calls=self._calls, prompt_tokens=self._prompt_tokens, completion_tokens=self._completion_tokens)
 
+    def messages(self) -> list[Json]:
+        return self._messages + self._correction
+
     def begun(self) -> Json:
-        """The body of one more request."""
+        """The other fields of one more request."""
         self._calls, self.objected = self._calls + 1, False
         fields: Json = {
-            "model": self._settings.model,
-            "messages": self._messages + self._correction,
             "temperature": self._sampling.temperature,
             "max_tokens": self._sampling.max_tokens,
             "seed": self._sampling.seed,
@@ -197,18 +214,6 @@ class _Talk:
             self._correction = [{"role": "assistant", "content": text}, {"role": "user", "content": wrong}]
             raise Unusable(f"{who}: said {text[:_SHOWN]!r}, which can't be used: {wrong}")
         return Reply(text, masked(answer.finish or "stop"), Usage(), masked(answer.thought))
-
-
-async def _completion(response: httpx.Response, ends: Ends | None, who: str) -> Completion:
-    """A stream where the server streams; some don't, whatever they are asked. Raises `Unusable` for what is neither."""
-    from vrag.http import Unusable
-
-    try:
-        if response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            return await streamed(response, ends)
-        return whole(await response.aread(), ends)
-    except NoCompletion as failure:
-        raise Unusable(f"{who}: {failure}") from None
 
 
 def _none(text: str) -> None:

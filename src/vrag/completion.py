@@ -1,20 +1,28 @@
-"""What is read of a chat completion: whole, or as it is streamed (server-sent events, one JSON object each)."""
+"""One chat completion by OpenAI's own client, whole or as it is streamed.
+
+The client asks, reads the events and says what failed. It asks once: `vrag.chat` counts the attempts and waits between
+them. It never has the key, which `vrag.http.Server` puts into the request. Its types are left out: they check nothing,
+so that what is read here is checked anyway, and take 90 us for each token of a stream.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, Field, ValidationError
+import httpx
+from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, AsyncStream
+from openai.resources.chat.completions import AsyncCompletions
 
-if TYPE_CHECKING:
-    import httpx
+from vrag.http import Patience, Refused, Server, Unusable
 
 Ends = Callable[[str], int | None]
+Json = dict[str, Any]
+T = TypeVar("T")
 
 _MOST = 1 << 20  # characters of a message
 _GRACE = 2.0  # s that a server may take, after the message is whole, to say what it cost
@@ -22,8 +30,8 @@ _GRACE = 2.0  # s that a server may take, after the message is whole, to say wha
 
 @dataclass(frozen=True)
 class Completion:
-    """A message, why the server ended it (None: it doesn't say, or didn't), and its tokens as that counts them.
-    `thought` is what a server that knows thinking models takes out of the text.
+    """A message, why the server ended it (None: it doesn't say, or didn't), and its tokens as that counts them (0 where
+    it doesn't). `thought` is what a server that knows thinking models takes out of the text.
     """
 
     text: str
@@ -33,71 +41,59 @@ class Completion:
     completion_tokens: int
 
 
-class NoCompletion(Exception):
+class Endpoint:
+    """A model on a server, in one event loop. Holds no connection between requests."""
+
+    def __init__(self, server: Server, model: str, patience: Patience) -> None:
+        self._server, self._model = server, model
+        http = server.connect(httpx.Limits(max_connections=None, max_keepalive_connections=0))
+        self._client = AsyncOpenAI(
+            api_key="none",  # else it looks into the environment, where another server's may be
+            base_url=server.url,
+            timeout=cast(Any, patience.timeouts()),
+            max_retries=0,
+            http_client=cast(Any, http),  # openai 3 takes httpx's too, but its types know httpx2's alone
+        )
+        self._completions: AsyncCompletions = self._client.chat.completions
+
+    async def ask(self, messages: list[Json], fields: Json, ends: Ends | None = None) -> Completion:
+        """The next message; `fields` are the others of the request. What is streamed is read until more follows the end
+        that `ends` finds in the text so far: then the connection is closed, which is how a server learns that nobody
+        listens.
+
+        Raises `Refused`; `Unusable` for no answer, for one that is none and for one that breaks off; and what httpx
+        does.
+        """
+        try:
+            return await self._heard(_Told(ends), messages, fields)
+        except APIStatusError as failure:
+            raise Refused(self._server, cast(Any, failure.response)) from None
+        except APIConnectionError as failure:
+            cause = failure.__cause__
+            raise Unusable(f"{self._server}: {type(cause).__name__}: {cause}") from cause
+        except (APIError, _NoCompletion) as failure:
+            said = _failed(failure.body) if isinstance(failure, APIError) else str(failure)
+            raise Unusable(f"{self._server} ({self._model}): {self._server.shown(said)}") from None
+
+    async def _heard(self, told: _Told, messages: list[Json], fields: Json) -> Completion:
+        create = self._completions.with_streaming_response.create
+        # as `messages` they would be looked through for a millisecond or two, and changed in nothing
+        body = {"messages": messages, **fields}
+        async with create(model=self._model, messages=[], extra_body=body) as response:
+            # some servers don't stream, whatever they are asked
+            if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                raw = cast(Any, response.http_response)
+                await told.listen(AsyncStream(cast_to=object, response=raw, client=self._client))
+            elif not told.hear(await _parsed(response.json())):
+                raise _NoCompletion
+        return told.completion()
+
+
+class _NoCompletion(Exception):
     """An answer that is none, or was cut; says what it is."""
 
-
-class _Said(BaseModel):
-    """Servers call thought by either name."""
-
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: Any = None
-
-    @property
-    def thought(self) -> str:
-        return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
-
-
-class _Choice(BaseModel):
-    """`message` of a whole completion, `delta` of a part."""
-
-    message: _Said = _Said()
-    delta: _Said = _Said()
-    finish_reason: str | None = None
-
-
-class _Tokens(BaseModel):
-    prompt_tokens: int | None = Field(default=None, ge=0)
-    completion_tokens: int | None = Field(default=None, ge=0)
-
-
-class _Answer(BaseModel):
-    choices: list[_Choice] = []
-    usage: _Tokens | None = None
-    error: Any = None
-
-
-def whole(content: bytes, ends: Ends | None = None) -> Completion:
-    """That of a body. Raises `NoCompletion`."""
-    answer = _read(content)
-    if not answer.choices:
-        raise NoCompletion("answered what is no chat completion")
-    told = _Told(ends)
-    told.hear(answer)
-    return told.completion()
-
-
-async def streamed(response: httpx.Response, ends: Ends | None = None) -> Completion:
-    """That of a stream, read until it ends, or until more follows the end that `ends` finds in the text so far: then
-    the caller is to close the response, which is how a server learns that nobody listens.
-
-    Raises `NoCompletion`, also for a stream that breaks off, and what httpx does.
-    """
-    told, events = _Told(ends), _events(response)
-    while not told.exceeds:
-        if told.end is None:
-            data = await anext(events, None)
-        else:
-            data = None
-            with suppress(asyncio.TimeoutError):
-                data = await asyncio.wait_for(anext(events, None), _GRACE)
-        if data is None or data == "[DONE]":
-            break
-        told.hear(_read(data.encode()))
-    if told.end is None and told.finish is None:
-        raise NoCompletion("broke off amid its answer")
-    return told.completion()
+    def __init__(self, what: str = "answered what is no chat completion") -> None:
+        super().__init__(what)
 
 
 class _Told:
@@ -105,55 +101,84 @@ class _Told:
 
     def __init__(self, ends: Ends | None) -> None:
         self._ends = ends or _never
-        self._tokens = _Tokens()
+        self._prompt_tokens = self._completion_tokens = 0
         self.text = self.thought = ""
         self.finish: str | None = None
         self.end: int | None = None  # of the message in the text
 
-    @property
-    def exceeds(self) -> bool:
-        """Whether the server goes on after the message."""
-        return self.end is not None and bool(self.text[self.end :].strip())
+    async def listen(self, parts: AsyncStream[object]) -> None:
+        """To a stream, until it ends or goes on after the message."""
+        while not (self.end is not None and self.text[self.end :].strip()):
+            part = None
+            if self.end is None and self.finish is None:
+                part = await _parsed(anext(parts, None))
+            else:
+                with suppress(asyncio.TimeoutError):
+                    part = await asyncio.wait_for(_parsed(anext(parts, None)), _GRACE)
+            if part is None:
+                break
+            self.hear(part)
+        if self.end is None and self.finish is None:
+            raise _NoCompletion("broke off amid its answer")
 
-    def hear(self, part: _Answer) -> None:
-        if part.usage is not None:  # the newest counts everything so far
-            self._tokens = part.usage
-        if part.choices:
-            choice = part.choices[0]
-            self.finish = choice.finish_reason or self.finish
-            self._add(choice.message)
-            self._add(choice.delta)
+    def hear(self, part: object) -> bool:
+        """A part, or a whole completion. Returns whether there is a choice in it, if an empty one."""
+        choices, error = _of(part, "choices", list) or [], _of(part, "error", object)
+        if error and not choices:
+            raise _NoCompletion(_failed(error))
+        spent = _of(part, "usage", dict)
+        if spent is not None:  # the newest counts everything so far
+            self._prompt_tokens, self._completion_tokens = _count(spent, "prompt"), _count(spent, "completion")
+        if choices:
+            self._add(choices[0])
+        return bool(choices)
 
-    def _add(self, said: _Said) -> None:
-        self.thought += said.thought
-        self.text += said.content or ""
+    def _add(self, choice: object) -> None:
+        self.finish = _of(choice, "finish_reason", str) or self.finish
+        said = _of(choice, "delta", dict) or _of(choice, "message", dict) or {}
+        text = _of(said, "content", str) or ""
+        thought = said.get("reasoning_content") or said.get("reasoning")  # servers call it by either name
+        self.thought += thought if isinstance(thought, str) else ""
+        self.text += text
         if len(self.text) + len(self.thought) > _MOST:
-            raise NoCompletion(f"said more than {_MOST} characters")
-        if said.content and self.end is None:
+            raise _NoCompletion(f"said more than {_MOST} characters")
+        if text and self.end is None:
             self.end = self._ends(self.text)
 
     def completion(self) -> Completion:
-        spent = self._tokens
-        return Completion(
-            self.text[: self.end], self.thought, self.finish, spent.prompt_tokens or 0, spent.completion_tokens or 0
-        )
+        text, thought, finish = self.text[: self.end], self.thought, self.finish
+        try:
+            f"{text}{thought}{finish}".encode()
+        except UnicodeEncodeError:  # half a character, which JSON can name and no file can hold
+            raise _NoCompletion from None
+        return Completion(text, thought, finish, self._prompt_tokens, self._completion_tokens)
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[str]:
-    """The data of each event; names, comments and blank lines mean nothing here."""
-    async for line in response.aiter_lines():
-        if line.startswith("data:"):
-            yield line[5:].strip()
-
-
-def _read(data: bytes) -> _Answer:
+async def _parsed(answer: Awaitable[T]) -> T:
     try:
-        answer = _Answer.model_validate_json(data)
-    except ValidationError:
-        raise NoCompletion("answered what is no chat completion") from None  # it would quote the whole answer
-    if answer.error is not None and not answer.choices:
-        raise NoCompletion(f"failed amid its answer: {json.dumps(answer.error, ensure_ascii=False)[:200]}")
-    return answer
+        return await answer
+    except (ValueError, RecursionError):  # no JSON, or no text
+        raise _NoCompletion from None
+
+
+def _of(thing: object, field: str, kind: type[T]) -> T | None:
+    """A field that may be absent or null. Raises `_NoCompletion` where it is of another kind, or nothing has fields."""
+    if not isinstance(thing, dict):
+        raise _NoCompletion
+    value = cast(Json, thing).get(field)
+    if value is None or isinstance(value, kind):
+        return value
+    raise _NoCompletion
+
+
+def _count(spent: Json, of: str) -> int:
+    count = spent.get(f"{of}_tokens")
+    return count if isinstance(count, int) and count > 0 else 0
+
+
+def _failed(error: object) -> str:
+    said = json.dumps(error, ensure_ascii=False).encode(errors="replace").decode()
+    return f"failed amid its answer: {said}"
 
 
 def _never(text: str) -> int | None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +24,18 @@ T = TypeVar("T")
 PASSING = frozenset({429, 502, 503, 504})  # statuses of what may have passed when asked again
 _JITTER = 0.5  # s
 _SHOWN = 200  # characters of what a server says
+_HEADERS = frozenset(  # that a request may have; the last is one that OpenAI's client looks for when it was answered
+    {
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-type",
+        "content-length",
+        "x-stainless-raw-response",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,10 @@ class Patience:
     passing: frozenset[int] = PASSING
     connect: float = 5.0
 
+    def timeouts(self) -> httpx.Timeout:
+        """Of one attempt."""
+        return httpx.Timeout(self.timeout, connect=min(self.timeout, self.connect))
+
 
 class Refused(InfrastructureError):
     """An answer that isn't 200. `after`: in how many seconds to ask again, if the server said so."""
@@ -54,7 +69,7 @@ class Refused(InfrastructureError):
 
 
 class Unusable(InfrastructureError):
-    """An answer of status 200 that is none, and may be one when it is asked for again."""
+    """No answer, or one of status 200 that is none, and may be one when it is asked for again."""
 
 
 class Server:
@@ -86,7 +101,6 @@ class Server:
             401: "give the server's token",
             404: f"is this the URL of {_an(what)} of vrag?",
         }
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._transport, self._tls = transport, httpx.create_ssl_context()  # 20 ms, which no request should pay
 
     def __str__(self) -> str:
@@ -100,9 +114,22 @@ class Server:
         """The beginning of what the server said, for a message; without the token."""
         return self.masked(text)[:_SHOWN]
 
-    def connect(self) -> httpx.AsyncClient:
-        """Connections for `ask`, to be used as a context manager in one event loop."""
-        return httpx.AsyncClient(headers=self._headers, verify=self._tls, transport=self._transport)
+    def connect(self, limits: httpx.Limits | None = None) -> httpx.AsyncClient:
+        """Connections for `ask`, to be used as a context manager in one event loop; with `limits` that keep none alive
+        it need not be.
+        """
+        more = {} if limits is None else {"limits": limits}
+        return httpx.AsyncClient(auth=self._signed, verify=self._tls, transport=self._transport, **more)
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        """With the token of this server, and without what a library adds of its own or takes from the environment,
+        which may be another server's key.
+        """
+        kept = [(name, value) for name, value in request.headers.raw if name.decode().lower() in _HEADERS]
+        request.headers = httpx.Headers(kept)
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
     async def ask(
         self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
@@ -116,21 +143,10 @@ class Server:
         self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
     ) -> httpx.Response:
         """One attempt of `ask`, for `patiently`."""
-        async with self.opened(client, method, path, patience, **content) as response:
-            await response.aread()
-            return response
-
-    @asynccontextmanager
-    async def opened(
-        self, client: httpx.AsyncClient, method: str, path: str, patience: Patience, **content: Any
-    ) -> AsyncGenerator[httpx.Response]:
-        """The same, where the body is still to be read; leaving closes the connection if it wasn't."""
-        timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, patience.connect))
-        async with client.stream(method, f"{self.url}{path}", timeout=timeout, **content) as response:
-            if response.status_code != 200:
-                await response.aread()
-                raise Refused(self, response)
-            yield response
+        response = await client.request(method, f"{self.url}{path}", timeout=patience.timeouts(), **content)
+        if response.status_code != 200:
+            raise Refused(self, response)
+        return response
 
     async def patiently(self, patience: Patience, attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` returns; called again after what may pass, as `Unusable` may. Raises as `ask` does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 import sys
 import threading
@@ -15,9 +16,12 @@ from typing import Any
 import httpx
 import pytest
 import stamina
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.chats import Answer, Asked, chat_server, completion, cuts, fails, garbage, hangs, repeats_the_key, says
+from vrag.actions import closed_at
 from vrag.chat import Chat, ChatSettings, NoReply, Reply, wire
 from vrag.errors import UsageError
 from vrag.types import Box, ImagePart, Message, PageRef, Sampling, Usage, View
@@ -214,6 +218,66 @@ def test_one_client_serves_event_loop_after_event_loop() -> None:
         assert len(server.asked) == 4
 
 
+def test_event_loops_that_are_over_are_forgotten() -> None:
+    async def two() -> None:
+        await asyncio.gather(chat.ask(HELLO), chat.ask(HELLO))
+
+    with chat_server(says("hi")) as server:
+        chat = Chat(settings(server.url, parallel=1))
+        for _ in range(3):
+            asyncio.run(two())
+    assert len(chat._lines) == 1
+
+
+FIELDS = st.sampled_from(
+    [
+        "choices",
+        "message",
+        "delta",
+        "content",
+        "reasoning_content",
+        "reasoning",
+        "finish_reason",
+        "usage",
+        "prompt_tokens",
+        "completion_tokens",
+        "error",
+    ]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats()
+    | st.sampled_from(["hi", "<answer>1</answer>", "\ud83d"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=8,
+)
+ANSWERS = st.dictionaries(FIELDS, VALUES, max_size=3) | VALUES
+
+
+@given(ANSWERS, st.booleans())
+def test_whatever_json_a_server_answers_is_a_reply_or_an_error_that_names_it(answer: Any, streamed: bool) -> None:
+    body, kind = json.dumps(answer), "application/json"
+    if streamed:
+        body, kind = f"data: {body}\n\ndata: [DONE]\n\n", "text/event-stream"
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=body, headers={"Content-Type": kind}))
+    chat = Chat(settings("http://127.0.0.1:1/v1", attempts=1), transport=transport)
+    try:
+        reply = asyncio.run(chat.ask(HELLO, ends=closed_at))
+    except NoReply as failure:
+        assert str(failure).startswith("chat server http://127.0.0.1:1/v1 (m): ")
+    else:
+        assert min(reply.usage.prompt_tokens, reply.usage.completion_tokens) >= 0
+        assert f"{reply.text}{reply.finish}{reply.thought}".encode()
+
+
+@pytest.mark.parametrize("deep", [b"[" * 200_000, b'{"a":' * 200_000])
+def test_an_answer_too_deep_to_be_read_is_an_error(deep: bytes) -> None:
+    with pytest.raises(NoReply, match="no chat completion"):
+        ask(garbage(deep), attempts=1)
+
+
 def test_a_reply_without_text_or_usage_is_empty_and_counts_no_tokens() -> None:
     assert ask(garbage(b'{"choices": [{"message": {"content": null}}]}')) == Reply("", "stop", Usage(calls=1))
 
@@ -238,6 +302,25 @@ def test_the_key_is_read_from_the_environment_and_is_nowhere_else(
     assert KEY not in caplog.text and all(KEY not in repr(vars(record)) for record in caplog.records)
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+def test_what_the_environment_says_of_openais_own_server_is_not_told_to_another(
+    key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID", "WEBHOOK_SECRET"):
+        monkeypatch.setenv(f"OPENAI_{name}", "another-servers")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://another-servers.example/v1")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: another-servers\nX-Api-Key: another-servers")
+    with chat_server(says("hi")) as server:
+        asyncio.run(Chat(settings(server.url), key=key).ask(HELLO))
+        headers = dict(server.asked[0].headers)
+    assert "another-servers" not in repr(headers)
+    assert headers.pop("Authorization", None) == (key and f"Bearer {key}")
+    assert {name.lower() for name in headers} <= {
+        *("host", "accept", "accept-encoding", "connection", "user-agent", "content-type", "content-length"),
+        "x-stainless-raw-response",
+    }
+
+
 @pytest.mark.parametrize("name", [KEY, KEY.replace("-", "_")])
 def test_a_key_in_place_of_its_variables_name_is_not_repeated(name: str) -> None:
     with pytest.raises(UsageError, match="environment variable") as refused:
@@ -245,9 +328,10 @@ def test_a_key_in_place_of_its_variables_name_is_not_repeated(name: str) -> None
     assert name not in str(refused.value)
 
 
-@pytest.mark.parametrize("missing", ["httpx", "stamina"])
+@pytest.mark.parametrize("missing", ["httpx", "openai", "stamina"])
 def test_a_missing_library_is_named_with_its_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "vrag.http")
+    for module in ("vrag.http", "vrag.completion"):
+        monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(UsageError, match=rf"needs {missing}: pip install 'vrag\[remote\]'"):
         Chat(settings("http://127.0.0.1:1/v1"))

@@ -87,6 +87,19 @@ def test_a_server_that_hangs_after_the_action_is_not_waited_for(monkeypatch: pyt
     assert ask(hangs).text == "<answer>42</answer>"
 
 
+@pytest.mark.parametrize("last", [[], [DONE]])
+def test_a_server_that_said_why_it_ended_is_not_waited_for_either(
+    last: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vrag.completion._GRACE", 0.05)
+
+    def hangs(asked: Asked) -> None:
+        streams(event("<think>hm"), event("", "length"), *last)(asked)
+        asked.server.owner.over.wait(30)
+
+    assert ask(hangs, timeout=4.0).finish == "length"
+
+
 @pytest.mark.parametrize(
     ("events", "reason"),
     [
@@ -95,6 +108,8 @@ def test_a_server_that_hangs_after_the_action_is_not_waited_for(monkeypatch: pyt
         ([event("<answer>4"), DONE], "broke off amid its answer"),
         ([event("<answer>4"), b'data: {"error": {"message": "out of memory"}}\n\n'], "out of memory"),
         ([b'data: {"error": "no such field"}\n\n'], "no such field"),
+        ([event("<answer>4"), b"data: \xff\xfe\n\n"], "no chat completion"),
+        ([event("<answer>4"), b'data: {"choices": [{"delta": {"content": ["2"]}}]}\n\n'], "no chat completion"),
         ([b"data: <html>\n\n"], "no chat completion"),
         ([event("x" * (1 << 20)), event("x")], "more than 1048576 characters"),
         ([event("<answer>4"), event("", "abort")], "finish_reason 'abort'"),
@@ -105,6 +120,13 @@ def test_a_stream_that_breaks_is_asked_for_again_and_then_an_error(events: list[
     assert ask(streams(*events), whole, attempts=2).usage.calls == 2
     with pytest.raises(NoReply, match=f"chat server http.*{reason}"):
         ask(streams(*events))
+
+
+def test_a_key_that_an_error_amid_a_stream_repeats_is_masked() -> None:
+    with chat_server(streams(b'data: {"error": "canary-51ce8a is no key"}\n\n')) as server:
+        chat = Chat(ChatSettings(url=server.url, model="m", attempts=1), key="canary-51ce8a")
+        with pytest.raises(NoReply, match=r"failed amid its answer: \"\*\*\* is no key"):
+            asyncio.run(chat.ask(HELLO, ends=closed_at))
 
 
 def test_silence_amid_a_stream_is_an_attempt_that_failed() -> None:
