@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ class Chat:
         `transport` replaces the network in tests. Raises `UsageError` for a bad URL, and for a key that is none.
         """
         try:
-            import vrag.completion  # noqa: F401  # here, for it takes a while
+            from vrag.completion import Endpoint
             from vrag.http import Patience, Server
         except ModuleNotFoundError as failure:
             if failure.name not in ("httpx", "openai", "stamina"):
@@ -102,7 +103,8 @@ class Chat:
         self._patience = Patience(
             settings.timeout, settings.total, settings.attempts, 10.0, _PASSING, connect=settings.timeout
         )
-        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
+        self._new = partial(Endpoint, self._server, settings.model, self._patience, settings.parallel)
+        self._endpoints: dict[asyncio.AbstractEventLoop, Endpoint] = {}
 
     def __str__(self) -> str:
         return f"{self._server} ({self.settings.model})"
@@ -122,39 +124,27 @@ class Chat:
         """
         sampling = sampling or Sampling(temperature=0.0)
         talk = _Talk(self.settings, await _wire(messages), sampling, objection, stop, streams=ends is not None)
-
-        line = self._line()
+        endpoint = self._endpoint()
 
         async def attempt() -> Reply:
-            answer = await line.endpoint.ask(talk.messages(), talk.begun(), ends)
+            answer = await endpoint.ask(talk.messages(), talk.begun(), ends)
             return talk.heard(answer, str(self), self._server.masked)
 
-        async with line.gate:
+        async with endpoint.places:
             try:
                 reply = await self._server.patiently(self._patience, attempt)
             except InfrastructureError as failure:
                 raise NoReply(str(failure), talk.usage(), talk.objected) from failure
         return replace(reply, usage=talk.usage())
 
-    def _line(self) -> _Line:
-        from vrag.completion import Endpoint
-
+    def _endpoint(self) -> Endpoint:
+        """That of the running event loop; those of loops that are over go."""
         loop = asyncio.get_running_loop()
-        if loop not in self._lines:
-            for other in list(self._lines):
-                if other.is_closed():
-                    self._lines.pop(other, None)
-            endpoint = Endpoint(self._server, self.settings.model, self._patience)
-            self._lines[loop] = _Line(asyncio.Semaphore(self.settings.parallel), endpoint)
-        return self._lines[loop]
-
-
-@dataclass(frozen=True)
-class _Line:
-    """What belongs to one event loop."""
-
-    gate: asyncio.Semaphore
-    endpoint: Endpoint
+        if loop not in self._endpoints:
+            for over in [one for one in list(self._endpoints) if one.is_closed()]:
+                self._endpoints.pop(over, None)
+            self._endpoints[loop] = self._new()
+        return self._endpoints[loop]
 
 
 class _Talk:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import httpx
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, AsyncStream
 from openai.resources.chat.completions import AsyncCompletions
 
@@ -42,17 +40,18 @@ class Completion:
 
 
 class Endpoint:
-    """A model on a server, in one event loop. Holds no connection between requests."""
+    """A model on a server, in one event loop. Holds no connection between requests. `places`: for one each."""
 
-    def __init__(self, server: Server, model: str, patience: Patience) -> None:
-        self._server, self._model = server, model
-        http = server.connect(httpx.Limits(max_connections=None, max_keepalive_connections=0))
+    def __init__(self, server: Server, model: str, patience: Patience, places: int) -> None:
+        self._server, self._model, self.places = server, model, asyncio.Semaphore(places)
         self._client = AsyncOpenAI(
             api_key="none",  # else it looks into the environment, where another server's may be
             base_url=server.url,
             timeout=cast(Any, patience.timeouts()),
             max_retries=0,
-            http_client=cast(Any, http),  # openai 3 takes httpx's too, but its types know httpx2's alone
+            http_client=cast(
+                Any, server.connect(keep_alive=False)
+            ),  # openai 3 takes httpx's too, but its types know httpx2's alone
         )
         self._completions: AsyncCompletions = self._client.chat.completions
 
@@ -100,7 +99,7 @@ class _Told:
     """A message while it is told."""
 
     def __init__(self, ends: Ends | None) -> None:
-        self._ends = ends or _never
+        self._ends = ends
         self._prompt_tokens = self._completion_tokens = 0
         self.text = self.thought = ""
         self.finish: str | None = None
@@ -109,17 +108,16 @@ class _Told:
     async def listen(self, parts: AsyncStream[object]) -> None:
         """To a stream, until it ends or goes on after the message."""
         while not (self.end is not None and self.text[self.end :].strip()):
-            part = None
-            if self.end is None and self.finish is None:
-                part = await _parsed(anext(parts, None))
-            else:
-                with suppress(asyncio.TimeoutError):
-                    part = await asyncio.wait_for(_parsed(anext(parts, None)), _GRACE)
+            whole = self.end is not None or self.finish is not None
+            try:
+                part = await asyncio.wait_for(_parsed(anext(parts, None)), _GRACE if whole else None)
+            except asyncio.TimeoutError:
+                break
+            if part is None and not whole:
+                raise _NoCompletion("broke off amid its answer")
             if part is None:
                 break
             self.hear(part)
-        if self.end is None and self.finish is None:
-            raise _NoCompletion("broke off amid its answer")
 
     def hear(self, part: object) -> bool:
         """A part, or a whole completion. Returns whether there is a choice in it, if an empty one."""
@@ -142,7 +140,7 @@ class _Told:
         self.text += text
         if len(self.text) + len(self.thought) > _MOST:
             raise _NoCompletion(f"said more than {_MOST} characters")
-        if text and self.end is None:
+        if text and self.end is None and self._ends is not None:
             self.end = self._ends(self.text)
 
     def completion(self) -> Completion:
@@ -179,7 +177,3 @@ def _count(spent: Json, of: str) -> int:
 def _failed(error: object) -> str:
     said = json.dumps(error, ensure_ascii=False).encode(errors="replace").decode()
     return f"failed amid its answer: {said}"
-
-
-def _never(text: str) -> int | None:
-    return None

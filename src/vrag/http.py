@@ -114,12 +114,10 @@ class Server:
         """The beginning of what the server said, for a message; without the token."""
         return self.masked(text)[:_SHOWN]
 
-    def connect(self, limits: httpx.Limits | None = None) -> httpx.AsyncClient:
-        """Connections for `ask`, to be used as a context manager in one event loop; with `limits` that keep none alive
-        it need not be.
-        """
-        more = {} if limits is None else {"limits": limits}
-        return httpx.AsyncClient(auth=self._signed, verify=self._tls, transport=self._transport, **more)
+    def connect(self, keep_alive: bool = True) -> httpx.AsyncClient:
+        """Connections for `ask`, to be used in one event loop, and as a context manager unless none is kept alive."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if keep_alive else 0)
+        return httpx.AsyncClient(auth=self._signed, verify=self._tls, transport=self._transport, limits=limits)
 
     def _signed(self, request: httpx.Request) -> httpx.Request:
         """With the token of this server, and without what a library adds of its own or takes from the environment,
