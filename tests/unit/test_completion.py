@@ -109,6 +109,7 @@ def test_a_server_that_said_why_it_ended_is_not_waited_for_either(
         ([event("<answer>4"), b'data: {"error": {"message": "out of memory"}}\n\n'], "out of memory"),
         ([b'data: {"error": "no such field"}\n\n'], "no such field"),
         ([event("<answer>4"), b"data: \xff\xfe\n\n"], "no chat completion"),
+        ([event("<answer>4\ud83d", "stop")], "no chat completion"),
         ([event("<answer>4"), b'data: {"choices": [{"delta": {"content": ["2"]}}]}\n\n'], "no chat completion"),
         ([b"data: <html>\n\n"], "no chat completion"),
         ([event("x" * (1 << 20)), event("x")], "more than 1048576 characters"),
