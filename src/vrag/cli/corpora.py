@@ -13,7 +13,7 @@ from rich.table import Table
 
 from vrag.cli.progress import printable
 from vrag.corpus.overview import Overview, overview, overviews
-from vrag.corpus.paths import corpus_folder, home, uploads_folder
+from vrag.corpus.paths import corpora_folder, corpus_folder, uploads_folder
 from vrag.corpus.removal import check_corpus, remove_corpus
 from vrag.errors import UsageError
 
@@ -34,7 +34,7 @@ def show(
         print(json.dumps([one.model_dump() for one in found], ensure_ascii=False))
         return
     if not found:
-        print(f"no corpus yet in {home() / 'corpora'}", file=sys.stderr)
+        print(f"no corpus yet in {corpora_folder()}", file=sys.stderr)
         return
     table = Table("corpus", box=None)
     for column in ("documents", "pages", "vectors", "size"):
@@ -44,7 +44,7 @@ def show(
         counts = [_count(one.documents), _count(one.pages), escape(one.vectors_at or _count(one.vectors))]
         table.add_row(escape(one.name), *counts, size(one.bytes), escape(printable(one.problem or "")))
     Console().print(table)
-    print(f"in {printable(str(home() / 'corpora'))}", file=sys.stderr)
+    print(f"in {printable(str(corpora_folder()))}", file=sys.stderr)
 
 
 @corpora.command()
