@@ -16,9 +16,9 @@ from vrag.corpus.overview import Overview, overview, overviews
 from vrag.corpus.paths import corpora_folder, corpus_folder, uploads_folder
 from vrag.corpus.removal import check_corpus, remove_corpus
 from vrag.errors import UsageError
+from vrag.sizes import size
 
 corpora = typer.Typer(help="List the corpora, or remove one.")
-_UNITS = ("bytes", "kB", "MB", "GB")
 
 
 @corpora.callback(invoke_without_command=True)
@@ -80,11 +80,3 @@ def _ask(about: Overview) -> None:
 
 def _count(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
-
-
-def size(count: int) -> str:
-    """For a person: three digits or so."""
-    value, unit = float(count), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.0f} {_UNITS[unit]}" if unit < 2 else f"{value:.1f} {_UNITS[unit]}"
