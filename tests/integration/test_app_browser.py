@@ -213,6 +213,13 @@ def test_the_words_that_were_searched_for_are_marked_on_the_page_and_in_its_text
         page.until("document.querySelectorAll('.stage .box.word').length === 1")
 
 
+def test_a_score_of_next_to_nothing_isnt_said_to_be_none(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}) as server:
+        opened(page, f"{server.url}/#/search?corpus=notes&q=daemon")  # which most pages have
+        page.until("document.querySelector('#search-results .about')")
+        assert "· < 0.01" in page.run("document.querySelector('#search-results .about').textContent")
+
+
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_an_image_that_is_scrolled_past_before_it_came_isnt_waited_for(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None
