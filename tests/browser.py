@@ -25,12 +25,17 @@ _FLAGS = (
 
 
 class Page:
-    """A tab. `errors` is what scripts complained of, `requests` the addresses that were asked for."""
+    """A tab. `errors` is what scripts complained of, `requests` the addresses that were asked for, `cancelled` those
+    that the page then didn't want any more, `received` the bytes that came for the others, headers included.
+    """
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write, self._held, self._ids = read, write, b"", 0
         self.errors: list[str] = []
         self.requests: list[str] = []
+        self.cancelled: list[str] = []
+        self._addresses: dict[str, str] = {}  # of requests, by their ids
+        self.received = 0
         self._session: str | None = None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -131,6 +136,11 @@ class Page:
             self.errors.append(f"{given['entry']['text']} {given['entry'].get('url', '')}")
         elif event.get("method") == "Network.requestWillBeSent":
             self.requests.append(given["request"]["url"])
+            self._addresses[given["requestId"]] = given["request"]["url"]
+        elif event.get("method") == "Network.loadingFailed" and given.get("canceled"):
+            self.cancelled.append(self._addresses[given["requestId"]])
+        elif event.get("method") == "Network.loadingFinished":
+            self.received += round(given["encodedDataLength"])
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from vrag.corpus.store import Corpus
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
 from vrag.errors import InfrastructureError, UsageError
-from vrag.evidence import evidence_pictures, save_evidence
+from vrag.evidence import evidence_pictures, save_pictures
 from vrag.locate import Located, locate
 from vrag.policies.served import ServedSettings
 from vrag.policies.speaker import Speaker, speaker
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer and how it came about. `found` is where it stands; None if no page was shown."""
+    """An answer and how it came about. `found` is where it stands; None if it stands nowhere: no page was shown,
+    or there is no answer, or it says that there is none.
+    """
 
     episode: Episode
     found: Located | None
@@ -62,8 +64,10 @@ class Reply:
         return self._pictures().get("crop")
 
     def save(self, folder: str | Path) -> dict[str, Path]:
-        """Write page.png and crop.png, as far as there are such; raises as `vrag.evidence.save_evidence`."""
-        return save_evidence(self.found, self.store, Path(folder)) if self.found else {}
+        """Write page.png and crop.png, as far as there are such, in place of those of an earlier question; raises as
+        `vrag.evidence.save_pictures`.
+        """
+        return save_pictures(self._pictures(), Path(folder))
 
     def _pictures(self) -> dict[str, Image]:
         return evidence_pictures(self.found, self.store) if self.found else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from vrag.types import Box
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+NAMES = ("page", "crop")
 _RED = (220, 20, 60)
 
 
@@ -27,16 +29,18 @@ def evidence_pictures(found: Located, store: PageStore) -> dict[str, Image]:
     return {"page": draw_box(image, found.region), "crop": image.crop(found.region.as_tuple())}
 
 
-def save_evidence(found: Located, store: PageStore, folder: Path) -> dict[str, Path]:
-    """Write `evidence_pictures` as page.png and crop.png. Raises `VragError` when the folder can't be written."""
-    files: dict[str, Path] = {}
-    pictures = evidence_pictures(found, store)
+def save_pictures(pictures: Mapping[str, Image], folder: Path) -> dict[str, Path]:
+    """Write `evidence_pictures` as page.png and crop.png; those of an earlier question go, also where there is nothing
+    to write. Raises `VragError` when the folder can't be written.
+    """
+    files = {name: folder / f"{name}.png" for name in pictures}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "crop.png").unlink(missing_ok=True)  # of an earlier question
-        for name, picture in pictures.items():
-            files[name] = folder / f"{name}.png"
-            picture.save(files[name])
+        for name in NAMES:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+        if files:
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, file in files.items():
+            pictures[name].save(file)
     except OSError as error:
         raise VragError(
             f"{folder}: can't save the evidence: {error.strerror or error}; choose another --out"

@@ -69,7 +69,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 def done(folder: Path) -> set[int]:
     """Scans whose outcome is committed. None is half done: what has a text is found, and what is found has one."""
-    with closing(catalog.connect(folder / "catalog.sqlite")) as db:
+    with closing(catalog.connect(folder)) as db:
         rows = db.execute(
             "SELECT kind, pages.rowid FROM pages JOIN documents ON seq = pages.rowid >> 20 WHERE ocr_done"
         )

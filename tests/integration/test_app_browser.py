@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,7 @@ from vrag.app.training_report import write_training_report
 from vrag.corpus.paths import uploads_folder
 from vrag.corpus.writer import sole_writer
 from vrag.runs import RunDir
+from vrag.servers.agent.pictures import picture
 from vrag.training.samples import KeptEpisode
 from vrag.types import Evidence, PageRef
 
@@ -60,6 +62,15 @@ def opened(page: Page, url: str) -> None:
     page.open("about:blank")
     page.open(url)
     page.until(READY)
+
+
+def heard(page: Page, condition: Callable[[], bool]) -> None:
+    """Looks again whenever the browser has something to tell."""
+    for _ in range(5000):
+        if condition():
+            return
+        page.run("new Promise(requestAnimationFrame)")
+    raise AssertionError("never came true")
 
 
 def asked(page: Page, question: str) -> None:
@@ -200,6 +211,51 @@ def test_the_words_that_were_searched_for_are_marked_on_the_page_and_in_its_text
         page.until("document.querySelectorAll('#viewer-words mark').length === 2")
         page.press("ArrowLeft", 37)  # the other page has one of the words, too
         page.until("document.querySelectorAll('.stage .box.word').length === 1")
+
+
+def test_a_score_of_next_to_nothing_isnt_said_to_be_none(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}) as server:
+        opened(page, f"{server.url}/#/search?corpus=notes&q=daemon")  # which most pages have
+        page.until("document.querySelector('#search-results .about')")
+        assert "· < 0.01" in page.run("document.querySelector('#search-results .about').textContent")
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_an_image_that_is_scrolled_past_before_it_came_isnt_waited_for(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None
+):
+    wall = {f"{number:02}.pdf": [f"brick {number}"] for number in range(30)}
+    corpus, come = make_corpus(tmp_path / "wall", wall), threading.Event()
+
+    def late(*given: Any) -> bytes:
+        assert come.wait(60)
+        return picture(*given)
+
+    monkeypatch.setattr("vrag.servers.agent.pages.picture", late)
+    first, last = (f"[...document.querySelectorAll('#search-results img')].at({at})" for at in (0, -1))
+    with app_serving(chosen={"wall": corpus}, token=token) as server:
+        page.open(server.url)
+        if token:
+            page.until("document.querySelector('#token-dialog').open")
+            page.write(token)
+            page.press("Enter", 13, "\r")
+        page.until(READY)
+        page.errors.clear()  # the console notes the 401
+        try:
+            page.run("location.hash = '#/search?corpus=wall&q=brick'; 0")
+            page.until(f"{last} && {last} !== {first}")
+            upper, lower = (server.url + page.run(f"{image}.dataset.path") for image in (first, last))
+            heard(page, lambda: upper in page.requests)
+            height = page.run(f"{first}.getBoundingClientRect().height")
+            assert lower not in page.requests
+            page.run("scrollTo({ top: 1e6, behavior: 'instant' })")
+            heard(page, lambda: lower in page.requests and upper in page.cancelled)
+        finally:
+            come.set()
+        page.until(f"{last}.naturalWidth")
+        page.run("scrollTo({ top: 0, behavior: 'instant' })")
+        page.until(f"{first}.naturalWidth")
+        assert page.run(f"{first}.getBoundingClientRect().height") == height, "nothing moves when an image comes"
 
 
 def test_only_what_the_server_takes_is_offered_and_a_complaint_goes_away(

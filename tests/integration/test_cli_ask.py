@@ -15,6 +15,7 @@ from vrag.cli import main
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError
 from vrag.policies.load import SETTINGS
+from vrag.policies.scripted import ScriptedPolicy
 from vrag.policies.speaker import speaker
 from vrag.testing import MemoryStore
 
@@ -113,11 +114,32 @@ def test_nothing_found_is_an_answer_without_a_place(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("said", "code", "out"), [("<answer>Not found.</answer>", 0, "Not found.\n"), ("hm", 1, None)])
+def test_what_is_no_answer_has_no_place_though_pages_were_shown(
+    corpus: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    code: int,
+    out: str | None,
+) -> None:
+    assert vrag("ask", "daemon port", "-c", corpus, "-o", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    capsys.readouterr()
+    script = ["<search>daemon</search>", "<bbox>[1, 1, 90, 90]</bbox>", *[said] * 9]
+    monkeypatch.setattr("vrag.policies.speaker.ExtractivePolicy", lambda *_: ScriptedPolicy(script))
+    assert vrag("ask", "daemon", "-c", corpus, "-o", tmp_path / "out") == code
+    assert capsys.readouterr().out == (out or "no answer: the episode ended for invalid\n")
+    assert not list((tmp_path / "out").iterdir()), "pictures of the earlier question"
+    assert vrag("ask", "daemon", "-c", corpus, "--json") == code
+    told = json.loads(capsys.readouterr().out)
+    assert told["evidence"] is None and told["pixels"] is None and told["turns"][1]["observation"]["kind"] == "crop"
+
+
 def test_an_episode_without_an_answer_is_exit_code_1(
     corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vrag.policies.scripted import ScriptedPolicy
-
     monkeypatch.setattr("vrag.policies.speaker.ExtractivePolicy", lambda *_: ScriptedPolicy(["hm"] * 9))
     assert vrag("ask", "daemon", "-c", corpus, "-o", tmp_path / "out") == 1
     out, err = capsys.readouterr()

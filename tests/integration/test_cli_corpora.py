@@ -12,7 +12,6 @@ import pytest
 from tests.colours import ColourEncoder
 from tests.papers import write_report
 from vrag.cli import main
-from vrag.cli.corpora import size
 from vrag.corpus.paths import corpus_folder
 from vrag.corpus.recognition import sole_recogniser
 from vrag.corpus.store import Corpus, names
@@ -129,11 +128,3 @@ def test_what_a_link_in_the_folder_points_to_stays(folder: Path, tmp_path: Path)
     (folder / "uploads").symlink_to(tmp_path / "kept")
     assert vrag("corpora", "remove", "mine", "--yes") == 0
     assert not folder.exists() and (tmp_path / "kept/manual.pdf").read_bytes() == b"precious"
-
-
-@pytest.mark.parametrize(
-    ("count", "said"),
-    [(0, "0 bytes"), (999, "999 bytes"), (74_000, "74 kB"), (4_068_633, "4.1 MB")],
-)
-def test_sizes_are_for_people(count: int, said: str):
-    assert size(count) == said

@@ -133,16 +133,22 @@ def test_with_several_corpora_one_has_to_be_named(notes: Path):
     in_process({"one": notes, "two": notes}, talk)
 
 
-def test_an_agent_that_ends_without_an_answer_and_one_that_fails_are_told_apart(notes: Path):
+def test_no_answer_an_answer_that_there_is_none_and_a_failure_are_told_apart(notes: Path):
     async def no_answer(client: Client) -> None:
         result = (await client.call_tool("ask", {"question": QUESTION, "max_turns": 1})).structured_content
         assert result is not None and result["answer"] is None and result["stop"] == "turns"
+
+    async def nothing(client: Client) -> None:
+        result = (await client.call_tool("ask", {"question": QUESTION})).structured_content
+        assert result is not None and result["answer"] == "Not found." and result["evidence"] is None
 
     async def failure(client: Client) -> None:
         said = await refused(client, "ask", question=QUESTION)
         assert "a model server" in said and "127.0.0.1" not in said
 
     in_process({"notes": notes}, no_answer, {"scripted": scripted("<search>port</search>", "<search>port</search>")})
+    none = scripted("<search>port</search>", "<bbox>[1, 1, 90, 90]</bbox>", "<answer>Not found.</answer>")
+    in_process({"notes": notes}, nothing, {"scripted": none})
     with chat_server(fails(400)) as model:
         in_process({"notes": notes}, failure, {"vlm": served(model.url)})
 

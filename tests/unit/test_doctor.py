@@ -16,7 +16,6 @@ from vrag.app.doctor.figures import MEASURED
 from vrag.app.doctor.machine import Gpu, Machine, gpus, memory
 from vrag.app.doctor.needs import Need, Setting, most_images, needs
 from vrag.app.doctor.packages import extras, missing_of, satisfies
-from vrag.app.doctor.table import size
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.evaluation.baselines import baseline_environment
@@ -114,7 +113,7 @@ def test_what_is_no_weights_file_is_named(content: bytes, tmp_path: Path) -> Non
 
 def test_what_isnt_known_here_is_said_to_be_unknown() -> None:
     model = models.policy("owner/model", gpu=False)
-    assert (model.parameters, model.memory, size(model.disk)) == (None, None, "unknown") and "on the Hub" in model.note
+    assert (model.parameters, model.memory, model.disk) == (None, None, None) and "on the Hub" in model.note
     assert "no weights" in models.policy("/no/such/folder", gpu=False).missing[-1]
 
 
@@ -145,7 +144,7 @@ def test_what_a_machine_lacks_is_named_with_both_figures() -> None:
         "memory: 4.0 GB of weights and index, 1.0 GB free" in recipe("vrag", machine=a_machine(memory_free=GB)).missing
     )
     full = a_machine(disk_free=GB // 20)
-    assert recipe("vrag", machine=full).missing == ["disk: 0.1 GB, 0.1 GB free at /home"]
+    assert recipe("vrag", machine=full).missing == ["disk: 107 MB, 50.0 MB free at /home"]
     assert recipe("vrag", machine=full, stored=16_000).missing == [], "these pages are there already"
     small = a_machine(gpus=[Gpu(name="g", memory=GB, free=GB)])
     assert recipe("vrag", machine=small).missing == [] != recipe("vrag", machine=small, gpu=True).missing

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.errors import DataError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.policies.expert import GAVE_UP, ExpertPolicy, ExpertStyle
+from vrag.policies.expert import ExpertPolicy, ExpertStyle
+from vrag.policies.extractive import NOTHING
 from vrag.policies.scripted import ScriptedPolicy
 from vrag.protocols import Policy
 from vrag.testing import MemoryStore, WordRetriever
@@ -118,7 +119,7 @@ def test_a_wrong_page_is_searched_past_with_the_full_query(store: MemoryStore) -
 def test_after_its_searches_the_expert_gives_up(store: MemoryStore) -> None:
     task = two_hops(store).model_copy(update={"meta": {"queries": ["nothing here"]}})
     turns = play(task, store, ExpertStyle(max_searches=1))
-    assert turns[-1].action == Answer(text=GAVE_UP)
+    assert turns[-1].action == Answer(text=NOTHING)
 
 
 def test_without_meta_the_query_is_the_content_of_the_question(store: MemoryStore) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vrag.corpus.ingest import ingest
 from vrag.corpus.options import IngestOptions
+from vrag.corpus.paths import is_corpus
 from vrag.corpus.store import Corpus
 from vrag.data.synthetic import SyntheticSpec, synthesize
 from vrag.data.tasks import read_tasks
@@ -43,7 +44,7 @@ def open_split(spec: SyntheticSpec, dpi: int, environment: EnvironmentConfig, ou
     folder, place = out / "data" / spec.split, out / "corpus" / spec.split
     if not (folder / "manifest.json").exists():
         synthesize(folder, spec)
-    corpus = Corpus.open(place) if (place / "catalog.sqlite").exists() else Corpus.create(place, dpi=dpi)
+    corpus = Corpus.open(place) if is_corpus(place) else Corpus.create(place, dpi=dpi)
     ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
     renderer = ViewRenderer(corpus, capacity=SEEN, pages=32)
     return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)

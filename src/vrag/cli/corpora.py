@@ -13,12 +13,12 @@ from rich.table import Table
 
 from vrag.cli.progress import printable
 from vrag.corpus.overview import Overview, overview, overviews
-from vrag.corpus.paths import corpus_folder, home, uploads_folder
+from vrag.corpus.paths import corpora_folder, corpus_folder, uploads_folder
 from vrag.corpus.removal import check_corpus, remove_corpus
 from vrag.errors import UsageError
+from vrag.sizes import size
 
 corpora = typer.Typer(help="List the corpora, or remove one.")
-_UNITS = ("bytes", "kB", "MB", "GB")
 
 
 @corpora.callback(invoke_without_command=True)
@@ -34,7 +34,7 @@ def show(
         print(json.dumps([one.model_dump() for one in found], ensure_ascii=False))
         return
     if not found:
-        print(f"no corpus yet in {home() / 'corpora'}", file=sys.stderr)
+        print(f"no corpus yet in {corpora_folder()}", file=sys.stderr)
         return
     table = Table("corpus", box=None)
     for column in ("documents", "pages", "vectors", "size"):
@@ -44,7 +44,7 @@ def show(
         counts = [_count(one.documents), _count(one.pages), escape(one.vectors_at or _count(one.vectors))]
         table.add_row(escape(one.name), *counts, size(one.bytes), escape(printable(one.problem or "")))
     Console().print(table)
-    print(f"in {printable(str(home() / 'corpora'))}", file=sys.stderr)
+    print(f"in {printable(str(corpora_folder()))}", file=sys.stderr)
 
 
 @corpora.command()
@@ -80,11 +80,3 @@ def _ask(about: Overview) -> None:
 
 def _count(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
-
-
-def size(count: int) -> str:
-    """For a person: three digits or so."""
-    value, unit = float(count), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.0f} {_UNITS[unit]}" if unit < 2 else f"{value:.1f} {_UNITS[unit]}"

@@ -32,12 +32,18 @@ from vrag.cli.options import (
     judge_settings,
     served_settings,
 )
-from vrag.cli.questions import BenchmarkName, CorpusName, Limit, Out, TaskFile, asked
+from vrag.cli.questions import BenchmarkName, CorpusName, Limit, Out, Questions, TaskFile, asked
 from vrag.cli.retrieval import retrieval
 from vrag.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from vrag.agent import Agent
+    from vrag.app.evaluation import Evaluation
     from vrag.episode import EpisodeRecord
+    from vrag.evaluation.runner import EvalSettings
+    from vrag.policies.served import ServedSettings
+    from vrag.rewards.judge import JudgeSettings
+    from vrag.rewards.rubric import Score
     from vrag.types import Task
 
 
@@ -96,11 +102,9 @@ def evaluate(
 ) -> None:
     """`vrag eval RECIPE`: answer every question and measure accuracy, retrieval, behaviour, with 95 % intervals."""
     from vrag.agent import Agent
-    from vrag.app.evaluation import evaluate as run_evaluation
     from vrag.corpus.store import Corpus
     from vrag.evaluation.baselines import baseline_environment
     from vrag.evaluation.runner import EvalSettings
-    from vrag.evaluation.table import judge_hint, summary_table
     from vrag.retriever import open_retriever, way_of
     from vrag.rewards.combine import paper_rubric
     from vrag.rewards.judge import opened
@@ -108,38 +112,52 @@ def evaluate(
     settings = EvalSettings(seeds=_seeds(seeds), temperature=temperature, concurrency=concurrency)
     recipe = _one_of(recipe, named_recipe)
     questions = asked(benchmark, corpus, tasks, limit, out, recipe and Path(recipe).stem, policy_model or policy)
-    chosen, named = questions.tasks, encoder_name(encoder, encoder_set)
-    judged = judge_settings(judge, judge_model, judge_set)
+    named, judged = encoder_name(encoder, encoder_set), judge_settings(judge, judge_model, judge_set)
     served = served_settings(policy, policy_model, policy_set, policy_recipe)
+    scoped = [f"scope={scope.value}"] if scope is not None else []
     with Corpus.open(questions.corpus) as store, opened(judged) as by_model:
         agent = Agent(store, served or policy, open_retriever(store, by.value, named))
-        scoped = [f"scope={scope.value}"] if scope is not None else []
         agent = agent.within(baseline_environment(agent.environment, recipe, [*(override or []), *scoped]))
-        about = {
-            "corpus": questions.corpus,
-            "policy": served.model_dump(mode="json") if served else policy,
-            "by": way_of(store, by.value),
-        }
-        if judged is not None:
-            about["judge"] = judged.model_dump(mode="json")
-        with _Bar(chosen, settings.seeds) as bar:
-            done = run_evaluation(
-                agent,
-                chosen,
-                questions.out,
-                settings=settings,
-                score=paper_rubric(judge=by_model),
-                about=about,
-                overwrite=overwrite,
-                on_record=bar.add,
-            )
+        about = _about(questions.corpus, served or policy, way_of(store, by.value), judged)
+        done = _run(agent, questions, settings, paper_rubric(judge=by_model), about, overwrite)
     _say_failures(done.records)
     if out is None:
         print(f"vrag: the run is in {questions.out}", file=sys.stderr)
     if as_json:
         print(done.summary.model_dump_json())
-        return
-    Console().print(summary_table(done.summary, f"{agent.speaker.name} on {questions.corpus}"))
+    else:
+        _print(done, questions, agent.speaker.name)
+
+
+def _about(corpus: str, policy: ServedSettings | str, by: str, judge: JudgeSettings | None) -> dict[str, Any]:
+    """What the run notes of the agent and of who scores it: a run of anything else isn't continued."""
+    named = policy if isinstance(policy, str) else policy.model_dump(mode="json")
+    scored = {} if judge is None else {"judge": judge.model_dump(mode="json")}
+    return {"corpus": corpus, "policy": named, "by": by, **scored}
+
+
+def _run(
+    agent: Agent, questions: Questions, settings: EvalSettings, score: Score, about: dict[str, Any], overwrite: bool
+) -> Evaluation:
+    from vrag.app.evaluation import evaluate as run_evaluation
+
+    with _Bar(questions.tasks, settings.seeds) as bar:
+        return run_evaluation(
+            agent,
+            questions.tasks,
+            questions.out,
+            settings=settings,
+            score=score,
+            about=about,
+            overwrite=overwrite,
+            on_record=bar.add,
+        )
+
+
+def _print(done: Evaluation, questions: Questions, policy: str) -> None:
+    from vrag.evaluation.table import judge_hint, summary_table
+
+    Console().print(summary_table(done.summary, f"{policy} on {questions.corpus}"))
     if hint := judge_hint(done.summary):
         print(f"vrag: {hint}", file=sys.stderr)
     look = shlex.join(["vrag", "app", "--corpus", questions.corpus, "--runs", str(questions.out)])

@@ -23,7 +23,7 @@ from vrag.corpus import following
 from vrag.corpus.ingest import IngestReport, ingest
 from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.options import IngestOptions, Progress
-from vrag.corpus.paths import corpus_folder
+from vrag.corpus.paths import corpus_folder, is_corpus
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
 from vrag.corpus.store import DPI, Corpus
 from vrag.errors import UsageError
@@ -154,7 +154,7 @@ def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) 
 
 def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
     """The corpus of that name, made when there is none; its resolution is fixed when it is made."""
-    if (corpus_folder(name) / "catalog.sqlite").is_file():
+    if is_corpus(corpus_folder(name)):
         corpus = Corpus.open(name)
         if dpi is not None and dpi != corpus.dpi:
             corpus.close()

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vrag import database
+from vrag.corpus.paths import catalog_file
 from vrag.index import lexical
 
 # `ocr_done`: whether OCR has looked at a page, or needn't, for it is blank. A page that waits for OCR has no text, or
@@ -74,11 +75,11 @@ def translated(folder: Path) -> AbstractContextManager[None]:
     return database.translated(f"corpus {folder}")
 
 
-def connect(file: Path) -> sqlite3.Connection:
-    """Open an existing catalogue. Raises as `database.connect`."""
-    return database.connect(file, KIND)
+def connect(folder: Path) -> sqlite3.Connection:
+    """Open the catalogue of the corpus in `folder`. Raises as `database.connect`."""
+    return database.connect(catalog_file(folder), KIND)
 
 
-def create(file: Path, dpi: int) -> None:
+def create(folder: Path, dpi: int) -> None:
     """Make an empty catalogue, whole or not at all."""
-    database.create(file, KIND, _SCHEMA, {"dpi": dpi, "tokens": lexical.VERSION})
+    database.create(catalog_file(folder), KIND, _SCHEMA, {"dpi": dpi, "tokens": lexical.VERSION})

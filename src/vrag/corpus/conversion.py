@@ -120,12 +120,12 @@ class Conversion:
 
 def clear_unfinished(folder: Path) -> None:
     """Delete what a conversion that was killed has left."""
-    shutil.rmtree(paths.converted_file(folder, "").parent / "tmp", ignore_errors=True)
+    shutil.rmtree(paths.unfinished_conversions(folder), ignore_errors=True)
 
 
 def clear_read(folder: Path, writer: Writer) -> None:
     """Delete the PDFs of which no page is still to be read, or whose document has left the corpus."""
-    for pdf in paths.converted_file(folder, "").parent.glob("*.pdf"):
+    for pdf in paths.converted_folder(folder).glob("*.pdf"):
         if not writer.is_content_owed(pdf.stem):
             pdf.unlink(missing_ok=True)
 

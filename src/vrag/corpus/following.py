@@ -120,5 +120,5 @@ def _words(db: sqlite3.Connection, rows: Sequence[int]) -> Iterator[tuple[int, t
 
 @contextmanager
 def _catalogue(folder: Path) -> Generator[sqlite3.Connection]:
-    with catalog.translated(folder), closing(catalog.connect(folder / "catalog.sqlite")) as db:
+    with catalog.translated(folder), closing(catalog.connect(folder)) as db:
         yield db

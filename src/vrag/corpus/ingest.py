@@ -22,6 +22,7 @@ from vrag.corpus.conversion import Conversion, OfficeReport
 from vrag.corpus.files import Found, Scan, as_text, content_id, scan
 from vrag.corpus.fulltext import TextIndex
 from vrag.corpus.options import IngestOptions, Progress, Stage
+from vrag.corpus.paths import unfinished_pages
 from vrag.corpus.pool import MakePool, WorkerPool
 from vrag.corpus.reading import PageReading
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
@@ -126,7 +127,7 @@ class _Run:
 
     def _clean_up(self) -> None:
         """Finish what a killed run left half done."""
-        unfinished = self.corpus.folder / "pages" / "tmp"
+        unfinished = unfinished_pages(self.corpus.folder)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, exist_ok=True)
         conversion.clear_unfinished(self.corpus.folder)

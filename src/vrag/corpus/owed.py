@@ -51,7 +51,7 @@ class Owed:
     def __init__(self, folder: Path, wanted: Callable[[str], bool] | None, *, force: bool = False) -> None:
         self._force = force
         self._which = _ANY if force else catalog.OWED
-        self._db = catalog.connect(folder / "catalog.sqlite")
+        self._db = catalog.connect(folder)
         self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
         self._documents: set[int] | None = None
         if wanted is not None:

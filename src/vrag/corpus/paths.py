@@ -9,6 +9,7 @@ HOME/corpora/NAME/
     vectors/              what an encoder makes of the page images, if one was asked to (`vrag.embed`), or where it is
     uploads/              documents that came over HTTP (`vrag.servers.agent`)
     tantivy/              a second text index, if one was asked for (`vrag.corpus.fulltext`)
+    writer.lock, ocr.lock held by the process that indexes into it, and by the one that recognises its text
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ def corpus_folder(name_or_path: str | Path) -> Path:
         return Path(text).expanduser()
     if not is_corpus_name(text):
         raise UsageError(f"{text!r} is no corpus name: use letters, digits, '.', '_' and '-', or a path")
-    return home() / "corpora" / text
+    return corpora_folder() / text
+
+
+def corpora_folder() -> Path:
+    """Where those are that have a name."""
+    return home() / "corpora"
 
 
 def is_corpus_name(text: str) -> bool:
@@ -55,6 +61,15 @@ def page_id(document_id: str, number: int) -> str:
 def is_page_id(text: str) -> bool:
     """Whether `text` has the form of an id. Only such a text ever becomes part of a path."""
     return _PAGE_ID.fullmatch(text) is not None
+
+
+def catalog_file(folder: Path) -> Path:
+    return folder / "catalog.sqlite"
+
+
+def is_corpus(folder: Path) -> bool:
+    """Whether there is a catalogue; what it holds is for `vrag.corpus.catalog.connect` to say."""
+    return catalog_file(folder).is_file()
 
 
 def vectors_file(folder: Path) -> Path:
@@ -80,9 +95,39 @@ def tantivy_folder(folder: Path) -> Path:
     return folder / "tantivy"
 
 
+def converted_folder(folder: Path) -> Path:
+    return folder / "converted"
+
+
 def converted_file(folder: Path, document_id: str) -> Path:
-    return folder / "converted" / f"{document_id}.pdf"
+    return converted_folder(folder) / f"{document_id}.pdf"
+
+
+def pages_folder(folder: Path) -> Path:
+    return folder / "pages"
 
 
 def page_file(folder: Path, page_id: str) -> Path:
-    return folder / "pages" / page_id[:2] / f"{page_id}.jpg"
+    return pages_folder(folder) / page_id[:2] / f"{page_id}.jpg"
+
+
+def unfinished_pages(folder: Path) -> Path:
+    return pages_folder(folder) / "tmp"
+
+
+def unfinished_conversions(folder: Path) -> Path:
+    return converted_folder(folder) / "tmp"
+
+
+def writer_lock(folder: Path) -> Path:
+    return folder / "writer.lock"
+
+
+def ocr_lock(folder: Path) -> Path:
+    return folder / "ocr.lock"
+
+
+def own_folders(folder: Path) -> tuple[Path, ...]:
+    """All that a corpus may have in its folder."""
+    vectors = vectors_file(folder).parent
+    return pages_folder(folder), converted_folder(folder), vectors, uploads_folder(folder), tantivy_folder(folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vrag import database
-from vrag.corpus import catalog, following
+from vrag.corpus import catalog, following, paths
 from vrag.corpus.files import Scan, absolute
 from vrag.corpus.ocr import why_missing
 from vrag.corpus.options import IngestOptions, Progress
@@ -45,7 +45,7 @@ class OcrReport(Frozen):
 
 def sole_recogniser(folder: Path) -> AbstractContextManager[None]:
     """Keep other OCR runs out; the lock goes with the process, however it ends."""
-    return database.exclusive(folder / "ocr.lock", f"another process is recognising text of corpus {folder}")
+    return database.exclusive(paths.ocr_lock(folder), f"another process is recognising text of corpus {folder}")
 
 
 def missing_engine(options: IngestOptions) -> str | None:

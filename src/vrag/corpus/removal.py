@@ -6,21 +6,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from vrag.corpus import catalog
+from vrag.corpus import catalog, paths
 from vrag.corpus.recognition import sole_recogniser
 from vrag.corpus.writer import sole_writer
 from vrag.errors import CorpusError
 
-_CATALOG = "catalog.sqlite"
-_FOLDERS = ("pages", "converted", "vectors", "uploads", "tantivy")
-_LOCKS = ("writer.lock", "ocr.lock")
-
 
 def check_corpus(folder: Path) -> None:
     """Raises `CorpusError` when the folder holds no corpus that this vrag knows."""
-    if not (folder / _CATALOG).is_file():
+    if not paths.is_corpus(folder):
         raise CorpusError(f"{folder} holds no corpus")
-    catalog.connect(folder / _CATALOG).close()
+    catalog.connect(folder).close()
 
 
 def remove_corpus(folder: Path) -> list[str]:
@@ -30,16 +26,17 @@ def remove_corpus(folder: Path) -> list[str]:
     `CorpusError` while another process indexes into it or recognises text of it, or when something can't be deleted.
     """
     check_corpus(folder)
+    last = paths.catalog_file(folder)
     with sole_writer(folder), sole_recogniser(folder):
         try:
-            for own in (*_existing(folder, _FOLDERS), *_existing(folder, _beside(_CATALOG)), folder / _CATALOG):
+            for own in (*_existing(paths.own_folders(folder)), *_existing(_beside(last)), last):
                 _delete(own)
         except OSError as error:
             raise CorpusError(
                 f"{error.filename}: {error.strerror or error}; the rest of {folder} is still there"
             ) from error
-    for lock in _LOCKS:
-        for own in _existing(folder, (*_beside(lock), lock)):
+    for lock in (paths.writer_lock(folder), paths.ocr_lock(folder)):
+        for own in _existing((*_beside(lock), lock)):
             own.unlink()
     left = sorted(path.name for path in folder.iterdir())
     if not left and not folder.is_symlink():
@@ -47,13 +44,13 @@ def remove_corpus(folder: Path) -> list[str]:
     return left
 
 
-def _beside(name: str) -> tuple[str, ...]:
+def _beside(file: Path) -> tuple[Path, ...]:
     """What SQLite keeps beside a file."""
-    return f"{name}-wal", f"{name}-shm", f"{name}-journal"
+    return tuple(file.with_name(file.name + ending) for ending in ("-wal", "-shm", "-journal"))
 
 
-def _existing(folder: Path, names: tuple[str, ...]) -> Iterator[Path]:
-    return (folder / name for name in names if (folder / name).exists() or (folder / name).is_symlink())
+def _existing(files: tuple[Path, ...]) -> Iterator[Path]:
+    return (file for file in files if file.exists() or file.is_symlink())
 
 
 def _delete(path: Path) -> None:

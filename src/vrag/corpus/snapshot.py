@@ -70,11 +70,11 @@ def _share(held: Path, copy: Path) -> None:
 
 def _pages(corpus: Corpus, folder: Path) -> tuple[int, list[str]]:
     """The catalogue and the images of its pages; how many pages, and which of them have no image."""
-    (folder / "pages" / "tmp").mkdir(parents=True)
+    paths.unfinished_pages(folder).mkdir(parents=True)
     without = list[str]()
     with (
-        closing(catalog.connect(corpus.folder / "catalog.sqlite")) as db,
-        database.copied(db, folder / "catalog.sqlite") as copy,
+        closing(catalog.connect(corpus.folder)) as db,
+        database.copied(db, paths.catalog_file(folder)) as copy,
     ):
         ids = [id for (id,) in copy.execute("SELECT id FROM pages ORDER BY rowid")]
         for id in ids:

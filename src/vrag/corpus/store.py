@@ -78,7 +78,7 @@ class Corpus:
     def open(cls, name_or_path: str | Path) -> Corpus:
         """Open an existing corpus by name (in the home) or path."""
         folder = paths.corpus_folder(name_or_path)
-        if not (folder / "catalog.sqlite").is_file():
+        if not paths.is_corpus(folder):
             known = ", ".join(names()) or "none yet"
             raise CorpusError(
                 f"no corpus {str(name_or_path)!r} (corpora: {known}): make it with"
@@ -90,11 +90,11 @@ class Corpus:
     def create(cls, name_or_path: str | Path, *, dpi: int = DPI) -> Corpus:
         """Make an empty corpus. Raises `CorpusError` when there is one, or the folder holds other things."""
         folder = paths.corpus_folder(name_or_path)
-        if (folder / "catalog.sqlite").exists():
+        if paths.catalog_file(folder).exists():
             raise CorpusError(f"corpus {folder} exists already")
         try:
-            (folder / "pages" / "tmp").mkdir(parents=True, exist_ok=True)
-            catalog.create(folder / "catalog.sqlite", dpi)
+            paths.unfinished_pages(folder).mkdir(parents=True, exist_ok=True)
+            catalog.create(folder, dpi)
         except OSError as error:
             raise CorpusError(f"corpus {folder} can't be made: {error.strerror or error}") from error
         return cls(folder)
@@ -127,7 +127,7 @@ class Corpus:
             if self._closed:
                 raise CorpusError(f"corpus {self.folder} is closed")
             db = self._idle.pop() if self._idle else None
-        db = db or catalog.connect(self.folder / "catalog.sqlite")
+        db = db or catalog.connect(self.folder)
         try:
             with catalog.translated(self.folder):
                 yield db
@@ -313,7 +313,7 @@ def page_image(folder: Path, page_id: str) -> Image:
 
 def names() -> list[str]:
     """The named corpora of the home."""
-    return sorted(file.parent.name for file in (paths.home() / "corpora").glob("*/catalog.sqlite"))
+    return sorted(folder.name for folder in paths.corpora_folder().glob("*") if paths.is_corpus(folder))
 
 
 def _page(row: Any) -> Page:

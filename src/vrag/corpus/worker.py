@@ -43,7 +43,7 @@ from PIL import Image
 
 from vrag.corpus.ocr import load_engine
 from vrag.corpus.office import suffix_of, to_pdf
-from vrag.corpus.paths import converted_file, page_file, page_id
+from vrag.corpus.paths import converted_file, page_file, page_id, unfinished_conversions, unfinished_pages
 from vrag.corpus.reader import open_document, sniff
 from vrag.corpus.scans import is_blank
 from vrag.corpus.text import Glyphs, assemble, pack, unpack, unseen
@@ -102,7 +102,7 @@ class Worker:
     def _convert(self, job: Message) -> Iterator[Message]:
         path, final = _unchanged(job), converted_file(self.folder, job["document"])
         suffix = suffix_of(path)
-        private = final.parent / "tmp" / str(os.getpid())
+        private = unfinished_conversions(self.folder) / str(os.getpid())
         try:
             private.mkdir(parents=True)
             made = to_pdf(path, suffix, private, job["soffice"])
@@ -130,9 +130,7 @@ class Worker:
         encoded = io.BytesIO()
         image.save(encoded, "JPEG", quality=quality)
         final = page_file(self.folder, id)
-        temporary = (
-            self.folder / "pages" / "tmp" / f"{id}.{secrets.token_hex(4)}"
-        )  # other machines may be at the same page
+        temporary = unfinished_pages(self.folder) / f"{id}.{secrets.token_hex(4)}"  # other machines may be at it too
         try:
             final.parent.mkdir(exist_ok=True)
             with temporary.open("wb") as file:

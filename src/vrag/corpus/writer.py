@@ -39,7 +39,9 @@ class Source:
 
 def sole_writer(folder: Path) -> AbstractContextManager[None]:
     """Keep other indexing runs out; the lock goes with the process, however it ends."""
-    return database.exclusive(folder / "writer.lock", f"another process is indexing into {folder}: wait for it to end")
+    return database.exclusive(
+        paths.writer_lock(folder), f"another process is indexing into {folder}: wait for it to end"
+    )
 
 
 class Writer:
@@ -48,7 +50,7 @@ class Writer:
     def __init__(self, folder: Path, batch_pages: int = BATCH_PAGES) -> None:
         self.folder = folder
         self._batch_pages = batch_pages
-        self._db = catalog.connect(folder / "catalog.sqlite")
+        self._db = catalog.connect(folder)
         self._waiting = 0
         self._since = time.monotonic()
 

@@ -13,7 +13,8 @@ from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode
 from vrag.errors import DataError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.policies.expert import GAVE_UP, ExpertPolicy, ExpertStyle
+from vrag.policies.expert import ExpertPolicy, ExpertStyle
+from vrag.policies.extractive import NOTHING
 from vrag.protocols import PageStore, Policy
 from vrag.rollout import Job, Limits, rollout, rollout_many
 from vrag.types import Request, Sample, Sampling, StopReason, Task
@@ -81,7 +82,7 @@ async def write_expert_trajectories(
             writer.drop(job, "unusable task", str(reason))
         else:
             episode.seed = seed
-            if episode.answer == GAVE_UP:
+            if episode.answer == NOTHING:
                 writer.drop(job, "gave up")
             else:
                 writer.add(episode)

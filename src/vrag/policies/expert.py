@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from vrag.actions import render
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, extent, from_raw
+from vrag.policies.extractive import NOTHING
 from vrag.policies.terms import content_words
 from vrag.protocols import PageStore
 from vrag.types import (
@@ -34,7 +35,6 @@ from vrag.types import (
     View,
 )
 
-GAVE_UP = "not found"
 ZOOM = "zoom in on"  # begins the thought before a crop
 
 
@@ -123,7 +123,7 @@ class ExpertPolicy:
 
     def _search(self) -> tuple[str, Action]:
         if self._searches >= self._style.max_searches:
-            return "nothing fits", Answer(text=GAVE_UP)
+            return "nothing fits", Answer(text=NOTHING)
         hop = self._hops[self._hop]
         query = hop.query if self._searches else self._first_query(hop)
         self._searches += 1

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vrag.corpus.paths import vectors_marker
+from vrag.corpus.paths import catalog_file, vectors_marker
 from vrag.corpus.store import Corpus
 from vrag.errors import UsageError
 from vrag.protocols import Retriever
@@ -20,7 +20,7 @@ def identity(folder: Path, by: Way) -> Identity | None:
     """Which files a corpus is made of; None where there is none. While someone holds them open, no other file can have
     the same identity.
     """
-    catalog = _inode(folder / "catalog.sqlite")
+    catalog = _inode(catalog_file(folder))
     marker = None if by == "text" else vectors_marker(folder)
     vectors = None if marker is None else _inode(marker)
     return None if catalog is None else (catalog, vectors)

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from vrag.corpus.overview import bytes_below
-from vrag.corpus.paths import tantivy_folder
+from vrag.corpus.paths import catalog_file, pages_folder, tantivy_folder
 from vrag.corpus.store import Corpus
 from vrag.types import Frozen
 
@@ -57,10 +57,10 @@ def held(name: str) -> Held:
     with Corpus.open(name) as corpus:
         pages = corpus.count()
         with_vectors, vectors = _vectors(corpus)
-        text = (corpus.folder / "catalog.sqlite").stat().st_size + bytes_below(tantivy_folder(corpus.folder))
+        text = catalog_file(corpus.folder).stat().st_size + bytes_below(tantivy_folder(corpus.folder))
         figures = Figures(
             text=text / pages if pages else MEASURED.text,
-            images=_mean_image(corpus.folder / "pages"),
+            images=_mean_image(pages_folder(corpus.folder)),
             vectors=vectors / with_vectors if with_vectors else MEASURED.vectors,
             resident=MEASURED.resident * (vectors / with_vectors / MEASURED.vectors if with_vectors else 1),
             source=f"corpus {name}" + ("" if with_vectors else "; vectors: benchmarks/vector_index"),

@@ -9,6 +9,7 @@ from vrag.app.doctor.machine import Machine
 from vrag.app.doctor.models import Model
 from vrag.environment import EnvironmentConfig
 from vrag.evaluation.baselines import baseline_environment, baselines
+from vrag.sizes import size
 from vrag.types import Frozen
 
 
@@ -100,8 +101,8 @@ def _missing(need: Need, setting: Setting) -> list[str]:
     machine = setting.machine
     have = machine.gpus[0].free if setting.gpu else machine.memory_free
     if need.memory is not None and have is not None and need.memory > have:
-        found.append(f"memory: {need.memory / 1e9:.1f} GB of weights and index, {have / 1e9:.1f} GB free")
+        found.append(f"memory: {size(need.memory)} of weights and index, {size(have)} free")
     disk = (need.index + (need.page_images or 0)) * max(0, setting.pages - setting.stored) / max(1, setting.pages)
     if machine.disk_free is not None and disk > machine.disk_free:
-        found.append(f"disk: {disk / 1e9:.1f} GB, {machine.disk_free / 1e9:.1f} GB free at {machine.home}")
+        found.append(f"disk: {size(round(disk))}, {size(machine.disk_free)} free at {machine.home}")
     return found

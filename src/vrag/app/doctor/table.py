@@ -10,6 +10,7 @@ from rich.table import Table
 from vrag.app.doctor.machine import Machine
 from vrag.app.doctor.needs import Need
 from vrag.app.doctor.report import Report
+from vrag.sizes import size
 
 UNKNOWN = "unknown"
 
@@ -31,9 +32,9 @@ def _machine(report: Report) -> Table:
     table.add_row("python", here.python)
     table.add_row("packages", escape(versions))
     table.add_row("cores", str(here.cores))
-    table.add_row("memory", f"{size(here.memory)}, {size(here.memory_free)} free")
+    table.add_row("memory", f"{_size(here.memory)}, {_size(here.memory_free)} free")
     table.add_row("GPU", escape(_gpus(here)) + (f" ({report.note})" if here.gpus and report.note else ""))
-    table.add_row("disk", f"{size(here.disk_free)} free at {escape(here.home)}")
+    table.add_row("disk", f"{_size(here.disk_free)} free at {escape(here.home)}")
     for program in report.programs:
         table.add_row(program.name, escape(program.found or f"not there, for {program.use}: {program.fix}"))
     if report.corpus:
@@ -43,7 +44,7 @@ def _machine(report: Report) -> Table:
 
 
 def _gpus(here: Machine) -> str:
-    return ", ".join(f"{gpu.name}, {size(gpu.memory)}, {size(gpu.free)} free" for gpu in here.gpus) or "none seen"
+    return ", ".join(f"{gpu.name}, {_size(gpu.memory)}, {_size(gpu.free)} free" for gpu in here.gpus) or "none seen"
 
 
 def _extras(report: Report) -> Table:
@@ -72,7 +73,7 @@ def _models(report: Report) -> Table:
             UNKNOWN if one.parameters is None else f"{one.parameters / 1e6:,.1f} M" if one.parameters else "none"
         )
         said = f"{runs} ({one.note})" if one.note else runs
-        table.add_row(escape(one.name), one.role, parameters, size(one.disk), size(one.memory), escape(said))
+        table.add_row(escape(one.name), one.role, parameters, _size(one.disk), _size(one.memory), escape(said))
     return table
 
 
@@ -85,7 +86,7 @@ def _recipes(report: Report) -> Table:
     for need in report.recipes:
         seen = f"≤ {need.images} images, {need.image_tokens:,} tokens" if need.images else "text of pages"
         here = "yes" if not need.missing else f"no: {'; '.join(need.missing)}"
-        row = (need.recipe, seen, size(need.index), size(need.page_images), size(need.memory), _reading(need))
+        row = (need.recipe, seen, _size(need.index), _size(need.page_images), _size(need.memory), _reading(need))
         table.add_row(*row, f"{1000 * need.search:.0f} ms", escape(here))
     return table
 
@@ -101,13 +102,5 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def size(count: int | None) -> str:
-    """In decimal units, as the benchmarks have them."""
-    if count is None:
-        return UNKNOWN
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+def _size(count: int | None) -> str:
+    return UNKNOWN if count is None else size(count)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from vrag.corpus.paths import corpus_folder, home
+from vrag.corpus.paths import corpus_folder, home, is_corpus
 from vrag.errors import UsageError
 from vrag.runs import atomic_write
 from vrag.suggest import did_you_mean
@@ -63,7 +63,7 @@ def find(name_or_path: str) -> Placed:
         corpus = _InCorpus.model_validate_json(file.read_bytes()).corpus
     except (OSError, ValidationError) as error:
         raise UsageError(f"{file}: doesn't name a corpus: {_how(name_or_path)}") from error
-    if not (corpus_folder(corpus) / "catalog.sqlite").is_file():
+    if not is_corpus(corpus_folder(corpus)):
         raise UsageError(f"benchmark {name_or_path!r}: its corpus {corpus!r} is gone: {_how(name_or_path)}")
     return Placed(corpus=corpus, tasks=tasks)
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vrag.corpus.paths import corpus_folder, is_corpus_name
+from vrag.corpus.paths import corpus_folder, is_corpus, is_corpus_name
 from vrag.corpus.store import Corpus, names
 from vrag.errors import UsageError
 from vrag.servers.engine import Engine
@@ -43,7 +43,7 @@ class Shelf:
             found = self.chosen.get(name)
         else:
             found = corpus_folder(name) if is_corpus_name(name) else None
-            found = found if found is not None and (found / "catalog.sqlite").is_file() else None
+            found = found if found is not None and is_corpus(found) else None
         if found is None:
             raise UnknownCorpus("this server has no corpus of that name; GET /v1/corpora lists them")
         return found

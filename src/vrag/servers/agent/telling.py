@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrag.episode import Episode
-from vrag.locate import Located, locate
-from vrag.policies.extractive import NOTHING
+from vrag.locate import Located, locate, says_none
 from vrag.protocols import PageStore
-from vrag.rewards.mmlongbench import declines
 from vrag.servers.agent import events
 from vrag.servers.agent.events import Event
 from vrag.servers.agent.places import EvidencePlace, hit_place, image_path, place
@@ -48,10 +46,9 @@ class Teller:
 
     def answer(self, turns: Sequence[Turn], text: str) -> Event:
         """With where it stands. Raises as the store does."""
-        if is_none(text):
-            return events.Answered(text=text, evidence=None, found=False)
         found = locate(turns, text, self.store)
-        return events.Answered(text=text, evidence=self._evidence(found) if found else None)
+        evidence = self._evidence(found) if found else None
+        return events.Answered(text=text, evidence=evidence, found=not says_none(text))
 
     def _seen(self, step: int, seen: Observation) -> list[Event]:
         if seen.kind == "crop" and seen.view is not None:
@@ -89,11 +86,6 @@ class Teller:
             height=page.height,
             crop=image_path(self.corpus, page.id, box),
         )
-
-
-def is_none(answer: str) -> bool:
-    """Whether an answer says that there is none, in the words of our policies or of the benchmark that asks for it."""
-    return answer.strip().rstrip(".").casefold() == NOTHING or declines(answer)
 
 
 def _spent(episode: Episode) -> events.Spent:

@@ -13,12 +13,13 @@ from vrag.corpus.paths import corpus_folder
 from vrag.corpus.store import Corpus
 from vrag.episode import EpisodeRecord, Judgement
 from vrag.errors import CorpusError, UsageError
+from vrag.locate import says_none
 from vrag.servers.agent.corpora import Shared
 from vrag.servers.agent.events import Answered, Event, Spent, StepStarted, Stopped
 from vrag.servers.agent.places import PagePlace, place
 from vrag.servers.agent.runs import EpisodeRow, RunInfo, Runs, SeenPages
 from vrag.servers.agent.service import AgentService
-from vrag.servers.agent.telling import Teller, is_none
+from vrag.servers.agent.telling import Teller
 from vrag.training.token_trace import TokenTrace
 from vrag.types import Evidence, Frozen, PageRef
 
@@ -160,7 +161,7 @@ async def _answer(request: Request, shared: AgentService, record: EpisodeRecord,
                 engine, request, lambda store: Teller(corpus, store).answer(record.turns, text)
             )
             return [found]
-    return [Answered(text=text, evidence=None, found=not is_none(text))]
+    return [Answered(text=text, evidence=None, found=not says_none(text))]
 
 
 def _end(record: EpisodeRecord) -> list[Event]:

@@ -24,6 +24,9 @@ export const where = (place) => `${place.document}, page ${place.page}`;
 
 export const number = (value, digits = 2) => (value === null || value === undefined ? "" : Number(value.toFixed(digits)).toString());
 
+/** A score; that of words that most pages have is next to nothing, and not nothing. */
+export const points = (value) => (value > 0 && value < 0.005 ? "< 0.01" : number(value));
+
 /** The options of a select: texts, or pairs of value and text. Keeps what was chosen where it is still there. */
 export function options(select, choices, chosen = select.value) {
   const pairs = choices.map((one) => (Array.isArray(one) ? one : [one, one]));

@@ -1,7 +1,7 @@
 // The search engine alone: pages by how well they match.
 
 import { corpusPath, get } from "./api.js";
-import { $, alertUser, el, fileOf, folderOf, foreign, marked, number, where } from "./dom.js";
+import { $, alertUser, el, fileOf, folderOf, foreign, marked, points, where } from "./dom.js";
 import { picture } from "./pictures.js";
 import { onChange, state } from "./state.js";
 import { openPage } from "./viewer.js";
@@ -44,7 +44,7 @@ async function find(k) {
     $("search-results").replaceChildren(...hits.map((hit, index) => card(hit, index, query)));
     $("search-more").hidden = hits.length < k || k >= MOST;
     const ms = Math.round(performance.now() - began);
-    $("search-status").textContent = hits.length ? `The best ${hits.length} pages of ${state.info?.pages ?? "?"}, in ${ms} ms` : "No page matches.";
+    $("search-status").textContent = hits.length ? `The best ${hits.length} pages of ${state.info?.pages.toLocaleString() ?? "?"}, in ${ms} ms` : "No page matches.";
   } catch (error) {
     alertUser(error.message);
   }
@@ -52,7 +52,7 @@ async function find(k) {
 
 function card(hit, index, query) {
   const found = Object.entries(hit.ranks).map(([way, rank]) => `${way} ${rank}`).join(", ");
-  const about = [`page ${hit.page}`, folderOf(hit.document), number(hit.score), found].filter(Boolean).join(" · ");
+  const about = [`page ${hit.page}`, folderOf(hit.document), points(hit.score), found].filter(Boolean).join(" · ");
   return el(
     "li",
     {},

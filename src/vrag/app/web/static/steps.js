@@ -1,6 +1,6 @@
 // The events of an episode → what a person sees of it: thought, query, pages found, page, box, crop, answer.
 
-import { el, fileOf, foreign, number, where } from "./dom.js";
+import { el, fileOf, foreign, number, points, where } from "./dom.js";
 import { frame, picture, sheet } from "./pictures.js";
 import { openPage } from "./viewer.js";
 
@@ -77,7 +77,7 @@ export class Steps {
     this.looked.set(page.page_id, page);
     this.thumbs.get(page.page_id)?.classList.add("shown");
     const boxes = this.golds.filter(([name]) => name === where(page)).map(([, box]) => [box, "gold"]);
-    const note = [shown === "text" ? "read as text" : null, score === null ? null : `score ${number(score)}`].filter(Boolean).join(" · ");
+    const note = [shown === "text" ? "read as text" : null, score === null ? null : `score ${points(score)}`].filter(Boolean).join(" · ");
     const shownAs = sheet(page, boxes, 420, () => openPage(page, boxes));
     this.sheets.set(page.page_id, { boxes, frame: shownAs.firstChild });
     this.picture(step, shownAs, page, note);
@@ -139,7 +139,7 @@ export class Steps {
     const { query } = this;
     const open = () => openPage(hit, [], query);
     const found = Object.entries(hit.ranks).map(([way, rank]) => `${way} ${rank}`).join(", ");
-    const title = `${where(hit)} · score ${number(hit.score)}${found ? ` · ${found}` : ""}`;
+    const title = `${where(hit)} · score ${points(hit.score)}${found ? ` · ${found}` : ""}`;
     const made = el(
       "li",
       {},
