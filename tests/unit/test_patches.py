@@ -88,6 +88,15 @@ def test_a_value_is_marked_on_the_block_where_it_stands(tiny: Tiny, reader: Patc
     assert row[2:].tolist() == box_digits(reader.value_box(view, Box(x1=120, y1=70, x2=130, y2=74)))
 
 
+def test_on_a_page_the_place_of_every_word_is_asked_for(reader: PatchReader, view: View) -> None:
+    words, value = [word("Costs", 32, 48, 64, 64), word("7", 120, 70, 130, 74)], Box(x1=121, y1=70, x2=129, y2=74)
+    places = reader.targets(view, words, [Sought("Costs", value)]).places
+    marked = (places[:, 0] >= 0).nonzero()[0]
+    assert marked.tolist() == [8 + 1, 2 * 8 + 3], "the blocks with the middles"
+    assert places[marked[0]].tolist() == box_digits(reader.value_box(view, Box(x1=48, y1=56, x2=48, y2=56)))
+    assert (reader.targets(view, words).places == -1).all(), "a window says nothing about places"
+
+
 def test_the_box_of_a_value_holds_it(reader: PatchReader, view: View) -> None:
     box = reader.value_box(view, Box(x1=120, y1=70, x2=130, y2=74))
     assert box.x1 <= 120 / 256 * 1000 and box.x2 >= 130 / 256 * 1000

@@ -48,13 +48,15 @@ class PatchTargets:
     """`characters` [P, 2]: index in `CHARACTERS` at a quarter and three quarters of the patch's width. `words` [P]:
     index of the label that the patch shows a part of. `tokens` [P]: id of the text token. `values` [M, 2 + 8]: on the
     block with the middle of a value, the last token of each of its names that others on the page don't share, and the
-    digits of the box that the expert would crop.
+    digits of the box that the expert would crop. `places` [M, 8]: the digits of such a box around the middle of any
+    word, on whole pages.
     """
 
     characters: np.ndarray
     words: np.ndarray
     tokens: np.ndarray
     values: np.ndarray
+    places: np.ndarray
 
 
 class PatchReader:
@@ -76,11 +78,15 @@ class PatchReader:
             if _overlap(word.box, view.region):
                 self._print(grid, word.text, _in_view(view, word.box), view)
         values = np.full((rows * columns // MERGE**2, NAMES + DIGITS), -1, dtype=np.int32)
+        places = np.full((len(values), DIGITS), -1, dtype=np.int32)
+        if sought:  # the few values of each page are soon known by heart, and where they stand with them
+            for word in words:
+                self._place(places, word.box, view)
         shared = _shared([one.name for one in sought])
         for one in sought:
             self._value(values, one, shared, view)
         blocks = grid.reshape(rows // MERGE, MERGE, columns // MERGE, MERGE, 4).transpose(0, 2, 1, 3, 4).reshape(-1, 4)
-        return PatchTargets(blocks[:, :2], blocks[:, 2], blocks[:, 3], values)
+        return PatchTargets(blocks[:, :2], blocks[:, 2], blocks[:, 3], values, places)
 
     def value_box(self, view: View, raw: Box) -> Box:
         """What the expert writes for a value at `raw`, in the written frame of `view`."""
@@ -122,6 +128,12 @@ class PatchReader:
                 if whole and shown >= min(0.4 * patch, 0.6 * box.width):
                     cell[2] = self._labels.get(text, -1)
                     cell[3] = ids[min(_at(edges, left + patch / 2), len(ids) - 1)]
+
+    def _place(self, places: np.ndarray, raw: Box, view: View) -> None:
+        """Mark the block of `places` [M, 8] that shows the middle of a word."""
+        x, y = (raw.x1 + raw.x2) / 2, (raw.y1 + raw.y2) / 2
+        middle = Box(x1=x, y1=y, x2=x, y2=y)
+        places[block_at(view, middle, self._spec.factor)] = box_digits(self.value_box(view, middle))
 
     def _value(self, values: np.ndarray, sought: Sought, shared: set[str], view: View) -> None:
         """Mark the block of `values` [M, 2 + 8] that shows the middle of a value, if `view` does."""

@@ -171,7 +171,8 @@ def sight_loss(
         values = np.concatenate([getattr(one, name) for one in targets]).astype(np.int64)
         return torch.from_numpy(values).to(model.device)
 
-    characters, words, tokens, values = (joined(name) for name in ("characters", "words", "tokens", "values"))
+    kinds = ("characters", "words", "tokens", "values", "places")
+    characters, words, tokens, values, places = (joined(kind) for kind in kinds)
     embedding = model.get_input_embeddings().weight
     nothing = int(codec.tokenizer.pad_token_id)
     shown = torch.cat([characters, words[:, None], tokens[:, None]], dim=1) >= 0
@@ -190,7 +191,9 @@ def sight_loss(
         tally.add("names", 0.5, _Tied(head, embedding), seen.final, values[:, place])
     digits = embedding[codec.tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)])]
     for place, head in enumerate(heads.digits):
-        tally.add("digits", 1 / DIGITS, _Tied(head, digits), seen.final, values[:, NAMES + place])
+        told = _Tied(head, digits)
+        tally.add("digits", 1 / DIGITS, told, seen.final, values[:, NAMES + place])
+        tally.add("places", 1 / DIGITS, told, seen.final, places[:, place])
     return tally.loss, tally.right()
 
 

@@ -94,15 +94,9 @@ def page_sights(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, layout
     """What a tower learns to see from: so many pages of each layout, at most."""
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    pages, kinds = _varied(layout_pages, train)
+    kinds = _layouts(train.tasks, list(train.corpus.pages()))
+    pages = at_most(layout_pages, ((kinds.get(page.id, ""), page) for page in train.corpus.pages()))
     return PageSights(train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed)
-
-
-def _varied(layout_pages: int, train: SplitData) -> tuple[list[Page], dict[str, str]]:
-    """The pages to learn to see from, and their layouts by page id."""
-    pages = list(train.corpus.pages())
-    layouts = _layouts(train.tasks, pages)
-    return at_most(layout_pages, ((layouts.get(page.id, ""), page) for page in pages)), layouts
 
 
 def _layouts(tasks: Sequence[Task], pages: Sequence[Page]) -> dict[str, str]:
@@ -129,10 +123,12 @@ def _remember_all(model: Any, codec: QwenVLCodec) -> None:
 
 
 def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
+    """About all pages: of those that the tower has learned from it says more than it will of others."""
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
     prompt = train.environment.prompt
-    pages, kinds = _varied(recipe.layout_pages, train)
+    pages = list(train.corpus.pages())
+    kinds = _layouts(train.tasks, pages)
     return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 
