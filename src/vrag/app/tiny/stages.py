@@ -129,7 +129,9 @@ def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLe
     prompt = train.environment.prompt
     pages = list(train.corpus.pages())
     kinds = _layouts(train.tasks, pages)
-    return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
+    return PageLessons(
+        train.corpus, pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt
+    )
 
 
 def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Lesson]:
@@ -169,7 +171,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
 
 
 def _replayed(recipe: TinyRecipe, lessons: PageLessons, rng: np.random.Generator) -> list[Lesson]:
-    pages = [lessons.point(recipe.ground.queries, rng) for _ in range(recipe.replays)]
+    pages = [lessons.point(recipe.ground.queries, rng, recipe.ground.words) for _ in range(recipe.replays)]
     crops = [lessons.read(rng) for _ in range(recipe.replays)]
     return [*pages, *crops, *(lessons.bridge(rng) for _ in range(recipe.replays // 2))]
 
