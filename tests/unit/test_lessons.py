@@ -44,7 +44,7 @@ def spec(tiny: Tiny) -> ViewSpec:
 def lessons(tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec) -> PageLessons:
     tasks = [seek(store, page, name, value) for name, value in VALUES.items()]
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
-    return PageLessons(store, [page], tasks, tiny.codec, reader, spec, ViewRenderer(store))
+    return PageLessons([page], tasks, tiny.codec, reader, spec, ViewRenderer(store))
 
 
 def said(tiny: Tiny, lesson: Lesson) -> list[str]:
@@ -101,23 +101,6 @@ def test_the_token_to_look_at_shows_the_value(
         assert any(block.x1 <= x <= block.x2 and block.y1 <= y <= block.y2 for x, y in middles)
 
 
-def test_words_that_can_be_read_are_pointed_at_after_the_first_value(
-    tiny: Tiny, store: MemoryStore, lessons: PageLessons, page: Page, spec: ViewSpec
-) -> None:
-    view = page_view(page, spec)
-    drawn = [lessons.point(2, np.random.default_rng(seed), words=3) for seed in range(4)]
-    assert all("the word" not in said(tiny, lesson)[0] for lesson in drawn), "an episode begins with a value"
-    turns = [turn for lesson in drawn for turn in said(tiny, lesson) if "the word" in turn]
-    assert turns
-    for turn in turns:
-        parsed = parse(turn)
-        assert isinstance(parsed.action, Crop)
-        box = word(store, page, parsed.thought.removeprefix("zoom in on the word "))
-        raw = to_raw(view, parsed.action.box, spec.frame)
-        assert raw.x1 <= (box.x1 + box.x2) / 2 <= raw.x2 and raw.y1 <= (box.y1 + box.y2) / 2 <= raw.y2
-    assert not any("the word" in turn for turn in said(tiny, lessons.point(2, np.random.default_rng(0))))
-
-
 def test_the_name_in_a_thought_is_looked_up_in_its_own_question(tiny: Tiny, lessons: PageLessons) -> None:
     ids = (lesson := lessons.point(2, np.random.default_rng(0))).tokens.ids
     read = [
@@ -153,9 +136,7 @@ def test_each_digit_is_read_on_the_block_of_the_crop_that_shows_it(
 ) -> None:
     task = seek(store, page, "Staff", VALUES["Staff"])
     reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
-    lesson = PageLessons(store, [page], [task], tiny.codec, reader, spec, ViewRenderer(store)).read(
-        np.random.default_rng(0)
-    )
+    lesson = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store)).read(np.random.default_rng(0))
     raw = word(store, page, VALUES["Staff"])
     crop, count = reader.value_crop(page, raw), len(VALUES["Staff"])
     first, columns = lesson.tokens.ids.index(tiny.codec.image_pad_id), crop.width // spec.factor
@@ -177,7 +158,7 @@ def test_reading_a_first_hop_asks_for_the_search_of_the_second(
     asked = {"question": "What are the costs of the staff that it is 310 of?"}
     task = one.model_copy(update={"gold": [*one.gold, *one.gold], "hops": 2, "meta": meta, **asked})
     reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
-    drawn = PageLessons(store, [page], [task], tiny.codec, reader, spec, ViewRenderer(store))
+    drawn = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store))
     lessons = [drawn.read(np.random.default_rng(seed)) for seed in range(8)]
     bridge = "<think>it is 310; find staff costs</think><search>staff costs</search>"
     lesson = next(one for one in lessons if said(tiny, one)[0] == bridge)
@@ -200,10 +181,7 @@ def test_a_lesson_asks_about_another_name_each_time(tiny: Tiny, store: MemorySto
     asked = {"question": "What is the staff of Acme Corporation?", "meta": meta}
     task = seek(store, page, "Staff", VALUES["Staff"]).model_copy(update=asked)
     reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
-    drawn, rng = (
-        PageLessons(store, [page], [task], tiny.codec, reader, spec, ViewRenderer(store)),
-        np.random.default_rng(0),
-    )
+    drawn, rng = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store)), np.random.default_rng(0)
     for draw in (drawn.read, drawn.bridge, lambda rng: drawn.point(1, rng)):
         texts = [tiny.codec.decode(draw(rng).tokens.prompt_ids) for _ in range(8)]
         assert not any("Acme" in text for text in texts) and len(set(texts)) == 8
@@ -225,7 +203,7 @@ def test_pages_that_nothing_is_asked_about_are_refused(
 ) -> None:
     reader = PatchReader(tiny.codec.tokenizer, [], spec, ExpertStyle())
     with pytest.raises(DataError, match="no task"):
-        PageLessons(store, [page], [], tiny.codec, reader, spec, ViewRenderer(store))
+        PageLessons([page], [], tiny.codec, reader, spec, ViewRenderer(store))
 
 
 def word(store: MemoryStore, page: Page, text: str) -> Box:

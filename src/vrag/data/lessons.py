@@ -7,11 +7,9 @@ decide is trained on: what to zoom in on, the box, the answer or the next search
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
 
 import numpy as np
 
@@ -20,18 +18,15 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.glances import Glance, echoes, spelled, where
 from vrag.data.kinds import ByKind
 from vrag.data.names import renamed
-from vrag.data.patches import READABLE, PatchReader, Sought
+from vrag.data.patches import PatchReader, Sought
 from vrag.data.sights import sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, page_view
 from vrag.policies.expert import ZOOM, answered, bridged, hops, searched, zoomed
 from vrag.prompts import PROMPTS
-from vrag.protocols import PageStore
 from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,6 @@ class PageLessons:
 
     def __init__(
         self,
-        store: PageStore,
         pages: Sequence[Page],
         tasks: Sequence[Task],
         codec: QwenVLCodec,
@@ -63,7 +57,7 @@ class PageLessons:
         kinds: Mapping[str, str] = MappingProxyType({}),
         prompt: str = "brief-v1",
     ) -> None:
-        self._prompt, self._asked, self._store = prompt, _asked(tasks), store
+        self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
         self._zoomed = len(codec.encode_text(f"<think>{ZOOM}"))
         self._box_tag = codec.encode_text("<bbox>")
@@ -78,24 +72,20 @@ class PageLessons:
             if self._leads(page, one)
         )
 
-    def point(self, queries: int, rng: np.random.Generator, words: int = 0) -> Lesson:
-        """A page, and the boxes of up to `queries` of its values, the first before those of up to `words` of its words:
-        how a place is written is learned from few values by heart.
-        """
+    def point(self, queries: int, rng: np.random.Generator) -> Lesson:
+        """A page, and the boxes of up to `queries` of its values."""
         page, view, sought = self._draw(rng)
         chosen = [(one, self._ask(page, one, rng)) for one in _some(sought, queries, rng)]
         task, hop = chosen[0][1]
-        first, *others = [(self._question(task.question), one) for one, (task, _) in chosen]
-        others += [(self._question(f"Where is {one.name}?"), one) for one in self._words(page, view, words, rng)]
-        tokens = Tokens(self._codec.prompt([first[0]]).ids)
+        tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
         self._given(tokens, *searched(hops(task)[hop].query))
         self._shown(tokens, view)
         question, pads = (0, len(tokens.prompt_ids)), tokens.ids.index(self._codec.image_pad_id)
         glances: list[Glance] = []
-        for number, (asked, one) in enumerate([first, *_shuffled(others, rng)]):
+        for number, (one, (task, _)) in enumerate(chosen):
             if number:
                 before = len(tokens.ids)
-                tokens.add_observed(self._codec.observe([asked], closed=True).ids, [])
+                tokens.add_observed(self._codec.observe([self._question(task)], closed=True).ids, [])
                 question = before, len(tokens.ids)
             turn = say(tokens, self._codec, *zoomed(one.name, self._reader.value_box(view, one.box)))
             box = where(tokens.ids, self._box_tag, turn)
@@ -119,7 +109,7 @@ class PageLessons:
     def _reading(self, page: Page, one: Sought, rng: np.random.Generator) -> Lesson:
         view = page_view(page, self._spec)
         task, hop = self._ask(page, one, rng)
-        tokens = Tokens(self._codec.prompt([self._question(task.question)]).ids)
+        tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
         self._given(tokens, *zoomed(one.name, self._reader.agent_box(view, one.box)))
         crop = self._reader.value_crop(page, one.box)
         self._shown(tokens, crop)
@@ -160,26 +150,12 @@ class PageLessons:
         task, hop = asked[int(rng.integers(len(asked)))]
         return renamed(task, rng), hop
 
-    def _words(self, page: Page, view: View, count: int, rng: np.random.Generator) -> list[Sought]:
-        """Words that can be read on the page and stand there once, with their middles."""
-        if not count:
-            return []
-        words = list(self._store.words(page.id))
-        often = Counter(word.text.casefold() for word in words)
-        scale = view.height / page.height
-        plain = [
-            word
-            for word in words
-            if word.text.isalpha() and often[word.text.casefold()] == 1 and word.box.height * scale >= READABLE
-        ]
-        return [Sought(f"the word {word.text}", _middle(word.box)) for word in _some(plain, count, rng)]
-
     def _leads(self, page: Page, one: Sought) -> bool:
         """Whether a task reads this value for its next search."""
         return any(hop + 1 < len(task.gold) for task, hop in self._asked[page.ref, one.name])
 
-    def _question(self, question: str) -> Message:
-        return Message("user", [PROMPTS[self._prompt].text(question)])
+    def _question(self, task: Task) -> Message:
+        return Message("user", [PROMPTS[self._prompt].text(task.question)])
 
     def _given(self, tokens: Tokens, thought: str, action: Action) -> None:
         tokens.add_observed(self._codec.encode_text(write(action, thought)), [])
@@ -196,17 +172,8 @@ def say(tokens: Tokens, codec: QwenVLCodec, thought: str, action: Action) -> tup
     return start, start + len(ids)
 
 
-def _some(items: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
-    return [items[int(place)] for place in rng.permutation(len(items))[:count]]
-
-
-def _shuffled(items: Sequence[T], rng: np.random.Generator) -> list[T]:
-    return _some(items, len(items), rng)
-
-
-def _middle(box: Box) -> Box:
-    x, y = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
-    return Box(x1=x, y1=y, x2=x, y2=y)
+def _some(sought: Sequence[Sought], count: int, rng: np.random.Generator) -> list[Sought]:
+    return [sought[int(place)] for place in rng.permutation(len(sought))[:count]]
 
 
 def _asked(tasks: Sequence[Task]) -> dict[tuple[object, str], list[tuple[Task, int]]]:

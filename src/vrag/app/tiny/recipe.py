@@ -45,7 +45,7 @@ class TinyRecipe(Frozen):
     documents: int = 1500
     questions: int | None = 30_000  # about training documents (None: four per document)
     heldout_documents: int = 60
-    layout_pages: int = 200  # of each layout, at most, for the tower: variety for the rare, no bulk of the common
+    layout_pages: int = 200  # of each layout, at most, to see: variety for the rare, no bulk of the common
     dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
     shape: TinyShape = TinyShape()
     pretrain: PretrainConfig = PretrainConfig()

@@ -94,9 +94,15 @@ def page_sights(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, layout
     """What a tower learns to see from: so many pages of each layout, at most."""
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    kinds = _layouts(train.tasks, list(train.corpus.pages()))
-    pages = at_most(layout_pages, ((kinds.get(page.id, ""), page) for page in train.corpus.pages()))
+    pages, kinds = _varied(layout_pages, train)
     return PageSights(train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed)
+
+
+def _varied(layout_pages: int, train: SplitData) -> tuple[list[Page], dict[str, str]]:
+    """The pages to learn to see from, and their layouts by page id."""
+    pages = list(train.corpus.pages())
+    layouts = _layouts(train.tasks, pages)
+    return at_most(layout_pages, ((layouts.get(page.id, ""), page) for page in pages)), layouts
 
 
 def _layouts(tasks: Sequence[Task], pages: Sequence[Page]) -> dict[str, str]:
@@ -123,15 +129,11 @@ def _remember_all(model: Any, codec: QwenVLCodec) -> None:
 
 
 def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
-    """About all pages: of those that the tower has learned from it says more than it will of others."""
     spec = train.environment.view
     reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
     prompt = train.environment.prompt
-    pages = list(train.corpus.pages())
-    kinds = _layouts(train.tasks, pages)
-    return PageLessons(
-        train.corpus, pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt
-    )
+    pages, kinds = _varied(recipe.layout_pages, train)
+    return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 
 def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Lesson]:
@@ -171,7 +173,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
 
 
 def _replayed(recipe: TinyRecipe, lessons: PageLessons, rng: np.random.Generator) -> list[Lesson]:
-    pages = [lessons.point(recipe.ground.queries, rng, recipe.ground.words) for _ in range(recipe.replays)]
+    pages = [lessons.point(recipe.ground.queries, rng) for _ in range(recipe.replays)]
     crops = [lessons.read(rng) for _ in range(recipe.replays)]
     return [*pages, *crops, *(lessons.bridge(rng) for _ in range(recipe.replays // 2))]
 
