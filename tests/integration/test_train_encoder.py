@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -247,6 +248,11 @@ def test_the_command_trains_an_encoder_that_index_takes(
     assert Path(said.out.strip()) == tmp_path / "run" / "final"
     assert "left out: stray" in said.err and "encoder 2/2" in said.err
     assert load_encoder(said.out.strip(), device="cpu").dim == DIM
+    card = (tmp_path / "run" / "final" / "README.md").read_text()
+    assert "library_name: sentence-transformers\npipeline_tag: visual-document-retrieval" in card
+    assert "A `colqwen2` model" in card and "contrastive learning" in card and "encodes page images" in card
+    assert shlex.join(["vrag", *map(str, command[:6])]) in card and "--set lora.rank=2" in card
+    assert "6 queries: tasks.jsonl, SHA-256" in card and "`vrag eval retrieval`" in card and "| `first` |" in card
 
 
 def test_queries_come_together_from_their_documents() -> None:

@@ -205,11 +205,25 @@ def encoder(
     from vrag.data.pairs import pairs_of, with_negatives
     from vrag.data.tasks import read_tasks
     from vrag.retriever import open_retriever
+    from vrag.training.card import write_card
     from vrag.training.encoder import EncoderTrainingConfig, train_encoder
+    from vrag.training.origin import Origin, command_line, fingerprint
     from vrag.training.precision import flushed_denormals
     from vrag.views import ViewRenderer
 
     settings = resolve(EncoderTrainingConfig, recipe, override or [])
+    command = command_line(
+        "train encoder",
+        {
+            "corpus": corpus,
+            "tasks": tasks,
+            "out": out,
+            "model": model,
+            "recipe": recipe,
+            "set": override,
+            "track": track,
+        },
+    )
     with (
         flushed_denormals(),
         Corpus.open(corpus) as store,
@@ -222,8 +236,11 @@ def encoder(
         if settings.negatives:
             searched = open_retriever(store, settings.negatives_by)
             pairs = asyncio.run(with_negatives(pairs, searched, settings.negatives))
+        data = {f"{len(pairs)} queries": fingerprint(tasks)}
+        origin = Origin(method="encoder", command=command, base=model, corpus=corpus, data=data)
+        watch.origin = origin
         image = ViewRenderer(store, pages=64).page
-        print(train_encoder(model, pairs, image, settings, out, watch))
+        print(train_encoder(model, pairs, image, settings, out, watch, lambda folder: write_card(folder, out, origin)))
 
 
 @train.command()

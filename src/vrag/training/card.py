@@ -17,25 +17,38 @@ from vrag.training.tracking import numbers
 
 LAST = 10  # steps over which the last metrics are taken
 SHOWN = (
-    "reward", "exact", "loss", "stop/answer", "turns", "search_per_episode", "bbox_per_episode",
+    "reward", "exact", "first", "loss", "stop/answer", "turns", "search_per_episode", "bbox_per_episode",
     "invalid_actions", "sampled_length", "groups_zero_variance", "entropy", "kl", "gradient_norm",
 )  # fmt: skip
-TITLES = {"sft": "supervised fine-tuning", "rl": "reinforcement learning"}
+AGENT = "It searches pages, looks, crops and answers."
+MADE = {  # how by each method, and what it does then
+    "sft": ("supervised fine-tuning", AGENT),
+    "rl": ("reinforcement learning", AGENT),
+    "encoder": (
+        "contrastive learning",
+        "It encodes page images and queries, to find pages by what they show.",
+    ),
+}
 
 
-def write_card(folder: Path, run: Path, origin: Origin, architecture: str) -> Path:
-    """Write `folder/README.md` for the checkpoint that the run at `run` ended in."""
+def write_card(folder: Path, run: Path, origin: Origin, architecture: str | None = None) -> Path:
+    """Write `folder/README.md` for the checkpoint that the run at `run` ended in; its `architecture` is by default what
+    its own config.json names.
+    """
+    architecture = architecture or json.loads((folder / "config.json").read_bytes())["model_type"]
     rows = read_lines(run / "metrics.jsonl")
     adapters = (folder / "adapter_config.json").is_file()
     hub_base = origin.base.partition("@")[0]
     base = hub_base if is_hub_name(hub_base) and origin.commit else None
+    how, does = MADE[origin.method]
+    library = "sentence-transformers" if origin.method == "encoder" else "peft" if adapters else "transformers"
     sections = [
-        front("peft" if adapters else "transformers", [origin.method], base),
+        front(library, [origin.method], base),
         f"# {run.resolve().name}",
-        f"{'Adapters for a' if adapters else 'A'} `{architecture}` model, made from {_base(origin)} by "
-        f"{TITLES[origin.method]} with vrag. It searches pages, looks, crops and answers.",
+        f"{'Adapters for a' if adapters else 'A'} `{architecture}` model, made from {_base(origin)} by {how} with "
+        f"vrag. {does}",
         "## Training\n\n" + _training(origin, rows),
-        "## Metrics of training\n\n" + _metrics(rows),
+        "## Metrics of training\n\n" + _metrics(origin, rows),
         *_warnings(rows),
         f"## Settings\n\n{settings_block(read_config(run))}",
     ]
@@ -45,10 +58,11 @@ def write_card(folder: Path, run: Path, origin: Origin, architecture: str) -> Pa
 
 def front(library: str, tags: Sequence[str] = (), base: str | None = None, licence: str | None = None) -> str:
     """The YAML block that the Hub reads."""
+    task = "visual-document-retrieval" if library == "sentence-transformers" else "image-text-to-text"
     lines = [
         *([f"license: {licence}"] if licence else []),
         f"library_name: {library}",
-        "pipeline_tag: image-text-to-text",
+        f"pipeline_tag: {task}",
         *([f"base_model: {base}"] if base else []),
         f"tags: [{', '.join(['vrag', *tags])}]",
     ]
@@ -85,7 +99,7 @@ def _training(origin: Origin, rows: Sequence[Json]) -> str:
     return "\n".join(lines)
 
 
-def _metrics(rows: Sequence[Json]) -> str:
+def _metrics(origin: Origin, rows: Sequence[Json]) -> str:
     last = [numbers(row) for row in rows[-LAST:]]
     written = dict.fromkeys(name for row in last for name in row)
     names = [name for name in written if name in SHOWN or name.startswith("reward/")]
@@ -95,7 +109,8 @@ def _metrics(rows: Sequence[Json]) -> str:
         table.append(f"| `{name}` | {sum(values) / len(values):.4g} |")
     return (
         f"Over the last {len(last)} steps, on the data that it was trained on: no measure of how well it does on other "
-        "questions, which is what `vrag eval` gives.\n\n" + "\n".join(table)
+        f"questions, which is what `vrag eval{' retrieval' if origin.method == 'encoder' else ''}` gives.\n\n"
+        + "\n".join(table)
     )
 
 

@@ -81,9 +81,10 @@ def train_encoder(
     config: EncoderTrainingConfig,
     out: Path,
     on_step: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    describe: Callable[[Path], object] = lambda folder: None,
 ) -> Path:
     """Train on `pairs`, whose pages `image` gives by id, and save an encoder at `out/final` as `load_encoder` takes it,
-    adapters merged. Rerunning the same call continues from the newest checkpoint.
+    adapters merged; `describe` may add to its folder. Rerunning the same call continues from the newest checkpoint.
 
     Raises what loading an encoder does, `DataError` when all pairs have one page, `UsageError` without peft.
     """
@@ -115,7 +116,7 @@ def train_encoder(
         on_step({"step": step, "steps": config.steps, **metrics})
     if config.lora is not None:
         model.merge_and_unload()  # in place
-    return _save(whole, out)
+    return _save(whole, out, describe)
 
 
 def _load(checkpoint: str, config: EncoderTrainingConfig) -> Any:
@@ -212,10 +213,11 @@ class _Embedder:
         return [normalize(row[:, : self._config.dim].float(), dim=-1) for row in vectors]
 
 
-def _save(model: Any, out: Path) -> Path:
+def _save(model: Any, out: Path, describe: Callable[[Path], object]) -> Path:
     """The encoder as a whole, or nothing."""
     final = out / "final"
     if not final.exists():
         with whole_folder(final) as folder:
             model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+            describe(folder)
     return final

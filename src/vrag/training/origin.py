@@ -25,7 +25,7 @@ class Origin(Frozen):
     none was named; `data` names each file of data and what identifies it.
     """
 
-    method: Literal["sft", "rl"]
+    method: Literal["sft", "rl", "encoder"]
     command: str
     base: str
     commit: str | None = None

@@ -10,11 +10,7 @@ from vrag.app.tiny.recipe import TinyRecipe
 from vrag.app.tiny.stages import seconds_of
 from vrag.evaluation.retrieval import RetrievalSummary
 from vrag.runs import atomic_write
-
-_FRONT = (
-    "---\nlicense: apache-2.0\nlibrary_name: sentence-transformers\n"
-    "pipeline_tag: visual-document-retrieval\ntags: [vrag]\n---"
-)
+from vrag.training.card import front
 
 
 def write_encoder_card(
@@ -26,7 +22,7 @@ def write_encoder_card(
     stages = {"pretrain": run / "pretrain", "align": own / "align", "train": own / "train"}
     text = "\n\n".join(
         [
-            _FRONT,
+            front("sentence-transformers", licence="apache-2.0"),
             "# vrag-tiny-encoder",
             _about(recipe),
             "## Held-out results\n\n" + _table(results),
