@@ -50,7 +50,7 @@ def sight(tiny: Tiny, tokens: list[int]) -> Sight:
     nothing = np.full(8, -1)
     return Sight(
         Image.fromarray(noise),
-        PatchTargets(np.full((8, 2), -1), nothing, np.array(tokens), np.full((2, 6), -1)),
+        PatchTargets(np.full((8, 2), -1), nothing, np.array(tokens), np.full((2, 10), -1), np.full((2, 8), -1)),
     )
 
 

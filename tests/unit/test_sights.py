@@ -93,7 +93,7 @@ def test_other_colours_keep_the_print_and_its_targets(
 def test_another_theme_changes_colours_and_leaves_paper_light(tiny: Tiny) -> None:
     image = Image.new("RGB", (40, 20), "white")
     image.paste((200, 40, 40), (0, 0, 20, 20))
-    sight = Sight(image, PatchTargets(*(np.zeros(1),) * 4))
+    sight = Sight(image, PatchTargets(*(np.zeros(1),) * 5))
     themes = [np.asarray(sight.tinted(np.random.default_rng(seed)).image) for seed in range(12)]
     assert all(theme.shape == (20, 40, 3) and (theme[:, 20:] > 255 * 0.9).all() for theme in themes)
     strongest = {int(theme[0, 0].argmax()) for theme in themes}
