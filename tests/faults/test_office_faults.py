@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -118,7 +119,8 @@ def test_a_run_that_is_ended_takes_the_conversion_with_it(
     log, docs = soffice(HANGS), write_docx(tmp_path / "docs/slow.docx", ["x"]).parent
     code = "import sys; from vrag.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "index", str(docs), "-c", str(corpus.folder), "--workers", "1"]
-    with subprocess.Popen([*command, "--ocr", "off"], stderr=subprocess.DEVNULL) as running:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores it
+    with subprocess.Popen([*command, "--ocr", "off"], stderr=subprocess.DEVNULL, preexec_fn=heard) as running:
         waits_for(lambda: len(pids(log)) == 2)
         running.send_signal(how)
         assert running.wait(30) == (130 if how is signal.SIGINT else -how)
