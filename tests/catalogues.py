@@ -18,6 +18,35 @@ from vrag.corpus.writer import Writer
 from vrag.index.lexical import index_text
 
 
+def content_of(text: str) -> str:
+    """The id of a made-up document."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def page_message(number: int, text: str, placed: Sequence[Placed], size: tuple[int, int]) -> dict[str, object]:
+    """A page as a worker tells it; `size` is its width and height."""
+    return {
+        "page": number,
+        "width": size[0],
+        "height": size[1],
+        "text": text,
+        "words": base64.b64encode(pack(placed)).decode(),
+        "index": index_text(text),
+        "scanned": False,
+        "blank": False,
+    }
+
+
+def put_document(writer: Writer, path: str, name: str, content: str, pages: Sequence[dict[str, object]]) -> None:
+    """A new document and its pages, as workers tell them; to be committed."""
+    writer.register(Found(path, name, 1, 1), content)
+    seq = writer.sources()[path].document
+    assert seq is not None
+    writer.set_count(seq, "pdf", len(pages))
+    for page in pages:
+        writer.add_page(seq, page)
+
+
 class Texts:
     """A corpus under test. Each change is committed; with `follow` false, tantivy's index is left behind."""
 
@@ -29,14 +58,8 @@ class Texts:
     def put(self, name: str, pages: Sequence[str], *, follow: bool = True) -> None:
         """A new document of that name, one text a page."""
         with closing(Writer(self.folder)) as writer:
-            content = hashlib.sha256("\0".join([name, *pages]).encode()).hexdigest()[:24]
-            path = f"/docs/{name}"
-            writer.register(Found(path, name, 1, 1), content)
-            seq = writer.sources()[path].document
-            assert seq is not None
-            writer.set_count(seq, "pdf", len(pages))
-            for number, text in enumerate(pages, 1):
-                writer.add_page(seq, self._page(number, text))
+            content = content_of("\0".join([name, *pages]))
+            put_document(writer, f"/docs/{name}", name, content, [self._page(*page) for page in enumerate(pages, 1)])
             writer.commit()
         self._follow(follow)
 
@@ -73,14 +96,4 @@ class Texts:
 
     @staticmethod
     def _page(number: int, text: str) -> dict[str, object]:
-        words = base64.b64encode(pack([Placed(word, 0, 0, 1, 1, 0) for word in text.split()])).decode()
-        size = {"width": 9, "height": 9}
-        return {
-            "page": number,
-            **size,
-            "text": text,
-            "words": words,
-            "index": index_text(text),
-            "scanned": False,
-            "blank": False,
-        }
+        return page_message(number, text, [Placed(word, 0, 0, 1, 1, 0) for word in text.split()], (9, 9))

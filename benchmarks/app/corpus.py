@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import random
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,12 +12,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from tests.catalogues import content_of, page_message, put_document
 from vrag.corpus import paths
-from vrag.corpus.files import Found
 from vrag.corpus.store import Corpus
-from vrag.corpus.text import Glyphs, assemble, pack
+from vrag.corpus.text import Glyphs, assemble
 from vrag.corpus.writer import Writer
-from vrag.index.lexical import index_text
 from vrag.staging import link_or_copy
 
 PAGES = 20  # of a document
@@ -101,17 +98,12 @@ def _drawn(folder: Path, lines: Sequence[Sequence[str]], number: int) -> Path:
 
 def _add(writer: Writer, folder: Path, number: int, bodies: Sequence[list[list[str]]], drawn: Sequence[Path]) -> None:
     name = f"shelf-{number // 25:03}/manual-{number:04}.pdf"
-    content = hashlib.sha256(name.encode()).hexdigest()[:24]
-    path = f"/made-up/{name}"
-    writer.register(Found(path, name, 1, 1), content)
-    seq = writer.sources()[path].document
-    assert seq is not None
-    writer.set_count(seq, "pdf", len(bodies))
+    content = content_of(name)
+    pages = list[dict[str, object]]()
     for page, lines in enumerate(bodies, 1):
         target = paths.page_file(folder, paths.page_id(content, page))
         target.parent.mkdir(exist_ok=True)
         link_or_copy(drawn[(number + page) % len(drawn)], target)
         found = assemble(_placed(lines), WIDTH, HEIGHT)
-        words = base64.b64encode(pack(found.placed)).decode()
-        about = {"page": page, "width": WIDTH, "height": HEIGHT, "text": found.text, "words": words}
-        writer.add_page(seq, {**about, "index": index_text(found.text), "scanned": False, "blank": False})
+        pages.append(page_message(page, found.text, found.placed, (WIDTH, HEIGHT)))
+    put_document(writer, f"/made-up/{name}", name, content, pages)

@@ -49,9 +49,8 @@ class Endpoint:
             base_url=server.url,
             timeout=cast(Any, patience.timeouts()),
             max_retries=0,
-            http_client=cast(
-                Any, server.connect(keep_alive=False)
-            ),  # openai 3 takes httpx's too, but its types know httpx2's alone
+            # openai 3 takes httpx's too, but its types know httpx2's alone
+            http_client=cast(Any, server.connect(keep_alive=False)),
         )
         self._completions: AsyncCompletions = self._client.chat.completions
 

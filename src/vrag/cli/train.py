@@ -214,15 +214,8 @@ def encoder(
     settings = resolve(EncoderTrainingConfig, recipe, override or [])
     command = command_line(
         "train encoder",
-        {
-            "corpus": corpus,
-            "tasks": tasks,
-            "out": out,
-            "model": model,
-            "recipe": recipe,
-            "set": override,
-            "track": track,
-        },
+        {"corpus": corpus, "tasks": tasks, "out": out, "model": model}
+        | {"recipe": recipe, "set": override, "track": track},
     )
     with (
         flushed_denormals(),
@@ -237,8 +230,7 @@ def encoder(
             searched = open_retriever(store, settings.negatives_by)
             pairs = asyncio.run(with_negatives(pairs, searched, settings.negatives))
         data = {f"{len(pairs)} queries": fingerprint(tasks)}
-        origin = Origin(method="encoder", command=command, base=model, corpus=corpus, data=data)
-        watch.origin = origin
+        watch.origin = origin = Origin(method="encoder", command=command, base=model, corpus=corpus, data=data)
         image = ViewRenderer(store, pages=64).page
         print(train_encoder(model, pairs, image, settings, out, watch, lambda folder: write_card(folder, out, origin)))
 
