@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
+from vrag.cores import usable_cores
 from vrag.corpus.fulltext import TextIndex
 from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.writer import BATCH_PAGES
@@ -35,9 +35,7 @@ class IngestOptions:
 
     @property
     def processes(self) -> int:
-        if self.workers:
-            return self.workers
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.workers or usable_cores()
 
 
 @dataclass(frozen=True)

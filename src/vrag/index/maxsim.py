@@ -7,12 +7,15 @@ owns the vectors starts[p] to ends[p] (exclusive, at least one).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import numpy as np
 
+from vrag.cores import usable_cores
 from vrag.errors import UsageError
 from vrag.index.quantize import UNIT, Quantized
 
@@ -48,14 +51,26 @@ def kernel(name: KernelName = "auto") -> Kernel:
 def maxsim(
     vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
 ) -> np.ndarray:
-    """Scores [P] by numpy's matrix product, a few pages at a time; `rough` ones are as exact and no quicker."""
+    """Scores [P] by numpy's matrix product, a few pages at a time on each core; `rough` ones are as exact and no
+    quicker.
+    """
     scores = np.empty(len(starts), dtype=np.float32)
     asked = np.ascontiguousarray(query.T, dtype=np.float32) * np.float32(UNIT)
-    for part in chunks(starts, ends, max(1, _CHUNK // len(asked))):
+
+    def score(part: slice) -> None:
         rows, lengths = rows_of(starts[part], ends[part]), ends[part] - starts[part]
         similar = vectors.codes[rows].astype(np.float32) @ asked
         similar *= vectors.scales[rows].astype(np.float32)[:, None]  # N products a vector, where D would come before
         scores[part] = np.maximum.reduceat(similar, np.cumsum(lengths) - lengths, axis=0).sum(axis=1)
+
+    parts = list(chunks(starts, ends, max(1, _CHUNK // len(asked))))
+    workers = min(usable_cores(), len(parts))
+    if workers < 2:
+        for part in parts:
+            score(part)
+        return scores
+    with ThreadPoolExecutor(workers) as pool:  # blocks of this size are too small for the threads of the product itself
+        deque(pool.map(score, parts), maxlen=0)
     return scores
 
 

@@ -7,7 +7,6 @@ continue exactly where it was killed.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from vrag.cores import usable_cores
 from vrag.data.pairs import Pair
 from vrag.encoders.checkpoint import find_checkpoint, kind_of
 from vrag.encoders.inputs import Inputs
@@ -191,7 +191,7 @@ class _Embedder:
         return self._prepared([self._inputs.query(text) for text in texts], "query", rng)
 
     def pages(self, pages: Sequence[str], rng: np.random.Generator) -> Callable[[], list[Tensor]]:
-        with ThreadPoolExecutor(min(len(pages), os.cpu_count() or 1)) as readers:  # or decoding keeps a GPU waiting
+        with ThreadPoolExecutor(min(len(pages), usable_cores())) as readers:  # or decoding keeps a GPU waiting
             images = list(readers.map(self._image, pages))
         return self._prepared([self._inputs.page(image) for image in images], "document", rng)
 
