@@ -37,8 +37,6 @@ from vrag.training.rl_config import RLConfig
 from vrag.training.tiny import TinyShape, make_image_processor, make_model, make_tokenizer
 from vrag.types import Sampling, Task
 
-MICRO_TOKENS = 8192  # padded, of one backward pass, where nothing else is said
-
 
 class Work:
     """A model, an environment, and the episodes to roll out; made anew with the same seeds in each process."""
@@ -86,7 +84,7 @@ def rollout(work: Work, way: str) -> tuple[Callable[[], object], Callable[[], in
 
 
 def update(
-    work: Work, way: str, *, frozen: bool = False, recomputed: bool = False, micro_tokens: int = MICRO_TOKENS
+    work: Work, way: str, *, frozen: bool = False, recomputed: bool = False, micro_tokens: int
 ) -> tuple[Callable[[], object], Callable[[], int]]:
     """The gradient of one batch, with the tower trained along or `frozen`, and activations kept or `recomputed` by
     layers; rewards are random.

@@ -1,6 +1,7 @@
 """Rollout and update of the embedded engine beside what others do, on the same weights: prints a table in Markdown.
 
-python benchmarks/training_engine/run.py [rollout] [update] [--quick] [--repeats N] [--corpus NAME --tasks FILE]
+python benchmarks/training_engine/run.py [rollout] [update] [--quick] [--repeats N] [--micro-tokens N]
+    [--corpus NAME --tasks FILE]
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="times that each is run; the median is printed")
     parser.add_argument("--corpus", help="also with the shipped policy over this corpus")
     parser.add_argument("--tasks", help="tasks about it, a JSONL file")
+    parser.add_argument("--micro-tokens", type=int, default=8192, help="padded tokens of a micro-batch, of either side")
     options = parser.parse_args()
     loads = {name: asdict(load) for name, load in LOADS.items()}
     first = next(iter(loads))
@@ -63,6 +65,7 @@ def main() -> None:
         loads = {"documents": documents, **loads}
     if options.quick:
         loads = {name: load for name, load in loads.items() if name in ("documents", first)}
+    loads = {name: {"micro_tokens": options.micro_tokens, **load} for name, load in loads.items()}
     for kind in options.kinds or ["rollout", "update"]:
         other = OTHER[kind]
         print(f"\n| {kind} | tokens | vrag s | {other} s | times | vrag MB | {other} MB | share |\n|{'---|' * 8}")
