@@ -30,6 +30,7 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.patches import CHARACTERS, DIGITS, MERGE, NAMES
 from vrag.data.sights import PageSights, Sight
 from vrag.errors import ConfigError
+from vrag.training.attention import quick_tower
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision, autocast
 from vrag.training.run import CheckpointConfig, TrainingRun
@@ -146,7 +147,7 @@ def pretrain(
         began = time.perf_counter()
         rng = np.random.default_rng([config.seed, step])
         level = curriculum.level
-        with autocast(model, config.precision):
+        with autocast(model, config.precision), quick_tower(model, config.precision):
             loss, right = sight_loss(model, heads, codec, curriculum.draw(sights, rng), rng)
         loss.backward()
         if "words" in right:

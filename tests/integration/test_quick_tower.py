@@ -1,0 +1,52 @@
+"""A tower that attends by products sees the same, and passes on the same gradient."""
+
+import pytest
+import torch
+
+from tests.tiny import Tiny, make_tiny
+from vrag.training import attention
+from vrag.training.attention import NAME, quick_tower
+from vrag.training.precision import Precision, autocast
+
+
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    return make_tiny(request.param)
+
+
+def seen(tiny: Tiny, *, quick: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of two images of different sizes: what the tower makes of them, and the gradient of its first layer."""
+    tower = tiny.model.model.visual
+    grids = torch.tensor([[1, 4, 6], [1, 8, 2]])
+    width = tower.patch_embed.in_channels * tower.patch_embed.temporal_patch_size * tower.patch_embed.patch_size**2
+    pixels = torch.randn(40, width, generator=torch.Generator().manual_seed(0))
+    tiny.model.zero_grad()
+    with autocast(tiny.model, "bf16"), quick_tower(tiny.model, "bf16" if quick else "fp32"):
+        out = tower(pixels, grid_thw=grids).pooler_output
+    (out.float() ** 2).sum().backward()
+    gradient = tower.blocks[0].attn.qkv.weight.grad
+    assert gradient is not None
+    return out.detach().float(), gradient.clone()
+
+
+def test_it_sees_what_the_librarys_attention_sees(tiny: Tiny) -> None:
+    (plain, slope), (quick, quick_slope) = seen(tiny, quick=False), seen(tiny, quick=True)
+    assert not torch.equal(plain, quick), "another way was taken"
+    for one, other in ((plain, quick), (slope, quick_slope)):
+        assert (one - other).norm() < 0.02 * one.norm()  # bf16 has eight bits
+
+
+@pytest.mark.parametrize(("precision", "name"), [("bf16", NAME), ("fp32", None)])
+def test_the_towers_own_attention_is_put_back(tiny: Tiny, precision: Precision, name: str | None) -> None:
+    config = tiny.model.config.vision_config
+    before = config._attn_implementation
+    with pytest.raises(RuntimeError), quick_tower(tiny.model, precision):
+        assert config._attn_implementation == (name or before)
+        raise RuntimeError
+    assert config._attn_implementation == before
+
+
+def test_large_images_are_left_to_the_library(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "LONGEST", 0)
+    (plain, slope), (quick, quick_slope) = seen(tiny, quick=False), seen(tiny, quick=True)
+    assert torch.equal(plain, quick) and torch.equal(slope, quick_slope)
