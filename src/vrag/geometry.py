@@ -168,20 +168,6 @@ def block_at(view: View, box: Box, factor: int) -> int:
     return min(max(row, 0), rows - 1) * columns + min(max(column, 0), columns - 1)
 
 
-def blocks_of(view: View, factor: int) -> int:
-    """How many blocks of `factor` x `factor` pixels a view has: its image tokens."""
-    return view.width // factor * (view.height // factor)
-
-
-def block_middle(view: View, block: int, factor: int) -> Box:
-    """The raw point, as a box without size, in the middle of one of a view's blocks; `block_at` says which it is."""
-    columns, rows = view.width // factor, view.height // factor
-    row, column = divmod(block, columns)
-    x = view.region.x1 + (column + 0.5) / columns * view.region.width
-    y = view.region.y1 + (row + 0.5) / rows * view.region.height
-    return Box(x1=x, y1=y, x2=x, y2=y)
-
-
 def extent(view: View, frame: Frame) -> tuple[int, int]:
     """(width, height) of `view` in the written frame: the largest x2 and y2 that lie inside it."""
     return (1000, 1000) if frame == "relative1000" else (view.width, view.height)

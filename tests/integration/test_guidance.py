@@ -120,48 +120,6 @@ def test_glances_at_images_and_at_text_weigh_the_same_however_many_there_are() -
     assert loss(image) > plain
 
 
-def test_a_forced_head_brings_the_value_of_its_target_and_nothing_else(tiny: Tiny) -> None:
-    tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens and e.tokens.images)
-    pads = [i for i, token in enumerate(tokens.ids) if token == tiny.codec.image_pad_id]
-    place = len(tokens.ids) - 3
-    attention = tiny.model.model.language_model.layers[CONFIG.layer].self_attn
-    values, mixed = list[torch.Tensor](), list[torch.Tensor]()
-    hooks = [
-        attention.v_proj.register_forward_hook(lambda module, inputs, output: values.append(output)),
-        attention.o_proj.register_forward_pre_hook(lambda module, inputs: mixed.append(inputs[0])),
-    ]
-    batch = collate([tokens], pad_id=0, image_pad_id=tiny.codec.image_pad_id, model=tiny.model)
-
-    def look(*glances: Glance) -> torch.Tensor:
-        with torch.no_grad(), kept_heads(tiny.model, CONFIG, [glances]):
-            tiny.model.model(**batch.inputs(tiny.model), use_cache=False)
-        return mixed[-1][0]
-
-    try:
-        free, forced = look(), look(Glance(place, place + 1, pads[1], forced=True))
-        learned = look(Glance(place, place + 1, pads[1]))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    width = attention.head_dim
-    assert torch.equal(forced[place, :width], values[1][0, pads[1], :width])
-    assert torch.equal(forced[place, width:], free[place, width:]), "the other heads are free"
-    others = torch.arange(len(free)) != place
-    assert torch.equal(forced[others], free[others]), "and so are the other positions"
-    assert torch.equal(learned, free)
-
-
-def test_what_is_forced_is_not_learned(tiny: Tiny) -> None:
-    tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens and e.tokens.images)
-    pad, end = tokens.ids.index(tiny.codec.image_pad_id), len(tokens.ids)
-    forced, own = Glance(end - 3, end - 2, pad, forced=True), Glance(end - 2, end - 1, pad)
-    example = Example(tokens, [1.0] * sum(tokens.loss_mask), (forced, own))
-    step = supervised_step(tiny.model, tiny.codec, [example], 8192, guidance=CONFIG)
-    tiny.model.zero_grad()
-    assert len(step.looked[0]) == 1
-    assert step.glanced([example]) == {"looked": float(step.looked[0][0])}
-
-
 def test_the_shares_of_both_kinds_are_told_apart() -> None:
     tiny = make_tiny("qwen3_vl")
     tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens)

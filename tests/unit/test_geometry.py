@@ -11,8 +11,6 @@ from vrag.geometry import (
     MAX_ASPECT,
     ViewSpec,
     block_at,
-    block_middle,
-    blocks_of,
     crop_view,
     extent,
     from_raw,
@@ -173,5 +171,3 @@ def test_the_block_that_shows_a_raw_box_holds_its_middle() -> None:
     assert block_at(view, Box(x1=240, y1=240, x2=250, y2=250), 20) == 2
     assert block_at(view, Box(x1=240, y1=260, x2=250, y2=270), 20) == 6
     assert block_at(view, Box(x1=298, y1=298, x2=310, y2=310), 20) == 7, "the edge belongs to the last block"
-    assert blocks_of(view, 20) == 8
-    assert [block_at(view, block_middle(view, block, 20), 20) for block in range(8)] == list(range(8))

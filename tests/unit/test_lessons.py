@@ -9,7 +9,7 @@ from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.patches import PatchReader
 from vrag.data.sights import labels_of
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, block_middle, page_view, to_raw
+from vrag.geometry import ViewSpec, page_view, to_raw
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
 from vrag.types import Box, Crop, Page
@@ -114,22 +114,6 @@ def test_the_name_in_a_thought_is_looked_up_in_its_own_question(tiny: Tiny, less
     assert "".join(text.strip() for text, _ in read) == names.replace(" ", "")
     questions = [i for i, one in enumerate(lesson.glances) if not one.moves]
     assert lesson.glances[questions[0] + 1].target > lesson.glances[questions[0]].end, "the second asks later"
-
-
-def test_boxes_around_blocks_drawn_by_lot_follow_those_of_values(
-    tiny: Tiny, lessons: PageLessons, page: Page, spec: ViewSpec
-) -> None:
-    lesson = lessons.point(2, np.random.default_rng(0), blocks=40)
-    view, first = page_view(page, spec), lesson.tokens.ids.index(tiny.codec.image_pad_id)
-    turns, glances = said(tiny, lesson), [glance for glance in lesson.glances if not glance.moves]
-    assert len(turns) == len(glances) == 42 and not any(glance.forced for glance in glances[:2])
-    for turn, glance in list(zip(turns, glances, strict=True))[2:]:
-        action = parse(turn).action
-        assert glance.forced and isinstance(action, Crop)
-        raw = to_raw(view, action.box, spec.frame)
-        spot = block_middle(view, glance.target - first, spec.factor)
-        assert raw.x1 <= spot.x1 <= raw.x2 and raw.y1 <= spot.y1 <= raw.y2, "the box is around the block looked at"
-    assert len({glance.target for glance in glances[2:]}) > 5, "all over the page"
 
 
 def test_reading_gives_the_crop_and_asks_for_what_the_expert_says_then(tiny: Tiny, lessons: PageLessons) -> None:

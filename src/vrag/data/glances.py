@@ -10,20 +10,18 @@ from itertools import accumulate
 @dataclass(frozen=True)
 class Glance:
     """The positions `start` to `end` (exclusive) of an episode should look at `target`, an image or a text token; with
-    `moves`, the target moves on as they do; with `forced` they are made to look at an image token, whatever they would
-    look at themselves.
+    `moves`, the target moves on as they do.
     """
 
     start: int
     end: int
     target: int
     moves: bool = False
-    forced: bool = False
 
     @classmethod
-    def writing(cls, start: int, end: int, target: int, *, moves: bool = False, forced: bool = False) -> Glance:
+    def writing(cls, start: int, end: int, target: int, *, moves: bool = False) -> Glance:
         """For the tokens at `start` to `end`: a token is written by the position before it, and that one looks."""
-        return cls(start - 1, end - 1, target, moves, forced)
+        return cls(start - 1, end - 1, target, moves)
 
 
 def where(ids: Sequence[int], part: Sequence[int], span: tuple[int, int]) -> int | None:

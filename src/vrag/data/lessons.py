@@ -22,7 +22,7 @@ from vrag.data.patches import PatchReader, Sought
 from vrag.data.sights import sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, block_at, block_middle, blocks_of, page_view
+from vrag.geometry import ViewSpec, block_at, page_view
 from vrag.policies.expert import ZOOM, answered, bridged, hops, searched, zoomed
 from vrag.prompts import PROMPTS
 from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
@@ -59,7 +59,6 @@ class PageLessons:
     ) -> None:
         self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
-        self._factor = spec.factor
         self._zoomed = len(codec.encode_text(f"<think>{ZOOM}"))
         self._box_tag = codec.encode_text("<bbox>")
         self._sought = sought_on(pages, tasks)
@@ -73,46 +72,28 @@ class PageLessons:
             if self._leads(page, one)
         )
 
-    def point(self, queries: int, rng: np.random.Generator, blocks: int = 0) -> Lesson:
-        """A page, and the boxes of up to `queries` of its values; then `blocks` boxes around blocks of the page drawn
-        by lot, at which the guided heads are made to look, whatever is sought.
-        """
+    def point(self, queries: int, rng: np.random.Generator) -> Lesson:
+        """A page, and the boxes of up to `queries` of its values."""
         page, view, sought = self._draw(rng)
-        chosen = _some(sought, queries, rng)
-        tokens, glances = self._opened(page, view, chosen[0], rng), list[Glance]()
-        pads = tokens.ids.index(self._codec.image_pad_id)
-        question = 0, len(tokens.prompt_ids)
-        again = [chosen[int(i)] for i in rng.integers(len(chosen), size=blocks)]
-        for number, one in enumerate([*chosen, *again]):
-            if number:
-                question = self._asked_next(tokens, page, one, rng)
-            forced = number >= len(chosen)
-            middle = self._anywhere(view, rng) if forced else one.box
-            block = block_at(view, middle, self._factor)
-            turn = say(tokens, self._codec, *zoomed(one.name, self._reader.value_box(view, middle)))
-            box = where(tokens.ids, self._box_tag, turn)
-            assert box is not None, "a crop is written with its tag"
-            glances += echoes(tokens.ids, question, (turn[0] + self._zoomed, box), self._codec.token_text)
-            glances.append(Glance.writing(box, turn[1], pads + block, forced=forced))
-        return Lesson(tokens, tuple(glances))
-
-    def _anywhere(self, view: View, rng: np.random.Generator) -> Box:
-        """The middle of any block."""
-        return block_middle(view, int(rng.integers(blocks_of(view, self._factor))), self._factor)
-
-    def _opened(self, page: Page, view: View, one: Sought, rng: np.random.Generator) -> Tokens:
-        """A question about a value, the search that finds its page, and the page."""
-        task, hop = self._ask(page, one, rng)
+        chosen = [(one, self._ask(page, one, rng)) for one in _some(sought, queries, rng)]
+        task, hop = chosen[0][1]
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
         self._given(tokens, *searched(hops(task)[hop].query))
         self._shown(tokens, view)
-        return tokens
-
-    def _asked_next(self, tokens: Tokens, page: Page, one: Sought, rng: np.random.Generator) -> tuple[int, int]:
-        """Add a question about another value of the page that is shown; returns where it starts and ends."""
-        before = len(tokens.ids)
-        tokens.add_observed(self._codec.observe([self._question(self._ask(page, one, rng)[0])], closed=True).ids, [])
-        return before, len(tokens.ids)
+        question, pads = (0, len(tokens.prompt_ids)), tokens.ids.index(self._codec.image_pad_id)
+        glances: list[Glance] = []
+        for number, (one, (task, _)) in enumerate(chosen):
+            if number:
+                before = len(tokens.ids)
+                tokens.add_observed(self._codec.observe([self._question(task)], closed=True).ids, [])
+                question = before, len(tokens.ids)
+            turn = say(tokens, self._codec, *zoomed(one.name, self._reader.value_box(view, one.box)))
+            box = where(tokens.ids, self._box_tag, turn)
+            assert box is not None, "a crop is written with its tag"
+            glances += echoes(tokens.ids, question, (turn[0] + self._zoomed, box), self._codec.token_text)
+            target = pads + block_at(view, one.box, self._spec.factor)
+            glances.append(Glance.writing(box, turn[1], target))
+        return Lesson(tokens, tuple(glances))
 
     def read(self, rng: np.random.Generator) -> Lesson:
         """Any value as an agent crops it, and what the expert says then."""
@@ -154,7 +135,7 @@ class PageLessons:
         pads = tokens.ids.index(self._codec.image_pad_id)
         for place, share in spelled(tokens.ids, turn, value, self._codec.token_text):
             x = box.x1 + share * box.width
-            block = block_at(crop, Box(x1=x, y1=box.y1, x2=x, y2=box.y2), self._factor)
+            block = block_at(crop, Box(x1=x, y1=box.y1, x2=x, y2=box.y2), self._spec.factor)
             yield Glance.writing(place, place + 1, pads + block)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Page, View, list[Sought]]:

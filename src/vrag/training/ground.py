@@ -24,15 +24,13 @@ from vrag.types import Frozen
 
 
 class GroundConfig(Frozen):
-    """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes of values and `blocks` of places drawn by
-    lot each; to read, `crops` of any values and `bridges` of values that a next search asks for, whose few tokens weigh
-    `read_weight`.
+    """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each; to read, `crops` of any values and
+    `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`.
     """
 
     steps: int = 640
     pages: int = 16
     queries: int = 6
-    blocks: int = 4
     crops: int = 20
     bridges: int = 10
     read_weight: float = 3.0
@@ -62,7 +60,7 @@ def ground(
     for step in range(run.start, config.steps):
         began = time.perf_counter()
         rng = np.random.default_rng([config.seed, step])
-        pages = [lessons.point(config.queries, rng, config.blocks) for _ in range(config.pages)]
+        pages = [lessons.point(config.queries, rng) for _ in range(config.pages)]
         crops = [lessons.read(rng) for _ in range(config.crops)]
         crops += [lessons.bridge(rng) for _ in range(config.bridges)]
         examples = [

@@ -6,11 +6,6 @@ where to look until one looks there. So one layer's scores are trained directly:
 heads should choose, among the image's tokens, the one with the value; on those that repeat a name, others should
 choose, among the text's tokens, the next one of that name. (Alignments supervise attention like this in machine
 translation: Garg et al. 2019.)
-
-What is written has to follow from where is looked, or pages are learned by heart all the same. So at some boxes the
-same heads are made to look at a block of the page drawn by lot, and the box around that block is to be written: nothing
-but what those heads bring tells it. (An intervention on what a head attends to, as in interchange intervention
-training: Geiger et al. 2022.)
 """
 
 from __future__ import annotations
@@ -53,31 +48,19 @@ class GuidedHeads:
 
 
 @contextmanager
-def kept_heads(
-    model: Any, config: GuidanceConfig, glances: Sequence[Sequence[Glance]] = ()
-) -> Generator[list[GuidedHeads]]:
-    """While the context lasts, each forward of the language model adds its guided heads to what is yielded, and the
-    heads for images look where those of `glances`, by row of the batch, that are forced say.
-    """
+def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads]]:
+    """While the context lasts, each forward of the language model adds its guided heads to what is yielded."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
 
     kept: list[GuidedHeads] = []
-    looks = _forced(glances)
 
     def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any) -> Any:
         if module.layer_idx == config.layer:
             keys = key.repeat_interleave(module.num_key_value_groups, dim=1)
             kept.append(GuidedHeads(query, keys, options["scaling"]))
-        out, scores = sdpa_attention_forward(module, query, key, value, mask, **options)
-        if looks and module.layer_idx == config.layer:
-            values = value.repeat_interleave(module.num_key_value_groups, dim=1)[:, : config.image_heads]
-            rows, places, targets = torch.tensor(looks, device=out.device).T
-            seen = values[rows, :, targets]  # [F, heads, D]
-            heads = torch.arange(config.image_heads, device=out.device)
-            out = out.index_put((rows[:, None], places[:, None], heads), seen.to(out.dtype))  # [B, L, heads, D]
-        return out, scores
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
 
     text = model.config.text_config
     before = text._attn_implementation
@@ -90,27 +73,10 @@ def kept_heads(
         text._attn_implementation = before
 
 
-def learned(glances: Sequence[Glance]) -> list[Glance]:
-    """Those that the heads learn from: not the ones they are made to take."""
-    return [glance for glance in glances if not glance.forced]
-
-
-def _forced(glances: Sequence[Sequence[Glance]]) -> list[tuple[int, int, int]]:
-    """Row, position and target of each position that is made to look somewhere."""
-    return [
-        (row, place, glance.target)
-        for row, wanted in enumerate(glances)
-        for glance in wanted
-        if glance.forced
-        for place in range(glance.start, glance.end)
-    ]
-
-
 def guidance_loss(
     heads: GuidedHeads, images: Tensor, glances: Sequence[Sequence[Glance]], config: GuidanceConfig
 ) -> tuple[Tensor, list[bool]]:
-    """Of each glance that isn't forced, in order, the mean cross-entropy [G], and whether most of its choices are
-    right.
+    """Of each glance, in order, the mean cross-entropy [G], and whether most of its choices are right.
 
     `images` [B, L] is True on image tokens; the choice is among those tokens of the target's kind that stand before the
     glance; raises `InvariantError` if the target isn't among them. Scores are computed for the glances alone, row by
@@ -119,7 +85,7 @@ def guidance_loss(
     losses, right = list[Tensor](), list[bool]()
     rows = zip(heads.queries.unbind(), heads.keys.unbind(), images, glances, strict=True)
     for queries, keys, shown, wanted in rows:
-        for glance in learned(wanted):
+        for glance in wanted:
             pictured = bool(shown[glance.target])
             chosen = slice(0, config.image_heads) if pictured else slice(-config.text_heads, None)
             places = (shown[: glance.start] == pictured).nonzero()[:, 0]

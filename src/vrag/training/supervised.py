@@ -18,7 +18,7 @@ from vrag.data.lessons import Lesson
 from vrag.episode import Tokens
 from vrag.training.attention import quick_tower
 from vrag.training.batch import collate, micro_batches
-from vrag.training.guidance import GuidanceConfig, guidance_loss, kept_heads, learned
+from vrag.training.guidance import GuidanceConfig, guidance_loss, kept_heads
 from vrag.training.logprobs import sampled_scores
 from vrag.training.losses import supervised_loss
 from vrag.training.precision import Precision, autocast
@@ -48,7 +48,7 @@ def no_extra(rng: np.random.Generator) -> Sequence[Lesson]:
 @dataclass(frozen=True)
 class SupervisedStep:
     """`loss` is the weighted mean; `right` says per example and assistant token whether its argmax is right, and
-    `looked` per example and learned glance whether the guided heads chose the right token.
+    `looked` per example and glance whether the guided heads chose the right token.
     """
 
     loss: float
@@ -62,7 +62,7 @@ class SupervisedStep:
         """
         hits: dict[str, list[bool]] = {}
         for example, looked in zip(examples, self.looked, strict=True):
-            for glance, hit in zip(learned(example.glances), looked, strict=False):
+            for glance, hit in zip(example.glances, looked, strict=False):
                 hits.setdefault("echoed" if glance.moves else "looked", []).append(hit)
         return {name: float(np.mean(found)) for name, found in hits.items()}
 
@@ -85,7 +85,7 @@ def supervised_step(
     With `guidance`, the mean losses of the glances at images and of those at text are added to that of the tokens.
     """
     total_weight = sum(sum(e.weights) for e in examples)
-    glanced = Counter(glance.moves for e in examples for glance in learned(e.glances))
+    glanced = Counter(glance.moves for e in examples for glance in e.glances)
     lengths = [len(e.tokens.ids) for e in examples]
     right: list[list[bool]] = [[] for _ in examples]
     looked: list[list[bool]] = [[] for _ in examples]
@@ -96,14 +96,14 @@ def supervised_step(
             part = _forward(model, codec, chosen, guidance)
         part_loss = part.loss * (sum(sum(e.weights) for e in chosen) / total_weight)
         if guidance is not None and part.looked:
-            shares = [guidance.weight / glanced[glance.moves] for e in chosen for glance in learned(e.glances)]
+            shares = [guidance.weight / glanced[glance.moves] for e in chosen for glance in e.glances]
             part_loss = part_loss + (part.glances * torch.tensor(shares, device=part.glances.device)).sum()
         part_loss.backward()
         loss += float(part_loss.detach())
         hits, looks = iter(part.right), iter(part.looked)
         for i in group:
             right[i] = list(islice(hits, len(examples[i].weights)))
-            looked[i] = list(islice(looks, len(learned(examples[i].glances)))) if guidance else []
+            looked[i] = list(islice(looks, len(examples[i].glances))) if guidance else []
     return SupervisedStep(loss, right, looked, sum(lengths))
 
 
@@ -124,11 +124,10 @@ def _forward(model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidan
         image_pad_id=codec.image_pad_id,
         model=model,
     )
-    wanted = [e.glances for e in examples]
-    with nullcontext([]) if guidance is None else kept_heads(model, guidance, wanted) as heads:
+    with nullcontext([]) if guidance is None else kept_heads(model, guidance) as heads:
         scores = sampled_scores(model, batch)
     weights = torch.tensor([w for e in examples for w in e.weights], device=scores.logprobs.device)
     glances, looked = scores.logprobs.new_zeros(0), list[bool]()
     if guidance is not None and heads:
-        glances, looked = guidance_loss(heads[-1], batch.kinds == 1, wanted, guidance)
+        glances, looked = guidance_loss(heads[-1], batch.kinds == 1, [e.glances for e in examples], guidance)
     return _Forward(supervised_loss(scores.logprobs, weights), glances, scores.best.tolist(), looked)

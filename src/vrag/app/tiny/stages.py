@@ -173,7 +173,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
 
 
 def _replayed(recipe: TinyRecipe, lessons: PageLessons, rng: np.random.Generator) -> list[Lesson]:
-    pages = [lessons.point(recipe.ground.queries, rng, recipe.ground.blocks) for _ in range(recipe.replays)]
+    pages = [lessons.point(recipe.ground.queries, rng) for _ in range(recipe.replays)]
     crops = [lessons.read(rng) for _ in range(recipe.replays)]
     return [*pages, *crops, *(lessons.bridge(rng) for _ in range(recipe.replays // 2))]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vrag.data.synthetic.layouts import bars, cards, infographics, lines, pies, tables
+from vrag.data.synthetic.layouts import bars, cards, infographics, lines, pies, tables, varied
 from vrag.data.synthetic.page import Layout
 
 _PARTS = ("quarter", "region")  # what adds up to a whole
@@ -16,6 +16,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout("cards-badges", "cards", ("flat",), cards.badges, only="heldout"),
         Layout("cards-tiles", "cards", ("flat",), cards.tiles, only="train"),
         Layout("cards-tags", "cards", ("flat",), cards.tags, only="train"),
+        Layout("cards-varied", "cards", ("flat",), varied.cells, only="train"),
         Layout("table-striped", "table", ("flat", "matrix"), tables.striped),
         Layout("table-ruled", "table", ("flat", "matrix"), tables.ruled),
         Layout("table-boxed", "table", ("flat", "matrix"), tables.boxed, only="heldout"),
@@ -26,6 +27,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout("bars-dots", "bar", ("flat", "series"), bars.dots, categories=("region",), only="heldout"),
         Layout("bars-footed", "bar", ("series",), bars.footed, only="train"),
         Layout("bars-tracks", "bar", ("flat", "series"), bars.tracks, categories=("region",), only="train"),
+        Layout("bars-varied", "bar", ("series",), varied.marks, only="train"),
         Layout("bars-grouped", "bar", ("matrix",), bars.grouped, min_level=2),
         Layout("line-points", "line", ("series",), lines.line, categories=_TIMES),
         Layout("line-area", "line", ("series",), lines.area, categories=_TIMES),
@@ -39,5 +41,6 @@ LAYOUTS: dict[str, Layout] = {
         Layout("info-steps", "infographic", ("flat",), infographics.steps),
         Layout("info-funnel", "infographic", ("flat",), infographics.funnel, only="heldout"),
         Layout("info-spine", "infographic", ("flat",), infographics.spine, only="train"),
+        Layout("info-varied", "infographic", ("flat", "series"), varied.cells, only="train"),
     )
 }
