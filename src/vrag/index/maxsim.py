@@ -7,22 +7,19 @@ owns the vectors starts[p] to ends[p] (exclusive, at least one).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import numpy as np
 
-from vrag.cores import usable_cores
 from vrag.errors import UsageError
 from vrag.index.quantize import UNIT, Quantized
 
 Rows = slice | np.ndarray
 KernelName = Literal["auto", "numba", "numpy"]
 
-_CHUNK = 1 << 18  # floats into which numpy turns codes at once: 1 MiB, which stays in a core's cache
+_CHUNK = 1 << 20  # floats into which numpy turns codes at once: 4 MiB, enough for two cores and not yet beyond a cache
 
 
 class Kernel(Protocol):
@@ -51,26 +48,20 @@ def kernel(name: KernelName = "auto") -> Kernel:
 def maxsim(
     vectors: Quantized, starts: np.ndarray, ends: np.ndarray, query: np.ndarray, rough: bool = False
 ) -> np.ndarray:
-    """Scores [P] by numpy's matrix product, a few pages at a time on each core; `rough` ones are as exact and no
-    quicker.
-    """
+    """Scores [P] by numpy's matrix product, a few pages at a time; `rough` ones are as exact and no quicker."""
     scores = np.empty(len(starts), dtype=np.float32)
     asked = np.ascontiguousarray(query.T, dtype=np.float32) * np.float32(UNIT)
-
-    def score(part: slice) -> None:
+    parts = list(chunks(starts, ends, max(1, _CHUNK // len(asked))))
+    longest = max((int((ends[part] - starts[part]).sum()) for part in parts), default=0)
+    floats = np.empty((longest, len(asked)), dtype=np.float32)  # made once: new memory can cost more than what fills it
+    products = np.empty((longest, asked.shape[1]), dtype=np.float32)
+    for part in parts:
         rows, lengths = rows_of(starts[part], ends[part]), ends[part] - starts[part]
-        similar = vectors.codes[rows].astype(np.float32) @ asked
+        count = int(lengths.sum())
+        floats[:count] = vectors.codes[rows]
+        similar = np.matmul(floats[:count], asked, out=products[:count])
         similar *= vectors.scales[rows].astype(np.float32)[:, None]  # N products a vector, where D would come before
         scores[part] = np.maximum.reduceat(similar, np.cumsum(lengths) - lengths, axis=0).sum(axis=1)
-
-    parts = list(chunks(starts, ends, max(1, _CHUNK // len(asked))))
-    workers = min(usable_cores(), len(parts))
-    if workers < 2:
-        for part in parts:
-            score(part)
-        return scores
-    with ThreadPoolExecutor(workers) as pool:  # blocks of this size are too small for the threads of the product itself
-        deque(pool.map(score, parts), maxlen=0)
     return scores
 
 
