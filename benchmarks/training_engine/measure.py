@@ -35,6 +35,7 @@ from vrag.training.learner import Learner
 from vrag.training.memory import checkpoint_activations
 from vrag.training.rl_config import RLConfig
 from vrag.training.tiny import TinyShape, make_image_processor, make_model, make_tokenizer
+from vrag.training.watch import Watch
 from vrag.types import Sampling, Task
 
 
@@ -110,7 +111,7 @@ def update(
         learner = Learner(work.model, work.codec, config)
 
         def run() -> None:
-            experiences, valid = learner._experiences(episodes)
+            experiences, valid = learner._experiences(episodes, Watch())
             learner.accumulate(experiences, learner._scale(valid, 1.0))
 
     else:
