@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from tests.tiny import Tiny, make_tiny
+from tests.tiny import Tiny, make_tiny, roll_out
 from vrag.training import attention
 from vrag.training.attention import NAME, quick_tower
+from vrag.training.memory import checkpoint_activations
 from vrag.training.precision import Precision, autocast
+from vrag.training.supervised import Example, supervised_step
 
 
 @pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
@@ -50,3 +52,19 @@ def test_large_images_are_left_to_the_library(tiny: Tiny, monkeypatch: pytest.Mo
     monkeypatch.setattr(attention, "LONGEST", 0)
     (plain, slope), (quick, quick_slope) = seen(tiny, quick=False), seen(tiny, quick=True)
     assert torch.equal(plain, quick) and torch.equal(slope, quick_slope)
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+def test_layers_that_are_computed_again_attend_in_the_same_way(family: str) -> None:
+    def slope(*, again: bool) -> torch.Tensor:
+        tiny = make_tiny(family)
+        if again:
+            checkpoint_activations(tiny.model)
+        tokens = next(e.tokens for e in roll_out(tiny, ["2"]) if e.tokens and e.tokens.images)
+        tiny.model.train()
+        example = Example(tokens, [1.0] * sum(tokens.loss_mask))
+        supervised_step(tiny.model, tiny.codec, [example], 8192, "bf16")
+        return tiny.model.model.visual.blocks[0].attn.qkv.weight.grad
+
+    kept, again = slope(again=False), slope(again=True)
+    assert kept.abs().max() > 0 and torch.allclose(kept, again, rtol=1e-3, atol=1e-6)

@@ -1,14 +1,14 @@
-"""Attention of a vision tower on a CPU with bf16 in hardware.
+"""Other ways for a model's layers to attend, and a quicker one for a vision tower on a CPU with bf16 in hardware.
 
-PyTorch's attention on CPUs multiplies in fp32 whatever it is given. A matrix product of bf16 isn't: three times as fast
-with AVX-512 BF16. So there attention is written out as two products and a softmax, which keeps a page's whole matrix
-of scores (848 x 848 for two heads: 3 MB) and is 1.7 times as fast, forward and backward.
+PyTorch's attention on CPUs takes as long in bf16 as in fp32. A matrix product doesn't: it is three times as fast with
+AVX-512 BF16. So there attention is written out as two products and a softmax, which keeps a page's whole matrix of
+scores (848 x 848 for two heads: 3 MB) and is 1.7 times as fast, forward and backward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,21 +21,26 @@ LONGEST = 1024  # patches of an image: the scores of longer ones take more memor
 
 
 @contextmanager
-def quick_tower(model: Any, precision: Precision) -> Generator[None]:
-    """Within, `model`'s tower attends by products where that is quicker: in bf16 on a CPU. Else nothing changes."""
-    if precision != "bf16" or model.device.type != "cpu":
-        yield
-        return
+def attending(config: Any, name: str, attend: Callable[..., Any]) -> Generator[None]:
+    """Within, the layers of `config`, a part of a model's, attend by `attend`, which transformers knows by `name`."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(NAME, _attend)
-    config = model.config.vision_config
+    AttentionInterface.register(name, attend)
     before = config._attn_implementation
-    config._attn_implementation = NAME
+    config._attn_implementation = name
     try:
         yield
     finally:
         config._attn_implementation = before
+
+
+def quick_tower(model: Any, precision: Precision) -> AbstractContextManager[None]:
+    """Within, `model`'s tower attends by products where that is quicker: in bf16 on a CPU. Else nothing changes. Go
+    backward within too: activations that are computed again have to be computed in the same way.
+    """
+    if precision != "bf16" or model.device.type != "cpu":
+        return nullcontext()
+    return attending(model.config.vision_config, NAME, _attend)
 
 
 def _attend(

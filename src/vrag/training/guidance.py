@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vrag.data.glances import Glance
 from vrag.errors import InvariantError
+from vrag.training.attention import attending
 from vrag.types import Frozen
 
 NAME = "vrag_guided"
@@ -50,7 +51,7 @@ class GuidedHeads:
 @contextmanager
 def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads]]:
     """While the context lasts, each forward of the language model adds its guided heads to what is yielded."""
-    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers import AttentionMaskInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
 
@@ -62,15 +63,9 @@ def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads
             kept.append(GuidedHeads(query, keys, options["scaling"]))
         return sdpa_attention_forward(module, query, key, value, mask, **options)
 
-    text = model.config.text_config
-    before = text._attn_implementation
-    AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    text._attn_implementation = NAME
-    try:
+    with attending(model.config.text_config, NAME, attend):
         yield kept
-    finally:
-        text._attn_implementation = before
 
 
 def guidance_loss(

@@ -147,9 +147,10 @@ def pretrain(
         began = time.perf_counter()
         rng = np.random.default_rng([config.seed, step])
         level = curriculum.level
-        with autocast(model, config.precision), quick_tower(model, config.precision):
-            loss, right = sight_loss(model, heads, codec, curriculum.draw(sights, rng), rng)
-        loss.backward()
+        with quick_tower(model, config.precision):
+            with autocast(model, config.precision):
+                loss, right = sight_loss(model, heads, codec, curriculum.draw(sights, rng), rng)
+            loss.backward()
         if "words" in right:
             curriculum.update(right["words"])
         lr = rate(config.optimizer, step, config.steps)

@@ -92,13 +92,14 @@ def supervised_step(
     loss = 0.0
     for group in micro_batches(lengths, max_tokens):
         chosen = [examples[i] for i in group]
-        with autocast(model, precision), quick_tower(model, precision):
-            part = _forward(model, codec, chosen, guidance)
-        part_loss = part.loss * (sum(sum(e.weights) for e in chosen) / total_weight)
-        if guidance is not None and part.looked:
-            shares = [guidance.weight / glanced[glance.moves] for e in chosen for glance in e.glances]
-            part_loss = part_loss + (part.glances * torch.tensor(shares, device=part.glances.device)).sum()
-        part_loss.backward()
+        with quick_tower(model, precision):
+            with autocast(model, precision):
+                part = _forward(model, codec, chosen, guidance)
+            part_loss = part.loss * (sum(sum(e.weights) for e in chosen) / total_weight)
+            if guidance is not None and part.looked:
+                shares = [guidance.weight / glanced[glance.moves] for e in chosen for glance in e.glances]
+                part_loss = part_loss + (part.glances * torch.tensor(shares, device=part.glances.device)).sum()
+            part_loss.backward()
         loss += float(part_loss.detach())
         hits, looks = iter(part.right), iter(part.looked)
         for i in group:
