@@ -51,17 +51,17 @@ def maxsim(
     """Scores [P] by numpy's matrix product, a few pages at a time; `rough` ones are as exact and no quicker."""
     scores = np.empty(len(starts), dtype=np.float32)
     asked = np.ascontiguousarray(query.T, dtype=np.float32) * np.float32(UNIT)
+    lengths = ends - starts
     parts = list(chunks(starts, ends, max(1, _CHUNK // len(asked))))
-    longest = max((int((ends[part] - starts[part]).sum()) for part in parts), default=0)
+    longest = max((lengths[part].sum() for part in parts), default=0)
     floats = np.empty((longest, len(asked)), dtype=np.float32)  # made once: new memory can cost more than what fills it
     products = np.empty((longest, asked.shape[1]), dtype=np.float32)
     for part in parts:
-        rows, lengths = rows_of(starts[part], ends[part]), ends[part] - starts[part]
-        count = int(lengths.sum())
+        rows, count = rows_of(starts[part], ends[part]), lengths[part].sum()
         floats[:count] = vectors.codes[rows]
         similar = np.matmul(floats[:count], asked, out=products[:count])
         similar *= vectors.scales[rows].astype(np.float32)[:, None]  # N products a vector, where D would come before
-        scores[part] = np.maximum.reduceat(similar, np.cumsum(lengths) - lengths, axis=0).sum(axis=1)
+        scores[part] = np.maximum.reduceat(similar, np.cumsum(lengths[part]) - lengths[part], axis=0).sum(axis=1)
     return scores
 
 

@@ -101,6 +101,10 @@ class PageDrawing:
         self._print(panel.inset(10, 14), lines)
         return body._replace(w=body.w * 0.75)
 
+    def columns(self, count: int) -> int:
+        """In how many columns so many cells stand."""
+        return 2 if self.style.format.portrait or count == 4 else 3
+
     def tint(self, index: int) -> str:
         series = self.style.theme.series
         return series[index % len(series)]

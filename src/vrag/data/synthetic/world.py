@@ -24,6 +24,11 @@ ENTITY_SHARE = 0.7  # of the documents; the others describe sites
 SITES_PAGE_SHARE = 0.75  # of the entities say which sites they have
 
 
+def name_of(key: Key) -> str:
+    """What is printed beside a value: its category, or the label of its row."""
+    return key[1] or key[0]
+
+
 @dataclass(frozen=True)
 class Value:
     """`text` is what the page prints; `answers` are its right spellings; `size` is what a chart draws."""

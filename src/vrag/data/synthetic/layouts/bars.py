@@ -5,6 +5,7 @@ from __future__ import annotations
 from vrag.data.synthetic.layouts.axes import gridlines, headroom, legend
 from vrag.data.synthetic.page import Boxes, PageDrawing
 from vrag.data.synthetic.sheet import Rect, mix
+from vrag.data.synthetic.world import name_of
 
 
 def vertical(page: PageDrawing) -> Boxes:
@@ -65,7 +66,7 @@ def _horizontal(page: PageDrawing, *, dots: bool) -> Boxes:
         else:
             thick = min(height * 0.56, 54.0)
             page.sheet.rect(Rect(track.x, y - thick / 2, length, thick), tint)
-        text = key[1] or key[0]
+        text = name_of(key)
         page.label(track.x - 12, y + kind.label * 0.34, text, align="right", width=labels - 14)
         boxes[key] = page.value(track.x + length + 7, y + kind.value * 0.36, value.text)
     return boxes
@@ -106,7 +107,7 @@ def tracks(page: PageDrawing) -> Boxes:
     for index, (key, value) in enumerate(content.values.items()):
         label = plot.y + height * index + kind.label
         track = Rect(plot.x, label + kind.label * 0.4, plot.w - kind.value * 6, min(height * 0.2, 14.0))
-        page.label(plot.x, label, key[1] or key[0], width=plot.w)
+        page.label(plot.x, label, name_of(key), width=plot.w)
         page.sheet.rect(track, theme.rule, radius=page.style.rounded)
         page.sheet.rect(track._replace(w=track.w * value.size / top), tints[index], radius=page.style.rounded)
         boxes[key] = page.value(plot.right, track.cy + kind.value * 0.36, value.text, align="right")

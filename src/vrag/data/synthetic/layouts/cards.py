@@ -93,7 +93,7 @@ def tags(page: PageDrawing) -> Boxes:
 def _cells(page: PageDrawing, height: float, gap: float) -> list[Rect]:
     """Room for each row of the page in two or three columns; `height` (points) of a line of them at most."""
     count = len(page.content.rows)
-    columns = 2 if page.style.format.portrait or count == 4 else 3
+    columns = page.columns(count)
     lines = -(-count // columns)
     return page.stage(lines * height).grid(columns, lines, gap)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vrag.data.synthetic.page import Boxes, PageDrawing
 from vrag.data.synthetic.sheet import Rect, mix, polar
-from vrag.data.synthetic.world import Key
+from vrag.data.synthetic.world import Key, name_of
 
 
 def timeline(page: PageDrawing) -> Boxes:
@@ -31,7 +31,7 @@ def _across(page: PageDrawing) -> Boxes:
         page.sheet.rect(card._replace(y=tip - 4 if up else tip, h=4), page.tint(index))
         label = card.y + kind.label * 1.2
         x = card.cx
-        page.label(x, label, _name(key), align="center", width=card.w - 16)
+        page.label(x, label, name_of(key), align="center", width=card.w - 16)
         boxes[key] = _value(page, key, x, label + kind.value * 2.2)
     return boxes
 
@@ -48,7 +48,7 @@ def _down(page: PageDrawing) -> Boxes:
         page.sheet.line(x, y, card.x, y, page.tint(index), 2)
         page.sheet.rect(card, theme.panel, radius=page.style.rounded)
         page.sheet.circle(x, y, 15, page.tint(index), theme.page, 3.5)
-        page.label(card.x + 18, y + kind.label * 0.34, _name(key), width=card.w * 0.6)
+        page.label(card.x + 18, y + kind.label * 0.34, name_of(key), width=card.w * 0.6)
         text = page.content.values[key].text
         boxes[key] = page.value(card.right - 40, y + kind.value * 0.36, text, align="right")
     return boxes
@@ -74,7 +74,7 @@ def hub(page: PageDrawing) -> Boxes:
     for index, (key, (x, y)) in enumerate(zip(keys, places, strict=True)):
         card = Rect(x - width / 2, y - height / 2, width, height)
         page.sheet.rect(card, theme.panel, page.tint(index), radius=max(6.0, page.style.rounded), line=2.2)
-        page.label(x, card.y + kind.label * 1.15, _name(key), align="center", width=width - 14)
+        page.label(x, card.y + kind.label * 1.15, name_of(key), align="center", width=width - 14)
         boxes[key] = _value(page, key, x, card.y + kind.label * 1.15 + kind.value * 2.2)
     return boxes
 
@@ -93,7 +93,7 @@ def steps(page: PageDrawing) -> Boxes:
         page.sheet.rect(tread, mix(page.tint(index), theme.page, 0.8), radius=page.style.rounded)
         page.sheet.rect(tread._replace(h=5), page.tint(index))
         middle = tread.cy + kind.label * 0.42
-        page.label(tread.x + 14, middle, _name(key), width=kind.label * 6.6)
+        page.label(tread.x + 14, middle, name_of(key), width=kind.label * 6.6)
         text = page.content.values[key].text
         boxes[key] = page.value(tread.right - 12, middle - kind.label * 0.06, text, align="right")
     return boxes
@@ -118,7 +118,7 @@ def funnel(page: PageDrawing) -> Boxes:
         ]
         page.sheet.polygon(corners, mix(page.tint(index), theme.page, 0.62))
         middle = y + height / 2 - 3
-        page.label(area.x + labels - 14, middle + kind.label * 0.34, _name(key), align="right", width=labels - 14)
+        page.label(area.x + labels - 14, middle + kind.label * 0.34, name_of(key), align="right", width=labels - 14)
         page.sheet.line(area.x + labels - 8, middle, center - (upper + lower) / 2, middle, theme.rule, 1)
         boxes[key] = _value(page, key, center, middle + kind.value * 0.36)
     return boxes
@@ -137,17 +137,13 @@ def spine(page: PageDrawing) -> Boxes:
         page.sheet.circle(area.cx, y, radius, mix(page.tint(index), theme.page, 0.8), page.tint(index), 2.5)
         x = area.cx + side * (radius + 14)
         align = "left" if side > 0 else "right"
-        page.label(x, y + kind.label * 0.34, _name(key), align=align, width=area.w / 2 - radius - 20)
+        page.label(x, y + kind.label * 0.34, name_of(key), align=align, width=area.w / 2 - radius - 20)
         boxes[key] = _value(page, key, area.cx, y + kind.value * 0.36)
     return boxes
 
 
 def _keys(page: PageDrawing) -> list[Key]:
     return list(page.content.values)
-
-
-def _name(key: Key) -> str:
-    return key[1] or key[0]
 
 
 def _value(page: PageDrawing, key: Key, x: float, baseline: float) -> Rect:

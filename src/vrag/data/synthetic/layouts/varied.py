@@ -11,7 +11,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from vrag.data.synthetic.layouts.axes import headroom
 from vrag.data.synthetic.page import Boxes, PageDrawing
 from vrag.data.synthetic.sheet import Align, Rect, mix
-from vrag.data.synthetic.world import Key
+from vrag.data.synthetic.world import Key, name_of
 
 Arrangement = Literal["grid", "list", "zigzag", "slope"]
 Relation = Literal["under", "over", "apart", "mirrored", "after", "before", "fall", "rise"]
@@ -34,7 +34,8 @@ def cells(page: PageDrawing) -> Boxes:
     boxes: Boxes = {}
     for index, (key, cell) in enumerate(zip(keys, places, strict=True)):
         _decorate(page, cell, index, decor)
-        boxes[key] = _entry(page, key, cell.inset(18, 4), relation, side, page.tint(index) if plate else "")
+        tint = mix(page.tint(index), page.style.theme.page, 0.78) if plate else ""
+        boxes[key] = _entry(page, key, cell.inset(18, 4), relation, side, tint)
     return boxes
 
 
@@ -67,7 +68,7 @@ def marks(page: PageDrawing) -> Boxes:
 def _places(page: PageDrawing, arrangement: Arrangement, count: int) -> list[Rect]:
     wide = page.stage(420 if arrangement == "list" else 540)
     if arrangement == "grid":
-        columns = 2 if page.style.format.portrait or count == 4 else 3
+        columns = page.columns(count)
         return wide.grid(columns, -(-count // columns), page.rng.uniform(8, 24))[:count]
     rows = wide.grid(1, count, page.rng.uniform(4, 12))
     if arrangement == "list":
@@ -94,10 +95,9 @@ def _decorate(page: PageDrawing, cell: Rect, index: int, decor: Decor) -> None:
         page.sheet.rect(cell._replace(w=8), tint)
 
 
-def _entry(page: PageDrawing, key: Key, cell: Rect, relation: Relation, side: Align, plate: str) -> Rect:
-    """A label and its value in `cell`; returns where the value stands."""
-    kind, text, name = page.style.type, page.content.values[key].text, key[1] or key[0]
-    tint = mix(plate, page.style.theme.page, 0.78) if plate else ""
+def _entry(page: PageDrawing, key: Key, cell: Rect, relation: Relation, side: Align, tint: str) -> Rect:
+    """A label and its value, on a plate of `tint` if that is a colour, in `cell`; returns where the value stands."""
+    kind, text, name = page.style.type, page.content.values[key].text, name_of(key)
     if relation in ("under", "over"):
         x = {"left": cell.x, "center": cell.cx, "right": cell.right}[side]
         first, second = cell.cy - kind.value * 0.9, cell.cy + kind.label * 0.75
@@ -105,13 +105,15 @@ def _entry(page: PageDrawing, key: Key, cell: Rect, relation: Relation, side: Al
         page.label(x, second + kind.label * 0.3 if over else first, name, align=side, width=cell.w)
         return _print(page, x, first - kind.value * 0.4 if over else second + kind.value * 1.1, text, side, tint)
     if relation in ("fall", "rise"):
-        upper, lower = cell.y + kind.label, cell.bottom - kind.value * 0.9
-        page.label(cell.x, upper if relation == "fall" else cell.bottom - kind.label * 0.3, name, width=cell.w * 0.8)
-        return _print(page, cell.right, lower if relation == "fall" else cell.y + kind.value * 1.5, text, "right", tint)
+        label, value = cell.y + kind.label, cell.bottom - kind.value * 0.9
+        if relation == "rise":
+            label, value = cell.bottom - kind.label * 0.3, cell.y + kind.value * 1.5
+        page.label(cell.x, label, name, width=cell.w * 0.8)
+        return _print(page, cell.right, value, text, "right", tint)
     baseline, width = cell.cy + kind.label * 0.34, cell.w - kind.value * 6
     if relation in ("apart", "after"):
-        label = page.label(cell.x, baseline, name, width=width)
-        x = label.right + kind.value * 1.6 if relation == "after" else cell.right
+        printed = page.label(cell.x, baseline, name, width=width)
+        x = printed.right + kind.value * 1.6 if relation == "after" else cell.right
         return _print(page, x, baseline, text, "left" if relation == "after" else "right", tint)
     if relation == "mirrored":
         page.label(cell.right, baseline, name, align="right", width=width)
