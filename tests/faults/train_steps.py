@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.tiny import NoisyWorld, make_tiny, roll_out, seek, spec_of
+from vrag.data.lessons import PageLessons
 from vrag.data.patches import PatchReader
 from vrag.data.sights import PageSights, labels_of
 from vrag.episode import Episode, Reward
@@ -41,12 +42,14 @@ def pretrain_on_a_page(out: Path) -> None:
     page = store.add("acme.pdf", 1, ["Acme Corp", "Staff 310", "Costs 48"], font_size=90)
     tasks, spec = [seek(store, page, "Staff", "310")], spec_of(tiny)
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle())
-    sights = PageSights(store, [page], tasks, reader, spec, ViewRenderer(store))
+    renderer = ViewRenderer(store)
+    sights = PageSights(store, [page], tasks, reader, spec, renderer)
+    lessons = PageLessons([page], tasks, tiny.codec, reader, spec, renderer)
     config = PretrainConfig(
         steps=6, labels=3, values=2, pages=1, crops=1, precision="fp32", threshold=-1.0, rise=0.3,
         optimizer=OPTIMIZER.model_copy(update={"method": "muon"}), checkpoints=SAVE,
     )  # fmt: skip
-    pretrain(tiny.model, tiny.codec, sights, 1, config, out)
+    pretrain(tiny.model, tiny.codec, sights, lessons, 1, config, out)
 
 
 def main(stage: str, out: Path) -> None:

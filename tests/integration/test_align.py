@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from tests.tiny import Tiny, make_tiny
+from tests.tiny import Tiny, make_tiny, spec_of
 from vrag.data.patches import PatchTargets
-from vrag.data.sights import Sight
+from vrag.data.sights import Cut, Sight
+from vrag.geometry import page_view
+from vrag.testing import MemoryStore
 from vrag.training.align import AlignConfig, block_loss, make_retriever
 
 
@@ -51,6 +53,7 @@ def sight(tiny: Tiny, tokens: list[int]) -> Sight:
     return Sight(
         Image.fromarray(noise),
         PatchTargets(np.full((8, 2), -1), nothing, np.array(tokens), np.full((2, 10), -1), np.full((2, 8), -1)),
+        Cut("value", "", page_view(MemoryStore().add("acme.pdf", 1, ["10"]), spec_of(tiny))),
     )
 
 

@@ -7,12 +7,12 @@ from tests.tiny import Tiny, make_tiny, seek, spec_of
 from vrag.actions import parse
 from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.patches import PatchReader
-from vrag.data.sights import labels_of
+from vrag.data.sights import PageSights, labels_of
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view, to_raw
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
-from vrag.types import Box, Crop, Page
+from vrag.types import Answer, Box, Crop, Page
 from vrag.views import ViewRenderer
 
 VALUES = {"Staff": "310", "Costs": "48"}
@@ -114,6 +114,21 @@ def test_the_name_in_a_thought_is_looked_up_in_its_own_question(tiny: Tiny, less
     assert "".join(text.strip() for text, _ in read) == names.replace(" ", "")
     questions = [i for i, one in enumerate(lesson.glances) if not one.moves]
     assert lesson.glances[questions[0] + 1].target > lesson.glances[questions[0]].end, "the second asks later"
+
+
+def test_a_sight_is_taught_as_it_is_shown(
+    tiny: Tiny, store: MemoryStore, lessons: PageLessons, page: Page, spec: ViewSpec
+) -> None:
+    tasks = [seek(store, page, name, value) for name, value in VALUES.items()]
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
+    sights, rng = PageSights(store, [page], tasks, reader, spec, ViewRenderer(store)), np.random.default_rng(0)
+    tinted, crop = sights.pages(1, rng)[0].tinted(rng), sights.crops(1, rng)[0]
+    for sight, first in ((tinted, Crop), (crop, Answer)):
+        lesson = lessons.about(sight, 2, rng)
+        assert lesson is not None and isinstance(parse(said(tiny, lesson)[0]).action, first)
+        assert lesson.reads == (first is Answer) and len(lesson.tokens.images) == 1
+        assert np.array_equal(lesson.tokens.images[0].pixels, tiny.codec.encode_pixels(sight.image).pixels)
+    assert lessons.about(sights.windows(1, 0, rng)[0], 2, rng) is None, "no question asks for a label"
 
 
 def test_reading_gives_the_crop_and_asks_for_what_the_expert_says_then(tiny: Tiny, lessons: PageLessons) -> None:

@@ -1,11 +1,13 @@
 """Pieces of pages to learn to see from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.tiny import Tiny, make_tiny, seek, spec_of
-from vrag.data.patches import CHARACTERS, PatchReader, PatchTargets, Sought
+from vrag.data.patches import CHARACTERS, PatchReader, Sought
 from vrag.data.sights import PageSights, Sight, labels_of, sought_on
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view
@@ -72,9 +74,12 @@ def test_a_page_marks_its_values_and_a_crop_shows_one(
     sights, rng = make(tiny, store, tasks, spec), np.random.default_rng(0)
     marked = {int((page.targets.values[:, 0] >= 0).sum()) for page in sights.pages(8, rng)}
     assert marked == {0, 2}, "two values on one page, none on the other"
-    crop = sights.crops(1, rng)[0]
-    assert (crop.targets.values == -1).all()
-    assert (crop.targets.tokens >= 0).any()
+    asked = {tuple(one.name for one in page.cut.sought) for page in sights.pages(8, rng)}
+    assert asked == {("Staff", "Costs"), ()}, "what a question may ask of it"
+    crops = sights.crops(8, rng)
+    assert all(len(crop.cut.sought) == 1 for crop in crops) and not sights.windows(1, 1, rng)[1].cut.sought
+    assert all((crop.targets.values == -1).all() for crop in crops)
+    assert any((crop.targets.tokens >= 0).any() for crop in crops)
 
 
 def test_other_colours_keep_the_print_and_its_targets(
@@ -86,14 +91,16 @@ def test_other_colours_keep_the_print_and_its_targets(
     assert not same(other, sight)
     ink, again = (grey(one) - grey(one).mean() for one in (sight, other))
     assert abs(np.corrcoef(ink.ravel(), again.ravel())[0, 1]) > 0.99
-    blank = Sight(Image.new("RGB", (32, 32), "white"), sight.targets)
+    blank = replace(sight, image=Image.new("RGB", (32, 32), "white"))
     assert blank.recoloured(np.random.default_rng(1)) is blank
 
 
-def test_another_theme_changes_colours_and_leaves_paper_light(tiny: Tiny) -> None:
+def test_another_theme_changes_colours_and_leaves_paper_light(
+    tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
+) -> None:
     image = Image.new("RGB", (40, 20), "white")
     image.paste((200, 40, 40), (0, 0, 20, 20))
-    sight = Sight(image, PatchTargets(*(np.zeros(1),) * 5))
+    sight = replace(make(tiny, store, tasks, spec).pages(1, np.random.default_rng(0))[0], image=image)
     themes = [np.asarray(sight.tinted(np.random.default_rng(seed)).image) for seed in range(12)]
     assert all(theme.shape == (20, 40, 3) and (theme[:, 20:] > 255 * 0.9).all() for theme in themes)
     strongest = {int(theme[0, 0].argmax()) for theme in themes}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from PIL.Image import Image
 
 from vrag.actions import render as write
 from vrag.codecs.qwen_vl import QwenVLCodec
@@ -19,7 +20,7 @@ from vrag.data.glances import Glance, echoes, spelled, where
 from vrag.data.kinds import ByKind
 from vrag.data.names import renamed
 from vrag.data.patches import PatchReader, Sought
-from vrag.data.sights import sought_on
+from vrag.data.sights import Sight, sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, page_view
@@ -32,11 +33,12 @@ from vrag.views import ViewRenderer
 @dataclass(frozen=True)
 class Lesson:
     """What to say, and where to look for it: at a word of the question, or at the image token that shows the value.
-    `bridge`: what is read is what the next search asks for, not the answer.
+    `reads`: a value is read off a crop. `bridge`: it is what the next search asks for, not the answer.
     """
 
     tokens: Tokens
     glances: tuple[Glance, ...] = ()
+    reads: bool = False
     bridge: bool = False
 
 
@@ -61,7 +63,7 @@ class PageLessons:
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
         self._zoomed = len(codec.encode_text(f"<think>{ZOOM}"))
         self._box_tag = codec.encode_text("<bbox>")
-        self._sought = sought_on(pages, tasks)
+        self._sought, self._by_id = sought_on(pages, tasks), {page.id: page for page in pages}
         self._pages = ByKind((kinds.get(page.id, ""), page) for page in pages if self._sought[page.id])
         if not self._pages:
             raise DataError("no task seeks anything on these pages; lessons need gold pages with boxes")
@@ -74,12 +76,28 @@ class PageLessons:
 
     def point(self, queries: int, rng: np.random.Generator) -> Lesson:
         """A page, and the boxes of up to `queries` of its values."""
-        page, view, sought = self._draw(rng)
+        page = self._pages.draw(1, rng)[0]
+        view = page_view(page, self._spec)
+        return self._pointing(page, view, self._renderer.image(view), self._sought[page.id], queries, rng)
+
+    def about(self, sight: Sight, queries: int, rng: np.random.Generator) -> Lesson | None:
+        """What to say of a page as `sight` shows it, or of its crop of a value; None if nothing is sought there."""
+        cut = sight.cut
+        if not cut.sought:
+            return None
+        page = self._by_id[cut.view.page_id]
+        if cut.kind == "page":
+            return self._pointing(page, cut.view, sight.image, cut.sought, queries, rng)
+        return self._reading(page, cut.sought[0], cut.view, sight.image, rng)
+
+    def _pointing(
+        self, page: Page, view: View, image: Image, sought: Sequence[Sought], queries: int, rng: np.random.Generator
+    ) -> Lesson:
         chosen = [(one, self._ask(page, one, rng)) for one in _some(sought, queries, rng)]
         task, hop = chosen[0][1]
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
         self._given(tokens, *searched(hops(task)[hop].query))
-        self._shown(tokens, view)
+        self._shown(tokens, view, image)
         question, pads = (0, len(tokens.prompt_ids)), tokens.ids.index(self._codec.image_pad_id)
         glances: list[Glance] = []
         for number, (one, (task, _)) in enumerate(chosen):
@@ -97,30 +115,33 @@ class PageLessons:
 
     def read(self, rng: np.random.Generator) -> Lesson:
         """Any value as an agent crops it, and what the expert says then."""
-        page, _, sought = self._draw(rng)
-        return self._reading(page, _some(sought, 1, rng)[0], rng)
+        page = self._pages.draw(1, rng)[0]
+        return self._cropped(page, _some(self._sought[page.id], 1, rng)[0], rng)
 
     def bridge(self, rng: np.random.Generator) -> Lesson:
         """The same of a value that the next search asks for, since these are few and one wrong letter finds nothing;
         of any value where no task has two hops.
         """
-        return self._reading(*self._bridges.draw(1, rng)[0], rng) if self._bridges else self.read(rng)
+        return self._cropped(*self._bridges.draw(1, rng)[0], rng) if self._bridges else self.read(rng)
 
-    def _reading(self, page: Page, one: Sought, rng: np.random.Generator) -> Lesson:
+    def _cropped(self, page: Page, one: Sought, rng: np.random.Generator) -> Lesson:
+        crop = self._reader.value_crop(page, one.box)
+        return self._reading(page, one, crop, self._renderer.image(crop), rng)
+
+    def _reading(self, page: Page, one: Sought, crop: View, image: Image, rng: np.random.Generator) -> Lesson:
         view = page_view(page, self._spec)
         task, hop = self._ask(page, one, rng)
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
         self._given(tokens, *zoomed(one.name, self._reader.agent_box(view, one.box)))
-        crop = self._reader.value_crop(page, one.box)
-        self._shown(tokens, crop)
+        self._shown(tokens, crop, image)
         planned = hops(task)
         if hop + 1 == len(planned):
             turn = say(tokens, self._codec, *answered(task))
-            return Lesson(tokens, tuple(self._read(tokens, turn, task.answers[0], crop, one.box)))
+            return Lesson(tokens, tuple(self._read(tokens, turn, task.answers[0], crop, one.box)), reads=True)
         query = planned[hop + 1].query
         turn = say(tokens, self._codec, *bridged(task, *searched(query)))
         read = self._read(tokens, turn, str(task.meta.get("bridge") or ""), crop, one.box)
-        return Lesson(tokens, (*read, *self._asked_for(tokens, turn, query)), bridge=True)
+        return Lesson(tokens, (*read, *self._asked_for(tokens, turn, query)), reads=True, bridge=True)
 
     def _asked_for(self, tokens: Tokens, turn: tuple[int, int], query: str) -> Iterator[Glance]:
         """What the next search takes from the question: without being told, no lesson learned which metric that is."""
@@ -137,10 +158,6 @@ class PageLessons:
             x = box.x1 + share * box.width
             block = block_at(crop, Box(x1=x, y1=box.y1, x2=x, y2=box.y2), self._spec.factor)
             yield Glance.writing(place, place + 1, pads + block)
-
-    def _draw(self, rng: np.random.Generator) -> tuple[Page, View, list[Sought]]:
-        page = self._pages.draw(1, rng)[0]
-        return page, page_view(page, self._spec), self._sought[page.id]
 
     def _ask(self, page: Page, one: Sought, rng: np.random.Generator) -> tuple[Task, int]:
         """A task that seeks this value, about a random name, for its own would tell the value to who has learned the
@@ -160,9 +177,9 @@ class PageLessons:
     def _given(self, tokens: Tokens, thought: str, action: Action) -> None:
         tokens.add_observed(self._codec.encode_text(write(action, thought)), [])
 
-    def _shown(self, tokens: Tokens, view: View) -> None:
-        image = self._codec.observe([Message("user", [ImagePart(self._renderer.image(view), view)])], closed=False)
-        tokens.add_observed(image.ids, list(image.images))
+    def _shown(self, tokens: Tokens, view: View, image: Image) -> None:
+        shown = self._codec.observe([Message("user", [ImagePart(image, view)])], closed=False)
+        tokens.add_observed(shown.ids, list(shown.images))
 
 
 def say(tokens: Tokens, codec: QwenVLCodec, thought: str, action: Action) -> tuple[int, int]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from PIL.Image import Image, fromarray
@@ -37,11 +38,24 @@ PALEST = 0.94  # paper of a tinted sight
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What a sight is cut out of its page for: `text` is the word that it is about, `sought` what a question may ask
+    of it: the values of a page, the one value of a crop.
+    """
+
+    kind: Literal["label", "value", "crop", "page"]
+    text: str
+    view: View
+    sought: tuple[Sought, ...] = ()
+
+
+@dataclass(frozen=True)
 class Sight:
-    """An RGB image and what its patches show."""
+    """An RGB image and what its patches show; `cut` tells where it is from."""
 
     image: Image
     targets: PatchTargets
+    cut: Cut
 
     def recoloured(self, rng: np.random.Generator) -> Sight:
         """The same print, in another ink on another paper."""
@@ -63,16 +77,7 @@ class Sight:
         return self._painted((255 - depth * strength) * paper)
 
     def _painted(self, pixels: np.ndarray) -> Sight:
-        return Sight(fromarray(pixels.clip(0, 255).astype(np.uint8)), self.targets)
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """A sight to be: `name` is its kind, `text` the word that it is about."""
-
-    name: str
-    text: str
-    view: View
+        return replace(self, image=fromarray(pixels.clip(0, 255).astype(np.uint8)))
 
 
 class PageSights:
@@ -105,13 +110,16 @@ class PageSights:
         words = [list(store.words(page.id)) for page in pages]
         cuts = [self._cuts(page, said, label_cuts, value_cuts, rng) for page, said in zip(pages, words, strict=True)]
         with ThreadPoolExecutor(2) as pool:  # decoding and resizing leave Python's lock
-            kept = [cut for found in pool.map(self._cut, pages, words, cuts) for cut in found]
+            kept = [sight for found in pool.map(self._cut, words, cuts) for sight in found]
 
-        def by_character(name: str) -> ByKind[Sight]:
-            return ByKind((each, sight) for cut, sight in kept if cut.name == name for each in set(cut.text) or {""})
+        def cut(kind: str) -> list[tuple[Cut, Sight]]:
+            return [(sight.cut, sight) for sight in kept if sight.cut.kind == kind]
 
-        self._pages = ByKind((kinds.get(cut.view.page_id, ""), sight) for cut, sight in kept if cut.name == "page")
-        self._label_windows = ByKind(("", sight) for cut, sight in kept if cut.name == "label")
+        def by_character(kind: str) -> ByKind[Sight]:
+            return ByKind((each, sight) for one, sight in cut(kind) for each in set(one.text) or {""})
+
+        self._pages = ByKind((kinds.get(one.view.page_id, ""), sight) for one, sight in cut("page"))
+        self._label_windows = ByKind(("", sight) for _, sight in cut("label"))
         self._value_windows, self._crops = by_character("value"), by_character("crop")
         if not (self._label_windows and self._value_windows):
             raise DataError("these pages have no labels or no values of the tasks; learning to see needs both")
@@ -130,21 +138,25 @@ class PageSights:
 
     def _cuts(
         self, page: Page, words: Sequence[Word], label_cuts: int, value_cuts: int, rng: np.random.Generator
-    ) -> list[_Cut]:
+    ) -> list[Cut]:
         """What to look at of a page."""
         view = page_view(page, self._spec)
         scale = view.width / page.width
-        cuts: list[tuple[str, str, View | None]] = [("page", "", view)]
+        sought = self._sought[page.id]
+        cuts = [Cut("page", "", view, tuple(sought))]
         for word in words:
             if word.text in self._labels and word.box.height * scale >= READABLE:
                 zooms = scale * 2 ** (LABEL_ZOOM * rng.random(label_cuts))
-                cuts += [("label", word.text, self._window(page, word.box, zoom, rng)) for zoom in zooms]
-        for one in self._sought[page.id]:
+                windows = [self._window(page, word.box, zoom, rng) for zoom in zooms]
+                cuts += [Cut("label", word.text, window) for window in windows if window is not None]
+        for one in sought:
             crop = self._reader.value_crop(page, one.box)
             zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=value_cuts)
             text = _written_at(words, one.box)
-            cuts += [("crop", text, crop), *(("value", text, self._window(page, one.box, zoom, rng)) for zoom in zooms)]
-        return [_Cut(name, text, view) for name, text, view in cuts if view is not None]
+            windows = [self._window(page, one.box, zoom, rng) for zoom in zooms]
+            cuts += [Cut("crop", text, crop, (one,))]
+            cuts += [Cut("value", text, window) for window in windows if window is not None]
+        return cuts
 
     def _window(self, page: Page, word: Box, scale: float, rng: np.random.Generator) -> View | None:
         """A window around `word`, which stands anywhere in it, shown at `scale` view pixels per raw pixel; None where
@@ -164,16 +176,16 @@ class PageSights:
         )
         return View(page_id=page.id, ref=page.ref, region=region, width=columns * block, height=rows * block)
 
-    def _cut(self, page: Page, words: Sequence[Word], cuts: Sequence[_Cut]) -> list[tuple[_Cut, Sight]]:
-        sought = {"page": self._sought[page.id]}
-        return [
-            (cut, Sight(self._image(cut), self._reader.targets(cut.view, words, sought.get(cut.name, ()))))
-            for cut in cuts
-        ]
+    def _cut(self, words: Sequence[Word], cuts: Sequence[Cut]) -> list[Sight]:
+        return [Sight(self._image(cut), self._targets(cut, words), cut) for cut in cuts]
 
-    def _image(self, cut: _Cut) -> Image:
+    def _targets(self, cut: Cut, words: Sequence[Word]) -> PatchTargets:
+        """The box of a value is told on pages alone, where it is written."""
+        return self._reader.targets(cut.view, words, cut.sought if cut.kind == "page" else ())
+
+    def _image(self, cut: Cut) -> Image:
         """What an episode may look at too is remembered by the renderer."""
-        if cut.name in ("page", "crop"):
+        if cut.kind in ("page", "crop"):
             return self._renderer.image(cut.view)
         return render(self._renderer.page(cut.view.page_id), cut.view)
 

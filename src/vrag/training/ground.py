@@ -7,7 +7,7 @@ Each step takes lessons about pages and crops (`vrag.data.lessons`) and text-onl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class GroundConfig(Frozen):
     `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`.
     """
 
-    steps: int = 640
+    steps: int = 100
     pages: int = 16
     queries: int = 6
     crops: int = 20
@@ -63,29 +63,17 @@ def ground(
         pages = [lessons.point(config.queries, rng) for _ in range(config.pages)]
         crops = [lessons.read(rng) for _ in range(config.crops)]
         crops += [lessons.bridge(rng) for _ in range(config.bridges)]
-        examples = [
-            *map(Example.of, pages),
-            *(Example.of(crop, config.read_weight) for crop in crops),
-            *map(Example.of, extra(rng)),
-        ]
+        given = [*pages, *crops, *extra(rng)]
+        examples = [Example.of(lesson, config.read_weight if lesson.reads else 1.0) for lesson in given]
         result = supervised_step(model, codec, examples, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, config.steps)
         norm = apply(optimizer, model, config.optimizer, lr)
-        boxes, texts = result.right[: len(pages)], result.exact[len(pages) : len(pages) + len(crops)]
         metrics = {
             "loss": result.loss,
-            **result.glanced(examples),
-            "box_tokens": _mean([hit for hits in boxes for hit in hits]),
-            "read": _mean([hit for hit, crop in zip(texts, crops, strict=True) if not crop.bridge]),
-            "bridged": _mean([hit for hit, crop in zip(texts, crops, strict=True) if crop.bridge]),
-            "copied": _mean(result.exact[len(pages) + len(crops) :]),
+            **result.told(given),
             "lr": lr,
             "gradient_norm": norm,
             "seconds": time.perf_counter() - began,
         }
         run.commit(step, config.steps, metrics)
         on_step({"step": step, "steps": config.steps, **metrics})
-
-
-def _mean(hits: Sequence[bool]) -> float:
-    return float(np.mean(hits)) if hits else 0.0

@@ -56,7 +56,7 @@ class SupervisedStep:
     looked: list[list[bool]]
     tokens: int
 
-    def glanced(self, examples: Sequence[Example]) -> dict[str, float]:
+    def glanced(self, examples: Sequence[Example | Lesson]) -> dict[str, float]:
         """Of the `examples` of this step, the share of glances at images and of those at text that are right; of none,
         nothing.
         """
@@ -71,6 +71,20 @@ class SupervisedStep:
         """Per example, whether all of its tokens are right."""
         return [all(tokens) for tokens in self.right]
 
+    def told(self, lessons: Sequence[Lesson]) -> dict[str, float]:
+        """The same of the `lessons` of this step, and what was right: the share of a box's tokens, of values read off
+        crops for the answer and for the next search, and of names copied. Of none, nothing.
+        """
+        exact = list(zip(lessons, self.exact, strict=True))
+        pointed = zip(lessons, self.right, strict=True)
+        hits = {
+            "box_tokens": [hit for one, tokens in pointed if one.tokens.images and not one.reads for hit in tokens],
+            "read": [hit for one, hit in exact if one.reads and not one.bridge],
+            "bridged": [hit for one, hit in exact if one.bridge],
+            "copied": [hit for one, hit in exact if not one.tokens.images],
+        }
+        return self.glanced(lessons) | {name: float(np.mean(found)) for name, found in hits.items() if found}
+
 
 def supervised_step(
     model: Any,
@@ -84,28 +98,46 @@ def supervised_step(
 
     With `guidance`, the mean losses of the glances at images and of those at text are added to that of the tokens.
     """
-    total_weight = sum(sum(e.weights) for e in examples)
-    glanced = Counter(glance.moves for e in examples for glance in e.glances)
-    lengths = [len(e.tokens.ids) for e in examples]
-    right: list[list[bool]] = [[] for _ in examples]
-    looked: list[list[bool]] = [[] for _ in examples]
+    batch = SupervisedBatch(examples, max_tokens, guidance)
     loss = 0.0
-    for group in micro_batches(lengths, max_tokens):
-        chosen = [examples[i] for i in group]
+    for group in batch.groups:
         with quick_tower(model, precision):
             with autocast(model, precision):
-                part = _forward(model, codec, chosen, guidance)
-            part_loss = part.loss * (sum(sum(e.weights) for e in chosen) / total_weight)
-            if guidance is not None and part.looked:
-                shares = [guidance.weight / glanced[glance.moves] for e in chosen for glance in e.glances]
-                part_loss = part_loss + (part.glances * torch.tensor(shares, device=part.glances.device)).sum()
-            part_loss.backward()
-        loss += float(part_loss.detach())
+                part = batch.forward(model, codec, group)
+            part.backward()
+        loss += float(part.detach())
+    return batch.result(loss)
+
+
+class SupervisedBatch:
+    """The examples of a step: `groups` of them go forward together, and their losses add up to that of the step."""
+
+    def __init__(self, examples: Sequence[Example], max_tokens: int, guidance: GuidanceConfig | None) -> None:
+        self._examples, self._guidance = examples, guidance
+        self._weight = sum(sum(e.weights) for e in examples)
+        self._glanced = Counter(glance.moves for e in examples for glance in e.glances)
+        self._lengths = [len(e.tokens.ids) for e in examples]
+        self._right: list[list[bool]] = [[] for _ in examples]
+        self._looked: list[list[bool]] = [[] for _ in examples]
+        self.groups = list(micro_batches(self._lengths, max_tokens))
+
+    def forward(self, model: Any, codec: QwenVLCodec, group: Sequence[int]) -> torch.Tensor:
+        """The loss of the examples `group`, a part of the step's."""
+        chosen = [self._examples[i] for i in group]
+        part = _forward(model, codec, chosen, self._guidance)
+        loss = part.loss * (sum(sum(e.weights) for e in chosen) / self._weight)
+        if self._guidance is not None and part.looked:
+            shares = [self._guidance.weight / self._glanced[glance.moves] for e in chosen for glance in e.glances]
+            loss = loss + (part.glances * torch.tensor(shares, device=part.glances.device)).sum()
         hits, looks = iter(part.right), iter(part.looked)
         for i in group:
-            right[i] = list(islice(hits, len(examples[i].weights)))
-            looked[i] = list(islice(looks, len(examples[i].glances))) if guidance else []
-    return SupervisedStep(loss, right, looked, sum(lengths))
+            self._right[i] = list(islice(hits, len(self._examples[i].weights)))
+            self._looked[i] = list(islice(looks, len(self._examples[i].glances))) if self._guidance else []
+        return loss
+
+    def result(self, loss: float) -> SupervisedStep:
+        """Once all groups have gone forward."""
+        return SupervisedStep(loss, self._right, self._looked, sum(self._lengths))
 
 
 @dataclass(frozen=True)

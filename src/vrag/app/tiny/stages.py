@@ -84,8 +84,9 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -
     """Teach the tower of a fresh model to see; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        sights = page_sights(recipe, train, codec, recipe.layout_pages)
-        pretrain(model, codec, sights, len(labels_of(train.tasks)), recipe.pretrain, folder, partial(log, "pretrain"))
+        sights, lessons = page_sights(recipe, train, codec, recipe.layout_pages), _lessons(recipe, train, codec)
+        labels, copies = len(labels_of(train.tasks)), partial(_copies, recipe.copies // 2, train, codec)
+        pretrain(model, codec, sights, lessons, labels, recipe.pretrain, folder, partial(log, "pretrain"), copies)
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
 
@@ -116,7 +117,7 @@ def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, 
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         _remember_all(model, codec)
-        copies = partial(_copies, recipe, train, codec)
+        copies = partial(_copies, recipe.copies, train, codec)
         ground(model, codec, _lessons(recipe, train, codec), recipe.ground, folder, partial(log, "ground"), copies)
 
     return _stage(start, out / "ground", train.environment, work)
@@ -136,8 +137,8 @@ def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLe
     return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
 
 
-def _copies(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Lesson]:
-    drawn = rng.integers(len(train.tasks), size=recipe.copies)
+def _copies(count: int, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Lesson]:
+    drawn = rng.integers(len(train.tasks), size=count)
     return [copying_example(train.tasks[int(i)], codec, train.environment.prompt, rng) for i in drawn]
 
 
@@ -165,7 +166,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
 
         def extra(rng: np.random.Generator) -> list[Lesson]:
             replayed = _replayed(recipe, lessons, rng) if lessons else []
-            return [*_copies(recipe, train, codec, rng), *replayed]
+            return [*_copies(recipe.copies, train, codec, rng), *replayed]
 
         sft(model, codec, episodes, recipe.sft, folder, partial(log, "sft"), extra)
 
