@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SHOWN = {
-    "pretrain": ("loss", "words", "tokens", "names", "digits", "level"),
+    "pretrain": ("loss", "level", "words", "digits", "looked", "read"),
     "ground": ("loss", "looked", "box_tokens", "read", "bridged", "copied"),
     "sft": ("loss", "exact"),
     "align": ("loss", "tokens"),

@@ -1,4 +1,4 @@
-"""Learning to point and to read: the second stage of pretraining, for a language model over a tower that sees.
+"""Learning to write boxes: the second stage of pretraining, for a language model that looks at the right place already.
 
 Each step takes lessons about pages and crops (`vrag.data.lessons`) and text-only examples of copying
 (`vrag.data.copying`). The tower stays as it is, so its features are computed once per image.
@@ -28,17 +28,17 @@ class GroundConfig(Frozen):
     `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`.
     """
 
-    steps: int = 100
-    pages: int = 16
+    steps: int = 240
+    pages: int = 20
     queries: int = 6
-    crops: int = 20
+    crops: int = 12
     bridges: int = 10
     read_weight: float = 3.0
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
     precision: Precision = "bf16"
     seed: int = 0
-    optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=8e-3, rest=0.5, schedule="cosine", warmup=0.03)
+    optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=5e-3, rest=0.5, schedule="cosine", warmup=0.03)
     checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
 
 
