@@ -112,14 +112,14 @@ class PageSights:
         with ThreadPoolExecutor(2) as pool:  # decoding and resizing leave Python's lock
             kept = [sight for found in pool.map(self._cut, words, cuts) for sight in found]
 
-        def cut(kind: str) -> list[tuple[Cut, Sight]]:
-            return [(sight.cut, sight) for sight in kept if sight.cut.kind == kind]
+        def of(kind: str) -> list[Sight]:
+            return [sight for sight in kept if sight.cut.kind == kind]
 
         def by_character(kind: str) -> ByKind[Sight]:
-            return ByKind((each, sight) for one, sight in cut(kind) for each in set(one.text) or {""})
+            return ByKind((each, sight) for sight in of(kind) for each in set(sight.cut.text) or {""})
 
-        self._pages = ByKind((kinds.get(one.view.page_id, ""), sight) for one, sight in cut("page"))
-        self._label_windows = ByKind(("", sight) for _, sight in cut("label"))
+        self._pages = ByKind((kinds.get(sight.cut.view.page_id, ""), sight) for sight in of("page"))
+        self._label_windows = ByKind(("", sight) for sight in of("label"))
         self._value_windows, self._crops = by_character("value"), by_character("crop")
         if not (self._label_windows and self._value_windows):
             raise DataError("these pages have no labels or no values of the tasks; learning to see needs both")

@@ -64,7 +64,7 @@ def ground(
         crops = [lessons.read(rng) for _ in range(config.crops)]
         crops += [lessons.bridge(rng) for _ in range(config.bridges)]
         given = [*pages, *crops, *extra(rng)]
-        examples = [Example.of(lesson, config.read_weight if lesson.reads else 1.0) for lesson in given]
+        examples = [Example.of(lesson, config.read_weight) for lesson in given]
         result = supervised_step(model, codec, examples, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, config.steps)
         norm = apply(optimizer, model, config.optimizer, lr)

@@ -169,9 +169,9 @@ def _loss(
     lessons = [*filter(None, taught), *copies]
     if not lessons:
         return loss, right
-    examples = [Example.of(lesson, config.read_weight if lesson.reads else 1.0) for lesson in lessons]
+    examples = [Example.of(lesson, config.read_weight) for lesson in lessons]
     batch = SupervisedBatch(examples, config.max_tokens, config.guidance)
-    with given(model, seen.features(images)):
+    with given(model, dict(zip(map(id, images), seen.features, strict=True))):
         told = torch.stack([batch.forward(model, codec, group) for group in batch.groups]).sum()
     result = batch.result(float(told.detach()))
     return loss + level * told, {**right, "told": result.loss, **result.told(lessons)}

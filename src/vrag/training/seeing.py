@@ -8,7 +8,6 @@ language model's own embedding, so that an image of a word comes to lie where th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.patches import CHARACTERS, DIGITS, MERGE, NAMES, PatchTargets
-from vrag.policies.vision import Features
+from vrag.policies.vision import Features, encode
 from vrag.types import EncodedImage
 
 BLANKS = 0.125  # of all patches: this many that show nothing are told apart from print at each step
@@ -41,31 +40,23 @@ class Heads(nn.Module):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a tower makes of a batch: `patches` [P, D] of the reading layer; what the language model gets, [M, H],
-    `final`ly and of each deepstack layer (`deep`), of which the first is the reading layer.
+    """What a tower makes of a batch: `patches` [P, D] of the reading layer, `early` and `final` [M, H]: what the
+    language model gets of that layer and of the last; `features`: the same by image, as it gets them.
     """
 
     patches: Tensor
+    early: Tensor
     final: Tensor
-    deep: tuple[Tensor, ...]
-
-    def features(self, images: Sequence[EncodedImage]) -> dict[int, Features]:
-        """By the ids of the images that were looked at, in their order."""
-        blocks = [math.prod(image.grid) // MERGE**2 for image in images]
-        deep = zip(*(layer.split(blocks) for layer in self.deep), strict=True)
-        return {
-            id(image): Features(final, layers)
-            for image, final, layers in zip(images, self.final.split(blocks), deep, strict=True)
-        }
+    features: list[Features]
 
 
 def look(model: Any, images: Sequence[EncodedImage]) -> Seen:
-    pixels = torch.from_numpy(np.concatenate([image.pixels for image in images]))
-    grids = torch.tensor([image.grid for image in images], device=model.device)
-    tower = model.model.visual
-    with _kept(tower.blocks[model.config.vision_config.deepstack_visual_indexes[0]]) as kept:
-        out = tower(pixels.to(model.device, model.dtype), grid_thw=grids)
-    return Seen(kept[0], out.pooler_output, tuple(out.deepstack_features))
+    """All `images` go through the tower at once, with a graph."""
+    reading = model.model.visual.blocks[model.config.vision_config.deepstack_visual_indexes[0]]
+    with _kept(reading) as kept:
+        features = encode(model, images)
+    early = torch.cat([one.deepstack[0] for one in features if one.deepstack])
+    return Seen(kept[0], early, torch.cat([one.pooled for one in features]), features)
 
 
 def sight_loss(
@@ -100,7 +91,7 @@ def sight_loss(
     tally.add("words", 1.0, heads.words, seen.patches, words, blank, heads.words.out_features - 1)
     for place, head in enumerate(heads.tokens):
         told = _Tied(head, embedding)
-        tally.add("tokens", 0.25, told, seen.deep[0], tokens.reshape(-1, MERGE**2)[:, place], blank_blocks, nothing)
+        tally.add("tokens", 0.25, told, seen.early, tokens.reshape(-1, MERGE**2)[:, place], blank_blocks, nothing)
     for place, head in enumerate(heads.names):
         tally.add("names", 0.5 * level, _Tied(head, embedding), seen.final, values[:, place])
     digits = embedding[codec.tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)])]

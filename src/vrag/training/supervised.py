@@ -33,8 +33,9 @@ class Example:
     glances: tuple[Glance, ...] = ()
 
     @classmethod
-    def of(cls, lesson: Lesson, weight: float = 1.0) -> Example:
-        """Every token of `lesson` at one weight."""
+    def of(cls, lesson: Lesson, read_weight: float = 1.0) -> Example:
+        """Every token of `lesson` at one weight: 1, or `read_weight` where a value is read off a crop."""
+        weight = read_weight if lesson.reads else 1.0
         return cls(lesson.tokens, [weight] * sum(lesson.tokens.loss_mask), lesson.glances)
 
 
