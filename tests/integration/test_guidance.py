@@ -69,6 +69,11 @@ def test_looking_at_the_target_costs_nothing_and_looking_elsewhere_does() -> Non
     assert sure.item() == pytest.approx(0.0, abs=1e-6) and right == [True]
 
 
+def test_a_glance_is_right_if_its_first_position_is() -> None:
+    for places, wanted in (([0, 0, 0, 0, 2, 1], True), ([0, 0, 0, 0, 1, 2], False)):
+        assert guidance_loss(heads(0, places), IMAGES, [[Glance(4, 6, 2)]], CONFIG)[1] == [wanted]
+
+
 def test_text_is_looked_up_among_text_by_other_heads_and_the_target_moves_on() -> None:
     words = torch.zeros(1, 6, dtype=torch.bool)
     moving = Glance(4, 6, 1, moves=True)

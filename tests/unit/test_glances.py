@@ -1,6 +1,6 @@
 """Where to look while writing: at what a text repeats."""
 
-from vrag.data.glances import Glance, echoes, spelled, where
+from vrag.data.glances import Glance, corner, echoes, spelled, where
 
 QUESTION = "how many routes of kelo works in 2 0 2 2 ?"
 WORDS = f"{QUESTION} <think> zoom in on Routes 2 0 2 2 </think> <bbox>".split(" ")
@@ -32,6 +32,13 @@ def test_a_part_is_found_whole_and_within_the_span() -> None:
     assert where(ids, [7, 8], (0, 6)) == 3, "not the 7 before it"
     assert where(ids, [7], (1, 6)) == 3
     assert where(ids, [9, 1], (0, 6)) is None
+
+
+def test_the_first_corner_of_a_box_ends_before_its_second_comma() -> None:
+    pieces = ["<bbox>", "[", "1", ",", " ", "2", "0", ",", " 3", ",", " 4", "]", "</bbox>"]
+    ids = list(range(len(pieces)))
+    assert corner(ids, 0, len(ids), pieces.__getitem__) == 7
+    assert corner(ids, 0, 6, pieces.__getitem__) == 6, "one that was cut off is all corner"
 
 
 def test_the_tokens_that_spell_a_value_know_where_along_it_they_stand() -> None:

@@ -1,5 +1,8 @@
 """Lessons in pointing and reading: what is given, what is asked for, and where it stands."""
 
+import re
+from itertools import compress
+
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view, to_raw
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
+from vrag.training.supervised import Example
 from vrag.types import Answer, Box, Crop, Page
 from vrag.views import ViewRenderer
 
@@ -93,12 +97,24 @@ def test_the_token_to_look_at_shows_the_value(
         assert ids[glance.target] == tiny.codec.image_pad_id
         start, end = glance.start + 1, glance.end + 1
         assert all(sampled[start - len(lesson.tokens.prompt_ids) : end - len(lesson.tokens.prompt_ids)])
-        assert tiny.codec.decode(ids[start:end]).startswith("<bbox>")
+        assert re.fullmatch(r"<bbox>\[\d+, \d+", tiny.codec.decode(ids[start:end])), "the rest follows from these"
         row, column = divmod(glance.target - first, columns)
         scale = page.width / view.width * spec.factor
         block = Box(x1=column * scale, y1=row * scale, x2=(column + 1) * scale, y2=(row + 1) * scale)
         middles = [middle(word(store, page, value)) for value in VALUES.values()]
         assert any(block.x1 <= x <= block.x2 and block.y1 <= y <= block.y2 for x, y in middles)
+
+
+def test_what_an_image_decides_weighs_more(tiny: Tiny, lessons: PageLessons) -> None:
+    def heavy(lesson: Lesson) -> str:
+        sampled = compress(lesson.tokens.response_ids, lesson.tokens.loss_mask)
+        weights = Example.of(lesson, 4.0).weights
+        assert set(weights) == {1.0, 4.0} and set(Example.of(lesson).weights) == {1.0}
+        return tiny.codec.decode([token for token, weight in zip(sampled, weights, strict=True) if weight == 4.0])
+
+    rng = np.random.default_rng(0)
+    assert re.fullmatch(r"(<bbox>\[\d+, \d+){2}", heavy(lessons.point(2, rng)))
+    assert "".join(heavy(lessons.read(rng)).split()) in [value * 2 for value in VALUES.values()]
 
 
 def test_the_name_in_a_thought_is_looked_up_in_its_own_question(tiny: Tiny, lessons: PageLessons) -> None:

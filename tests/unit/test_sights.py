@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.tiny import Tiny, make_tiny, seek, spec_of
 from vrag.data.patches import CHARACTERS, PatchReader, Sought
-from vrag.data.sights import PageSights, Sight, labels_of, sought_on
+from vrag.data.sights import CODE_CUTS, PageSights, Sight, labels_of, sought_on
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view
 from vrag.policies.expert import ExpertStyle
@@ -137,6 +137,16 @@ def test_values_are_drawn_evenly_from_the_characters_they_are_written_with(
     for drawn in (sights.windows(0, 80, rng), sights.crops(80, rng)):
         share = np.mean([(one.targets.characters == letter).any() for one in drawn])
         assert 0.6 < share < 0.9, "J, 3 and 0 stand on one page of nine, and are three characters of four"
+
+
+def test_a_value_with_a_letter_is_cut_more_often(tiny: Tiny, store: MemoryStore, spec: ViewSpec) -> None:
+    counts = dict[str, int]()
+    for number, value in enumerate(("J30", "111"), 3):
+        page = store.add("acme.pdf", number, [f"Staff {value}"], font_size=90)
+        tasks = [seek(store, page, "Staff", value)]
+        drawn = make(tiny, store, tasks, spec).windows(0, 60, np.random.default_rng(0))
+        counts[value] = len({one.cut.view for one in drawn})
+    assert counts == {"J30": CODE_CUTS, "111": 1}
 
 
 def test_what_an_episode_sees_too_is_rendered_once(

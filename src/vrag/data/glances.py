@@ -29,6 +29,14 @@ def where(ids: Sequence[int], part: Sequence[int], span: tuple[int, int]) -> int
     return next((i for i in range(*span) if list(ids[i : i + len(part)]) == list(part)), None)
 
 
+def corner(ids: Sequence[int], opened: int, end: int, text: Callable[[int], str]) -> int:
+    """Where the first corner of the box ends that is written at `opened` to `end`: what comes after follows from it, so
+    that a look there is told by what has been written.
+    """
+    commas = [i for i in range(opened, end) if "," in text(ids[i])]
+    return commas[1] if len(commas) > 1 else end
+
+
 def echoes(
     ids: Sequence[int], source: tuple[int, int], said: tuple[int, int], text: Callable[[int], str]
 ) -> Iterator[Glance]:

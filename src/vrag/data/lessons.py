@@ -16,7 +16,7 @@ from PIL.Image import Image
 
 from vrag.actions import render as write
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.glances import Glance, echoes, spelled, where
+from vrag.data.glances import Glance, corner, echoes, spelled, where
 from vrag.data.kinds import ByKind
 from vrag.data.names import renamed
 from vrag.data.patches import PatchReader, Sought
@@ -110,7 +110,7 @@ class PageLessons:
             assert box is not None, "a crop is written with its tag"
             glances += echoes(tokens.ids, question, (turn[0] + self._zoomed, box), self._codec.token_text)
             target = pads + block_at(view, one.box, self._spec.factor)
-            glances.append(Glance.writing(box, turn[1], target))
+            glances.append(Glance.writing(box, corner(tokens.ids, box, turn[1], self._codec.token_text), target))
         return Lesson(tokens, tuple(glances))
 
     def read(self, rng: np.random.Generator) -> Lesson:

@@ -31,6 +31,7 @@ from vrag.views import ViewRenderer
 
 LABEL_ZOOM = 0.25  # octaves by which a label may be larger than on its page view
 VALUE_ZOOM = (0.9, 1.1)  # sizes of a value, in those of its crop
+CODE_CUTS = 4  # as many windows of a value with a letter: these are few, one for each letter, and soon known by heart
 SLACK = 1.5  # patches by which a window is wider than its word; half of that in height
 CONTRAST = 0.35  # of ink and paper, at least, when a window is recoloured
 STRENGTH = (0.75, 1.15)  # of each colour, when a sight is tinted
@@ -82,7 +83,8 @@ class Sight:
 
 class PageSights:
     """Draws sights of `pages`, which are all rendered at the start: each page, a crop of each of its values,
-    `label_cuts` windows of each label and `value_cuts` of each value (0.6 MB a page together).
+    `label_cuts` windows of each label and `value_cuts` of each value, `CODE_CUTS` times that of
+    one with a letter (0.6 MB a page together).
 
     What is rare is no easier: pages are drawn evenly from the kinds that `kinds` tells apart (page id to kind), values
     evenly from the characters that they are written with. Labels are the words by which `tasks` seek values. Raises
@@ -151,8 +153,9 @@ class PageSights:
                 cuts += [Cut("label", word.text, window) for window in windows if window is not None]
         for one in sought:
             crop = self._reader.value_crop(page, one.box)
-            zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=value_cuts)
             text = _written_at(words, one.box)
+            count = value_cuts * (CODE_CUTS if any(map(str.isalpha, text)) else 1)
+            zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=count)
             windows = [self._window(page, one.box, zoom, rng) for zoom in zooms]
             cuts += [Cut("crop", text, crop, (one,))]
             cuts += [Cut("value", text, window) for window in windows if window is not None]

@@ -25,15 +25,15 @@ from vrag.types import Frozen
 
 class GroundConfig(Frozen):
     """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each; to read, `crops` of any values and
-    `bridges` of values that a next search asks for, whose few tokens weigh `read_weight`.
+    `bridges` of values that a next search asks for. The few tokens that an image decides weigh `seen_weight`.
     """
 
-    steps: int = 240
+    steps: int = 200
     pages: int = 20
     queries: int = 6
     crops: int = 12
     bridges: int = 10
-    read_weight: float = 3.0
+    seen_weight: float = 4.0
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
     precision: Precision = "bf16"
@@ -64,7 +64,7 @@ def ground(
         crops = [lessons.read(rng) for _ in range(config.crops)]
         crops += [lessons.bridge(rng) for _ in range(config.bridges)]
         given = [*pages, *crops, *extra(rng)]
-        examples = [Example.of(lesson, config.read_weight) for lesson in given]
+        examples = [Example.of(lesson, config.seen_weight) for lesson in given]
         result = supervised_step(model, codec, examples, config.max_tokens, config.precision, config.guidance)
         lr = rate(config.optimizer, step, config.steps)
         norm = apply(optimizer, model, config.optimizer, lr)

@@ -71,7 +71,8 @@ def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads
 def guidance_loss(
     heads: GuidedHeads, images: Tensor, glances: Sequence[Sequence[Glance]], config: GuidanceConfig
 ) -> tuple[Tensor, list[bool]]:
-    """Of each glance, in order, the mean cross-entropy [G], and whether most of its choices are right.
+    """Of each glance, in order, the mean cross-entropy [G], and whether most heads choose right at its first position:
+    later ones are told by what has been written until then.
 
     `images` [B, L] is True on image tokens; the choice is among those tokens of the target's kind that stand before the
     glance; raises `InvariantError` if the target isn't among them. Scores are computed for the glances alone, row by
@@ -93,5 +94,5 @@ def guidance_loss(
                 raise InvariantError(f"{glance} looks at a token that doesn't stand before it, or isn't of one kind")
             found = found.expand(len(choices), count)
             losses.append(-choices.gather(-1, found[..., None]).mean())
-            right.append(bool((choices.argmax(-1) == found).float().mean() > 0.5))
+            right.append(bool((choices[:, 0].argmax(-1) == found[:, 0]).float().mean() > 0.5))
     return torch.stack(losses) if losses else heads.queries.new_zeros(0), right

@@ -41,8 +41,8 @@ from vrag.types import Frozen
 class PretrainConfig(Frozen):
     """Defaults train vrag-tiny. A step has `labels` and `values` windows at level 0, and half of them, `crops` and
     `pages` at level 1. The share `recoloured` of the windows is printed in other ink; the share `tinted` of all sights
-    is shown in the colours of another theme. Of a page up to `queries` values are asked for; the few tokens that are
-    read off a crop weigh `read_weight`.
+    is shown in the colours of another theme. Of a page up to `queries` values are asked for; the few tokens that an
+    image decides weigh `seen_weight`.
     """
 
     steps: int = 1400
@@ -56,7 +56,7 @@ class PretrainConfig(Frozen):
     threshold: float = 0.65
     momentum: float = 0.9
     queries: int = 6
-    read_weight: float = 3.0
+    seen_weight: float = 4.0
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
     precision: Precision = "bf16"
@@ -169,7 +169,7 @@ def _loss(
     lessons = [*filter(None, taught), *copies]
     if not lessons:
         return loss, right
-    examples = [Example.of(lesson, config.read_weight) for lesson in lessons]
+    examples = [Example.of(lesson, config.seen_weight) for lesson in lessons]
     batch = SupervisedBatch(examples, config.max_tokens, config.guidance)
     with given(model, dict(zip(map(id, images), seen.features, strict=True))):
         told = torch.stack([batch.forward(model, codec, group) for group in batch.groups]).sum()

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.glances import Glance, where
+from vrag.data.glances import Glance, corner, where
 from vrag.episode import Episode, Tokens
 from vrag.errors import DataError, InvariantError
 from vrag.geometry import block_at
@@ -74,7 +74,7 @@ def example(episode: Episode, turn_weights: dict[str, float], codec: QwenVLCodec
 
 
 def _glances(episode: Episode, tokens: Tokens, codec: QwenVLCodec) -> Iterator[Glance]:
-    """For each crop of a page that holds gold: from the tag of the box to the end of the turn."""
+    """For each crop of a page that holds gold: from the tag of the box to the end of its first corner."""
     ids, factor = tokens.ids, codec.patch_size * codec.merge_size
     pads = [i for i, token in enumerate(ids) if token == codec.image_pad_id]
     tag = codec.encode_text("<bbox>")
@@ -86,7 +86,7 @@ def _glances(episode: Episode, tokens: Tokens, codec: QwenVLCodec) -> Iterator[G
             opened = where(ids, tag, (start, end))
             if gold is not None and opened is not None:
                 target = block_at(view, gold.scaled(view.region.width, view.region.height), factor)
-                yield Glance.writing(opened, end, pads[first + target])
+                yield Glance.writing(opened, corner(ids, opened, end, codec.token_text), pads[first + target])
         for view in turn.observation.views if turn.observation is not None else []:
             first, after, shown = after, after + view.width * view.height // factor**2, turn.observation
 

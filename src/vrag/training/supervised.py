@@ -33,10 +33,12 @@ class Example:
     glances: tuple[Glance, ...] = ()
 
     @classmethod
-    def of(cls, lesson: Lesson, read_weight: float = 1.0) -> Example:
-        """Every token of `lesson` at one weight: 1, or `read_weight` where a value is read off a crop."""
-        weight = read_weight if lesson.reads else 1.0
-        return cls(lesson.tokens, [weight] * sum(lesson.tokens.loss_mask), lesson.glances)
+    def of(cls, lesson: Lesson, seen_weight: float = 1.0) -> Example:
+        """The tokens of `lesson` that an image decides, a corner of a box or a value, at `seen_weight`; others at 1."""
+        tokens, first = lesson.tokens, len(lesson.tokens.prompt_ids)
+        seen = {place + 1 - first for one in lesson.glances if not one.moves for place in range(one.start, one.end)}
+        sampled = [place for place, said in enumerate(tokens.loss_mask) if said]
+        return cls(tokens, [seen_weight if place in seen else 1.0 for place in sampled], lesson.glances)
 
 
 Extra = Callable[[np.random.Generator], Sequence[Lesson]]  # draws the further examples of one step
