@@ -1,4 +1,4 @@
-"""Learning to write boxes: the second stage of pretraining, for a language model that looks at the right place already.
+"""Learning to look and to write boxes: the second stage of pretraining, for a language model whose tower sees already.
 
 Each step takes lessons about pages and crops (`vrag.data.lessons`) and text-only examples of copying
 (`vrag.data.copying`). The tower stays as it is, so its features are computed once per image.
