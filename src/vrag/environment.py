@@ -49,6 +49,7 @@ from vrag.types import (
 from vrag.views import ViewRenderer
 
 ActionName = Literal["search", "bbox", "answer"]
+CropsOf = Literal["image", "page"]  # what a box is written over: the last image, or the last page
 _FIRST = {"search": ACTIONS["search"]}  # what the environment itself may do before the policy speaks
 
 
@@ -65,6 +66,9 @@ class EnvironmentConfig(Frozen):
     characters of the text of each. With `first_search` the environment searches for the question before the policy
     speaks; that turn counts for no limit of turns.
 
+    A box is written over the last image (`crops_of` "image", the paper's), so that crops nest; or always over the page
+    that was shown last ("page"), so that one that missed can be drawn again.
+
     With `scope` "document" a search is among the pages of the task's own document alone, as questions about one long
     document are asked.
     """
@@ -78,6 +82,7 @@ class EnvironmentConfig(Frozen):
     max_invalid: int = Field(default=2, ge=0)
     max_pixels: int | None = Field(default=None, ge=1)
     crop_padding: float = Field(default=0, ge=0)
+    crops_of: CropsOf = "image"
     pages: int = Field(default=1, ge=1)
     show: Literal["image", "text"] = "image"
     max_text: int = Field(default=4000, ge=1)
@@ -106,7 +111,8 @@ class EnvironmentConfig(Frozen):
 class DocumentEnvironment:
     """The `Environment` over a corpus. One instance per episode; `reset` starts it.
 
-    A crop acts on the last image shown, page or crop (nested crops). `renderer` is shared between the
+    A crop acts on the last image shown, page or crop (nested crops), or on the last page, as `config.crops_of` says.
+    `renderer` is shared between the
     environments of one run to spare rendering what siblings have seen. Errors of the retriever propagate as
     `InfrastructureError`; a page that the store can't give becomes one.
 
@@ -132,7 +138,8 @@ class DocumentEnvironment:
 
     def _start(self) -> None:
         self._seen: set[str] = set()
-        self._view: View | None = None
+        self._view: View | None = None  # of the last image
+        self._cropped: View | None = None  # what a crop acts on
         self._generations = 0
         self._invalid = 0
         self._pixels = 0
@@ -214,15 +221,15 @@ class DocumentEnvironment:
             raise broken(view.page_id, error) from error
 
     def _crop(self, box: Box) -> Observation:
-        if self._view is None:
+        if self._cropped is None:
             raise Refused(NO_IMAGE)
         if not (box.x2 > box.x1 and box.y2 > box.y1):
             raise Refused(INVERTED)
-        width, height = extent(self._view, self.config.view.frame)
+        width, height = extent(self._cropped, self.config.view.frame)
         if box.x1 < 0 or box.y1 < 0 or box.x1 >= width or box.y1 >= height:
             raise Refused(outside(box, width, height))
-        page = stored(self._store, self._view.page_id)
-        view = crop_view(page, self._view, box, self.config.view, self.config.crop_padding)
+        page = stored(self._store, self._cropped.page_id)
+        view = crop_view(page, self._cropped, box, self.config.view, self.config.crop_padding)
         return Observation(kind="crop", view=view)
 
     def _show(self, turn: Turn, observation: Observation) -> Step:
@@ -236,6 +243,8 @@ class DocumentEnvironment:
             unseen = Observation(kind="message", hits=observation.hits)
             return Step(turn.model_copy(update={"observation": unseen}), [], StopReason.PIXELS)
         self._pixels, self._view = pixels, views[-1]
+        if observation.kind == "page" or self.config.crops_of == "image":
+            self._cropped = views[-1]
         self._seen.update(view.page_id for view in views)
         said = [observation.text] if observation.text else []
         return self._reply(turn, observation, *said, *map(self._image, views))

@@ -53,7 +53,7 @@ def test_what_the_grounder_draws_is_written_in_the_pupils_frame(
     one, two = read_trajectories(tmp_path / "set")
     golds = {"one": [one.task.gold[0]], "two": two.task.gold}
     for trajectory in (one, two):
-        seen = list(crops(trajectory.turns))
+        seen = list(crops(trajectory.turns, environment.crops_of))
         for (view, written), gold in zip(seen, golds[trajectory.task.id], strict=True):
             assert view.ref == gold.ref and gold.box is not None
             assert all(edge == int(edge) for edge in written.as_tuple())
@@ -61,6 +61,22 @@ def test_what_the_grounder_draws_is_written_in_the_pupils_frame(
                 to_raw(view, written, environment.view.frame), gold.box.scaled(1200, 900), view, environment.view.frame
             )
     assert one.turns[1].text.startswith("<think>small print</think><bbox>[")
+
+
+def test_a_crop_is_drawn_again_over_the_page_where_the_environment_says_so(store: MemoryStore, tmp_path: Path) -> None:
+    task, (search, look, answer) = one_hop(store), ONE
+    seen: dict[str, list[Box]] = {}
+    for crops_of in ("image", "page"):
+        environment = ENVIRONMENT.model_copy(update={"crops_of": crops_of})
+        with chat_server(Teachers(store, script(search, look, look, answer))) as server:
+            config = settings(server.url, filters={"min_crop_side": 0})
+            construct(tmp_path / crops_of, config, store, [task], environment)
+            asked = [m["content"] for m in server.asked[0].body["messages"]]
+        assert f"a box on the last {crops_of}, in pixels" in asked[0]
+        turns = read_trajectories(tmp_path / crops_of)[0].turns
+        seen[crops_of] = [view.region for view, _ in crops(turns, environment.crops_of)]
+    (page, crop), pages = seen["image"], seen["page"]
+    assert pages == [page, page] and crop.width < page.width
 
 
 def close(found: Box, wanted: Box, view: Any, frame: Frame) -> None:
@@ -107,7 +123,7 @@ def test_a_box_that_the_planner_draws_is_only_a_guess_for_the_grounder(store: Me
         config = settings(server.url, planner={"frame": "relative1000"})
         construct(tmp_path / "set", config, store, [one_hop(store)], ENVIRONMENT)
     assert guesses == [pytest.approx([0, 0.5, 1, 1], abs=2e-3)]
-    ((view, written),) = crops(read_trajectories(tmp_path / "set")[0].turns)
+    ((view, written),) = crops(read_trajectories(tmp_path / "set")[0].turns, "image")
     close(to_raw(view, written, "absolute"), Box(x1=0, y1=0, x2=600, y2=450), view, "absolute")
 
 

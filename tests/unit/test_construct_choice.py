@@ -11,17 +11,17 @@ from tests.fabricated import GOLD, answer_turn, crop_turn, episode, invalid_turn
 from vrag.data.balance import Balance, balanced, group_of
 from vrag.data.dataset import StoredMessage, TextContent, Trajectory
 from vrag.data.filters import Filters, Refusal, crops, refusal, wrong
+from vrag.environment import EnvironmentConfig
 from vrag.episode import Reward
 from vrag.errors import UsageError
-from vrag.geometry import ViewSpec
 from vrag.types import Box, Task, Turn
 
-SPEC = ViewSpec()  # absolute; the fabricated pages are 1240 x 1754, shown as 392 x 560
+ENVIRONMENT = EnvironmentConfig()  # boxes absolute; the fabricated pages are 1240 x 1754, shown as 392 x 560
 LAST = answer_turn("42")
 
 
 def refused(*turns: Turn, task: Task | None = None, **filters: Any) -> str | None:
-    found = refusal(episode(task, *turns).episode(), Filters(**filters), SPEC)
+    found = refusal(episode(task, *turns).episode(), Filters(**filters), ENVIRONMENT)
     return found.reason if found else None
 
 
@@ -82,13 +82,15 @@ def test_every_gold_page_has_to_be_shown() -> None:
     task = make_task(hops=2)
     assert refused(search_turn(3), LAST, task=task) == "gold page not shown"
     assert refused(search_turn(4), search_turn(3), LAST, task=task) is None
-    found = refusal(episode(task, search_turn(3), LAST).episode(), Filters(), SPEC)
+    found = refusal(episode(task, search_turn(3), LAST).episode(), Filters(), ENVIRONMENT)
     assert found == Refusal("gold page not shown", "report.pdf, page 4")
 
 
-def test_a_crop_is_of_the_image_shown_last() -> None:
-    nested = [view.width for view, _ in crops([search_turn(3), crop_turn(3, GOLD), crop_turn(3), LAST])]
-    assert nested == [392, 224] and list(crops([crop_turn(3), LAST])) == []
+def test_a_crop_is_of_the_image_or_the_page_shown_last() -> None:
+    turns = [search_turn(3), crop_turn(3, GOLD), crop_turn(3), LAST]
+    assert [view.width for view, _ in crops(turns, "image")] == [392, 224]
+    assert [view.width for view, _ in crops(turns, "page")] == [392, 392]
+    assert list(crops([crop_turn(3), LAST], "image")) == []
 
 
 @pytest.mark.parametrize(("answer", "right"), [(1.0, True), (0.5, False), (0.0, False), (None, False)])

@@ -98,6 +98,22 @@ def test_crops_nest_and_are_cut_from_the_raw_page(store: MemoryStore) -> None:
     assert image(inner).image.tobytes() == expected.tobytes()
 
 
+def test_a_box_that_missed_can_be_drawn_again_over_the_page(store: MemoryStore) -> None:
+    environment = world(store, crops_of="page", max_turns=6)
+    small, large = "<bbox>[10, 10, 80, 60]</bbox>", "<bbox>[10, 10, 150, 200]</bbox>"
+    _, once, again, wider = play(environment, "<search>revenue of acme</search>", small, small, large)
+    first = image(once).view.region
+    assert image(again).view.region == first and image(wider).view.region.width > 1.5 * first.width
+    found, crop = play(environment, "<search>acme staff</search>", small)
+    assert image(crop).view.ref == image(found).view.ref != image(wider).view.ref, "of the page that was shown last"
+
+
+def test_without_a_page_there_is_nothing_to_crop(store: MemoryStore) -> None:
+    for crops_of in ("image", "page"):
+        (step,) = play(world(store, crops_of=crops_of), "<bbox>[10, 10, 80, 60]</bbox>")
+        assert "search first" in said(step) and step.turn.error is not None
+
+
 def test_a_new_page_becomes_the_image_that_is_cropped(store: MemoryStore) -> None:
     steps = play(world(store), "<search>acme</search>", "<search>acme</search>", "<bbox>[0, 0, 50, 50]</bbox>")
     assert image(steps[2]).view.ref.page == 2

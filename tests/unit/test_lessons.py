@@ -12,7 +12,7 @@ from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.patches import PatchReader
 from vrag.data.sights import PageSights, labels_of
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, page_view, to_raw
+from vrag.geometry import ViewSpec, block_at, crop_view, page_view, to_raw
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore
 from vrag.training.supervised import Example
@@ -162,6 +162,62 @@ def test_reading_gives_the_crop_and_asks_for_what_the_expert_says_then(tiny: Tin
         assert all(ids[glance.target] == tiny.codec.image_pad_id for glance in one.glances)
 
 
+def test_a_crop_that_missed_is_given_and_the_right_box_is_asked_for(
+    tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec
+) -> None:
+    tasks = [seek(store, page, name, value) for name, value in VALUES.items()]
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=20, box_snap=10))
+    drawn, view = PageLessons([page], tasks, tiny.codec, reader, spec, ViewRenderer(store)), page_view(page, spec)
+    misses = [one for one in (drawn.check(np.random.default_rng(seed)) for seed in range(16)) if not one.reads]
+    assert 4 <= len(misses) <= 12, "half of them"
+    for lesson in misses:
+        ids, (turn,) = lesson.tokens.ids, said(tiny, lesson)
+        parsed = parse(turn)
+        assert isinstance(parsed.action, Crop) and parsed.thought.startswith("no; zoom in on ")
+        value = word(store, page, VALUES[parsed.thought.removeprefix("no; zoom in on ")])
+        assert inside(value, to_raw(view, parsed.action.box, spec.frame))
+        given = tiny.codec.decode(ids[: ids.index(tiny.codec.image_pad_id)])
+        missed = re.findall(r"<think>[^<]*</think><bbox>[^<]*</bbox>", tiny.codec.decode(ids))[0]
+        assert "<search>" in given and missed not in (given, turn)
+        crop = crop_view(page, view, parse(missed).action.box, spec)  # type: ignore[union-attr]
+        assert not any(inside(word(store, page, one), crop.region) for one in VALUES.values())
+        shown = tiny.codec.encode_pixels(ViewRenderer(store).image(crop))
+        assert len(lesson.tokens.images) == 2 and np.array_equal(lesson.tokens.images[1].pixels, shown.pixels)
+        *echoed, look = lesson.glances
+        name = "".join(tiny.codec.decode(ids[one.start + 1 : one.end + 1]) for one in echoed)
+        assert name.strip() == parsed.thought.removeprefix("no; zoom in on ") and all(one.moves for one in echoed)
+        block = block_at(view, value, spec.factor)
+        assert look.target == ids.index(tiny.codec.image_pad_id) + block, "on the page, not on the crop"
+
+
+def test_a_crop_that_holds_the_value_is_read_beside_its_page(
+    tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec
+) -> None:
+    task = seek(store, page, "Staff", VALUES["Staff"])
+    reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
+    drawn = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store))
+    alone = drawn.read(np.random.default_rng(0))
+    lesson = next(one for seed in range(8) if (one := drawn.check(np.random.default_rng(seed))).reads)
+    assert said(tiny, lesson) == said(tiny, alone) and len(lesson.tokens.images) == 2
+    assert np.array_equal(lesson.tokens.images[1].pixels, alone.tokens.images[0].pixels), "the same crop"
+    crops = [len(one.tokens.ids) - one.tokens.ids[::-1].index(tiny.codec.image_pad_id) for one in (lesson, alone)]
+    looks = [[glance.target - end for glance in one.glances] for one, end in zip((lesson, alone), crops, strict=True)]
+    assert looks[0] == looks[1], "read off the crop, not off the page"
+
+
+def test_where_values_fill_the_page_no_crop_misses(tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec) -> None:
+    task = seek(store, page, "Staff", VALUES["Staff"])
+    reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=2000))
+    drawn = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store))
+    lessons = [drawn.check(np.random.default_rng(seed)) for seed in range(8)]
+    assert all(len(one.tokens.images) == 2 for one in lessons)
+    assert all(one.reads for one in lessons)
+
+
+def inside(box: Box, region: Box) -> bool:
+    return region.x1 <= box.x1 and box.x2 <= region.x2 and region.y1 <= box.y1 and box.y2 <= region.y2
+
+
 def test_each_digit_is_read_on_the_block_of_the_crop_that_shows_it(
     tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec
 ) -> None:
@@ -213,7 +269,7 @@ def test_a_lesson_asks_about_another_name_each_time(tiny: Tiny, store: MemorySto
     task = seek(store, page, "Staff", VALUES["Staff"]).model_copy(update=asked)
     reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
     drawn, rng = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store)), np.random.default_rng(0)
-    for draw in (drawn.read, drawn.bridge, lambda rng: drawn.point(1, rng)):
+    for draw in (drawn.read, drawn.bridge, drawn.check, lambda rng: drawn.point(1, rng)):
         texts = [tiny.codec.decode(draw(rng).tokens.prompt_ids) for _ in range(8)]
         assert not any("Acme" in text for text in texts) and len(set(texts)) == 8
         assert all(" Corporation?" in text for text in texts)

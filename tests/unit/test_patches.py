@@ -120,6 +120,20 @@ def test_a_lesser_agents_box_is_as_large_lies_beside_the_experts_and_still_holds
     assert apart > len(values) / 2
 
 
+def test_a_box_that_misses_is_as_large_and_lies_beside_the_value_or_anywhere(reader: PatchReader, view: View) -> None:
+    value, rng = Box(x1=120, y1=120, x2=130, y2=124), np.random.default_rng(0)
+    expert = reader.value_box(view, value)
+    boxes = [reader.missed_box(view, value, rng) for _ in range(200)]
+    for box in boxes:
+        assert (box.width, box.height) == (expert.width, expert.height) and box.x1 % 10 == box.y1 % 10 == 0
+        assert box.x1 >= 0 and box.y1 >= 0 and box.x2 <= 1000 and box.y2 <= 1000
+    off = [sorted([abs(box.x1 - expert.x1) / box.width, abs(box.y1 - expert.y1) / box.height]) for box in boxes]
+    snapped = 6 / expert.width
+    beside = sum(least <= 0.25 + snapped and 0.4 - snapped <= most <= 1.3 + snapped for least, most in off)
+    assert 90 <= beside <= 150, "half of them, and some by chance"
+    assert len(set(boxes)) > 120 and max(most for _, most in off) > 2
+
+
 def test_a_value_is_named_by_what_others_on_the_page_dont_share(tiny: Tiny, reader: PatchReader, view: View) -> None:
     def named(*names: str) -> list[list[int]]:
         found = [Sought(name, Box(x1=20 + 60 * i, y1=70, x2=30 + 60 * i, y2=74)) for i, name in enumerate(names)]

@@ -172,7 +172,7 @@ class Construction:
             return self._fail(job, episode)
         if episode.stop is not StopReason.ANSWER:
             return self._drop(job, Refusal(f"ended by {episode.stop.value}", ""))
-        found = refusal(episode, self._config.filters, self._world.environment.view)
+        found = refusal(episode, self._config.filters, self._world.environment)
         if found is None and self._config.filters.right:
             await self._score(episode)
             if episode.reward is None:

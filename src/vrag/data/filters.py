@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
+from vrag.environment import CropsOf, EnvironmentConfig
 from vrag.episode import Episode
-from vrag.geometry import ViewSpec, extent, to_raw
+from vrag.geometry import extent, to_raw
 from vrag.rewards.retrieval import shown_pages
 from vrag.types import Box, Crop, Frozen, Turn, View
 
@@ -45,12 +46,12 @@ class Refusal(NamedTuple):
     detail: str
 
 
-def refusal(episode: Episode, filters: Filters, spec: ViewSpec) -> Refusal | None:
-    """Why an episode is not to be learned from, by all but its answer; None if it may be. `spec` is what its boxes are
-    written for.
+def refusal(episode: Episode, filters: Filters, environment: EnvironmentConfig) -> Refusal | None:
+    """Why an episode is not to be learned from, by all but its answer; None if it may be. `environment` is what its
+    boxes are written for.
     """
     checks = (_invalid(episode), _steps(episode, filters), _gold(episode, filters), _pages(episode, filters))
-    return next((found for found in (*checks, _crops(episode, filters, spec)) if found), None)
+    return next((found for found in (*checks, _crops(episode, filters, environment)) if found), None)
 
 
 def wrong(episode: Episode) -> Refusal | None:
@@ -92,12 +93,13 @@ def _pages(episode: Episode, filters: Filters) -> Refusal | None:
     return None
 
 
-def _crops(episode: Episode, filters: Filters, spec: ViewSpec) -> Refusal | None:
-    for view, box in crops(episode.turns):
-        width, height = extent(view, spec.frame)
+def _crops(episode: Episode, filters: Filters, environment: EnvironmentConfig) -> Refusal | None:
+    frame = environment.view.frame
+    for view, box in crops(episode.turns, environment.crops_of):
+        width, height = extent(view, frame)
         if not (0 <= box.x1 < box.x2 <= width and 0 <= box.y1 < box.y2 <= height):
             return Refusal("box out of range", f"{_named(view)}: {box.as_tuple()} in {width} x {height}")
-        raw = to_raw(view, box, spec.frame)
+        raw = to_raw(view, box, frame)
         if min(raw.width, raw.height) < filters.min_crop_side:
             return Refusal("crop too small", f"{_named(view)}: {raw.width:.0f} x {raw.height:.0f} pixels")
         share = raw.width * raw.height / (view.region.width * view.region.height)
@@ -106,14 +108,15 @@ def _crops(episode: Episode, filters: Filters, spec: ViewSpec) -> Refusal | None
     return None
 
 
-def crops(turns: Sequence[Turn]) -> Iterator[tuple[View, Box]]:
-    """Each image that was cropped, and the box as it was written over it."""
+def crops(turns: Sequence[Turn], of: CropsOf) -> Iterator[tuple[View, Box]]:
+    """Each image that was cropped and the box as it was written over it, where `of` is the environment's `crops_of`."""
     view = None
     for turn in turns:
         if isinstance(turn.action, Crop) and view is not None:
             yield view, turn.action.box
-        if turn.observation is not None and turn.observation.view is not None:
-            view = turn.observation.view
+        seen = turn.observation
+        if seen is not None and seen.view is not None and (of == "image" or seen.kind == "page"):
+            view = seen.view
 
 
 def _named(view: View) -> str:

@@ -1,7 +1,8 @@
 """Lessons for a language model whose tower can see: point at what is sought, and say what a crop shows.
 
-They are the two turns of an episode that depend on pixels, in an episode's own words, without the rest: a page is
-looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. What question and image
+They are the turns of an episode that depend on pixels, in an episode's own words, without the rest: a page is
+looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. A crop may have
+missed, and is drawn again; the box that missed is given, not taught. What question and image
 decide is trained on: what to zoom in on, the box, the answer or the next search.
 """
 
@@ -23,11 +24,13 @@ from vrag.data.patches import PatchReader, Sought
 from vrag.data.sights import Sight, sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, block_at, page_view
-from vrag.policies.expert import ZOOM, answered, bridged, hops, searched, zoomed
+from vrag.geometry import ViewSpec, block_at, crop_view, page_view
+from vrag.policies.expert import AGAIN, ZOOM, answered, bridged, hops, searched, zoomed, zoomed_again
 from vrag.prompts import PROMPTS
 from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
+
+MISSES = 32  # boxes to try until one shows no value
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class PageLessons:
     ) -> None:
         self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
-        self._zoomed = len(codec.encode_text(f"<think>{ZOOM}"))
+        self._zoomed, self._zoomed_again = (len(codec.encode_text(f"<think>{said}")) for said in (ZOOM, AGAIN))
         self._box_tag = codec.encode_text("<bbox>")
         self._sought, self._by_id = sought_on(pages, tasks), {page.id: page for page in pages}
         self._pages = ByKind((kinds.get(page.id, ""), page) for page in pages if self._sought[page.id])
@@ -88,29 +91,22 @@ class PageLessons:
         page = self._by_id[cut.view.page_id]
         if cut.kind == "page":
             return self._pointing(page, cut.view, sight.image, cut.sought, queries, rng)
-        return self._reading(page, cut.sought[0], cut.view, sight.image, rng)
+        return self._read_alone(page, cut.sought[0], cut.view, sight.image, rng)
 
     def _pointing(
         self, page: Page, view: View, image: Image, sought: Sequence[Sought], queries: int, rng: np.random.Generator
     ) -> Lesson:
         chosen = [(one, self._ask(page, one, rng)) for one in _some(sought, queries, rng)]
         task, hop = chosen[0][1]
-        tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
-        self._given(tokens, *searched(hops(task)[hop].query))
-        self._shown(tokens, view, image)
-        question, pads = (0, len(tokens.prompt_ids)), tokens.ids.index(self._codec.image_pad_id)
-        glances: list[Glance] = []
+        tokens = self._opened(task, hop, view, image)
+        question, glances = (0, len(tokens.prompt_ids)), list[Glance]()
         for number, (one, (task, _)) in enumerate(chosen):
             if number:
                 before = len(tokens.ids)
                 tokens.add_observed(self._codec.observe([self._question(task)], closed=True).ids, [])
                 question = before, len(tokens.ids)
             turn = say(tokens, self._codec, *zoomed(one.name, self._reader.value_box(view, one.box)))
-            box = where(tokens.ids, self._box_tag, turn)
-            assert box is not None, "a crop is written with its tag"
-            glances += echoes(tokens.ids, question, (turn[0] + self._zoomed, box), self._codec.token_text)
-            target = pads + block_at(view, one.box, self._spec.factor)
-            glances.append(Glance.writing(box, corner(tokens.ids, box, turn[1], self._codec.token_text), target))
+            glances += self._pointed(tokens, turn, self._zoomed, question, view, one)
         return Lesson(tokens, tuple(glances))
 
     def read(self, rng: np.random.Generator) -> Lesson:
@@ -124,23 +120,78 @@ class PageLessons:
         """
         return self._cropped(*self._bridges.draw(1, rng)[0], rng) if self._bridges else self.read(rng)
 
+    def check(self, rng: np.random.Generator) -> Lesson:
+        """A page and a crop of it, as an agent draws it. Half of the time it misses what is sought, and the right box
+        is asked for, which an environment lets draw whose `crops_of` is "page"; else it is read.
+        """
+        page = self._pages.draw(1, rng)[0]
+        view, one = page_view(page, self._spec), _some(self._sought[page.id], 1, rng)[0]
+        task, hop = self._ask(page, one, rng)
+        tokens = self._opened(task, hop, view, self._renderer.image(view))
+        missed = self._missed(page, view, one, rng) if rng.random() < 0.5 else None
+        if missed is None:
+            crop = self._reader.value_crop(page, one.box)
+            return self._reading(tokens, task, hop, one, view, crop, self._renderer.image(crop))
+        box, crop = missed
+        self._given(tokens, *zoomed(one.name, box))
+        self._shown(tokens, crop, self._renderer.image(crop))
+        turn = say(tokens, self._codec, *zoomed_again(one.name, self._reader.value_box(view, one.box)))
+        asked = 0, len(tokens.prompt_ids)
+        return Lesson(tokens, tuple(self._pointed(tokens, turn, self._zoomed_again, asked, view, one)))
+
+    def _opened(self, task: Task, hop: int, view: View, image: Image) -> Tokens:
+        """The question, the search of a hop, and the page that it found."""
+        tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
+        self._given(tokens, *searched(hops(task)[hop].query))
+        self._shown(tokens, view, image)
+        return tokens
+
+    def _missed(self, page: Page, view: View, one: Sought, rng: np.random.Generator) -> tuple[Box, View] | None:
+        """A box that misses `one`, and what it shows: no value as a whole. None where values fill the page."""
+        for _ in range(MISSES):
+            box = self._reader.missed_box(view, one.box, rng)
+            crop = crop_view(page, view, box, self._spec)
+            if not any(_inside(other.box, crop.region) for other in self._sought[page.id]):
+                return box, crop
+        return None
+
+    def _pointed(
+        self, tokens: Tokens, turn: tuple[int, int], lead: int, question: tuple[int, int], view: View, one: Sought
+    ) -> Iterator[Glance]:
+        """What a `turn` that crops `one` looks up: after its first `lead` tokens the name in the question, and where
+        it stands on the page of `view`, the first image.
+        """
+        box = where(tokens.ids, self._box_tag, turn)
+        assert box is not None, "a crop is written with its tag"
+        yield from echoes(tokens.ids, question, (turn[0] + lead, box), self._codec.token_text)
+        target = tokens.ids.index(self._codec.image_pad_id) + block_at(view, one.box, self._spec.factor)
+        yield Glance.writing(box, corner(tokens.ids, box, turn[1], self._codec.token_text), target)
+
     def _cropped(self, page: Page, one: Sought, rng: np.random.Generator) -> Lesson:
         crop = self._reader.value_crop(page, one.box)
-        return self._reading(page, one, crop, self._renderer.image(crop), rng)
+        return self._read_alone(page, one, crop, self._renderer.image(crop), rng)
 
-    def _reading(self, page: Page, one: Sought, crop: View, image: Image, rng: np.random.Generator) -> Lesson:
-        view = page_view(page, self._spec)
+    def _read_alone(self, page: Page, one: Sought, crop: View, image: Image, rng: np.random.Generator) -> Lesson:
+        """A crop without its page, which costs half of one with it."""
         task, hop = self._ask(page, one, rng)
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
+        return self._reading(tokens, task, hop, one, page_view(page, self._spec), crop, image)
+
+    def _reading(
+        self, tokens: Tokens, task: Task, hop: int, one: Sought, view: View, crop: View, image: Image
+    ) -> Lesson:
+        """After `tokens`, the crop of `view` and what the expert says of it."""
         self._given(tokens, *zoomed(one.name, self._reader.agent_box(view, one.box)))
+        before = len(tokens.ids)
         self._shown(tokens, crop, image)
+        pads = tokens.ids.index(self._codec.image_pad_id, before)
         planned = hops(task)
         if hop + 1 == len(planned):
             turn = say(tokens, self._codec, *answered(task))
-            return Lesson(tokens, tuple(self._read(tokens, turn, task.answers[0], crop, one.box)), reads=True)
+            return Lesson(tokens, tuple(self._read(tokens, turn, task.answers[0], crop, one.box, pads)), reads=True)
         query = planned[hop + 1].query
         turn = say(tokens, self._codec, *bridged(task, *searched(query)))
-        read = self._read(tokens, turn, str(task.meta.get("bridge") or ""), crop, one.box)
+        read = self._read(tokens, turn, str(task.meta.get("bridge") or ""), crop, one.box, pads)
         return Lesson(tokens, (*read, *self._asked_for(tokens, turn, query)), reads=True, bridge=True)
 
     def _asked_for(self, tokens: Tokens, turn: tuple[int, int], query: str) -> Iterator[Glance]:
@@ -151,9 +202,12 @@ class PageLessons:
             if wanted & set(said.casefold().split()):
                 yield glance
 
-    def _read(self, tokens: Tokens, turn: tuple[int, int], value: str, crop: View, box: Box) -> Iterator[Glance]:
-        """Each piece of a value is read where it is printed: a value of two digits is wider than a block."""
-        pads = tokens.ids.index(self._codec.image_pad_id)
+    def _read(
+        self, tokens: Tokens, turn: tuple[int, int], value: str, crop: View, box: Box, pads: int
+    ) -> Iterator[Glance]:
+        """Each piece of a value is read where it is printed: a value of two digits is wider than a block. `pads`: where
+        the image of `crop` starts.
+        """
         for place, share in spelled(tokens.ids, turn, value, self._codec.token_text):
             x = box.x1 + share * box.width
             block = block_at(crop, Box(x1=x, y1=box.y1, x2=x, y2=box.y2), self._spec.factor)
@@ -187,6 +241,10 @@ def say(tokens: Tokens, codec: QwenVLCodec, thought: str, action: Action) -> tup
     start, ids = len(tokens.ids), codec.encode_sampled(write(action, thought))
     tokens.add_sampled(ids, [0.0] * len(ids))
     return start, start + len(ids)
+
+
+def _inside(box: Box, region: Box) -> bool:
+    return region.x1 <= box.x1 and box.x2 <= region.x2 and region.y1 <= box.y1 and box.y2 <= region.y2
 
 
 def _some(sought: Sequence[Sought], count: int, rng: np.random.Generator) -> list[Sought]:

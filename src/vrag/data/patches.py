@@ -28,6 +28,7 @@ MERGE = 2  # patches of a block on each side: both families merge so
 READABLE = 6.0  # pixels of the view: smaller print has no targets
 DIGITS = 8  # of a box: hundreds and tens of x1, y1, x2, y2 in thousandths
 MISSED = 0.25  # of a box's size, by which an agent's box lies beside the expert's
+ASTRAY = (0.4, 1.3)  # the same of a box that misses
 NAMES = 2  # of a value: its row (a metric), its column (a year, a quarter, a region)
 
 _NARROW = dict.fromkeys("iljI.,", 0.55) | dict.fromkeys("tfr", 0.7)
@@ -101,6 +102,23 @@ class PatchReader:
         box, rng = self.value_box(view, raw), random.Random(f"{view.page_id} {raw}")
         x1 = _within(box.x1 + rng.uniform(-MISSED, MISSED) * box.width, width - box.width)
         y1 = _within(box.y1 + rng.uniform(-MISSED, MISSED) * box.height, height - box.height)
+        return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
+
+    def missed_box(self, view: View, raw: Box, rng: np.random.Generator) -> Box:
+        """What an agent writes that misses a value at `raw`: half of the time beside it, by `ASTRAY` of the box's size
+        along one axis, else anywhere; snapped as the expert's are. A part of the value may still be in it.
+        """
+        limits, box = extent(view, self._spec.frame), self.value_box(view, raw)
+        size, corner = (box.width, box.height), np.array([box.x1, box.y1])
+        snap = self._style.box_snap
+        if rng.random() < 0.5:
+            shifts = rng.uniform(-MISSED, MISSED, size=2)
+            shifts[rng.integers(2)] = rng.choice([-1, 1]) * rng.uniform(*ASTRAY)
+            corner = corner + shifts * size
+        else:
+            corner = rng.random(2) * limits
+        corner = (corner / snap).round() * snap
+        x1, y1 = (_within(low, limit - side) for low, limit, side in zip(corner, limits, size, strict=True))
         return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
 
     def value_crop(self, page: Page, raw: Box) -> View:

@@ -36,6 +36,7 @@ from vrag.types import (
 )
 
 ZOOM = "zoom in on"  # begins the thought before a crop
+AGAIN = f"no; {ZOOM}"  # and before one that follows a crop that missed
 
 
 class ExpertStyle(Frozen):
@@ -153,6 +154,11 @@ def searched(query: str) -> tuple[str, Action]:
 def zoomed(sought: str, box: Box) -> tuple[str, Action]:
     """Thought and action of a crop."""
     return f"{ZOOM} {sought}", Crop(box=box)
+
+
+def zoomed_again(sought: str, box: Box) -> tuple[str, Action]:
+    """Thought and action of a crop after one that missed."""
+    return f"{AGAIN} {sought}", Crop(box=box)
 
 
 def answered(task: Task) -> tuple[str, Action]:

@@ -8,6 +8,7 @@ the planner's `<look>`, nor a coordinate of the grounder's.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field
@@ -51,7 +52,7 @@ class PlannerPolicy:
         self._said: list[str] = []  # the planner's own words, turn by turn
 
     async def generate(self, request: Request) -> Sample:
-        question, view = question_of(_text(request.messages[0])), _last_view(request.messages)
+        question, view = question_of(_text(request.messages[0])), _cropped_view(request.messages, self._environment)
         sampling = replace(request.sampling, max_tokens=self._settings.max_tokens)
         last = len(self._said) + 1 >= self._budget()
         text = await usable(
@@ -134,7 +135,12 @@ def _text(message: Message) -> str:
     return "".join(part for part in message.parts if isinstance(part, str))
 
 
-def _last_view(messages: list[Message]) -> View | None:
-    """Of the image shown last, the one that a crop acts on."""
-    parts = [part for message in messages for part in message.parts if isinstance(part, ImagePart)]
-    return parts[-1].view if parts else None
+def _cropped_view(messages: list[Message], environment: EnvironmentConfig) -> View | None:
+    """Of the image that a crop acts on: the one shown last, or the last that isn't a crop."""
+    found = None
+    for said, shown in pairwise(messages):
+        views = [part.view for part in shown.parts if isinstance(part, ImagePart)]
+        cropped = environment.crops_of == "page" and isinstance(parse(_text(said)).action, Crop)
+        if views and not cropped:
+            found = views[-1]
+    return found

@@ -25,8 +25,8 @@ these actions:
 _ACTIONS = {
     "search": "- <search>query</search> shows the best page for the query that you have not seen yet, as an image.\n",
     "bbox": (
-        "- <look>what to look at</look> shows a part of the last image larger. Say in words what to show: a table, "
-        "some rows of it, the legend of a chart. Or give the corners of a box on the last image, in {units}: "
+        "- <look>what to look at</look> shows a part of the last {shown} larger. Say in words what to show: a table, "
+        "some rows of it, the legend of a chart. Or give the corners of a box on the last {shown}, in {units}: "
         "<bbox>[x1, y1, x2, y2]</bbox>. Look closer before you read off figures and small print.\n"
     ),
     "answer": (
@@ -55,7 +55,10 @@ _BOX = re.compile(r'"bbox_2d"\s*:\s*(\[[^\[\]]*\])')
 def planner_prompt(question: str, environment: EnvironmentConfig, frame: Frame, budget: int) -> str:
     """Teaches the actions of `environment`; `frame` is the one in which the planner draws."""
     units = "pixels" if frame == "absolute" else "thousandths of its width and height"
-    actions = "".join(_ACTIONS[name].replace("{units}", units) for name in environment.actions)
+    told = {"{units}": units, "{shown}": environment.crops_of}
+    actions = "".join(_ACTIONS[name] for name in environment.actions)
+    for name, words in told.items():
+        actions = actions.replace(name, words)
     return _TASK + actions + _BUDGET.format(budget=budget, question=question)
 
 

@@ -25,7 +25,8 @@ from vrag.types import Frozen
 
 class GroundConfig(Frozen):
     """Defaults train vrag-tiny. A step has `pages` with up to `queries` boxes each; to read, `crops` of any values and
-    `bridges` of values that a next search asks for. The few tokens that an image decides weigh `seen_weight`.
+    `bridges` of values that a next search asks for; and `checks` of crops that may have missed, to draw the box again.
+    The few tokens that an image decides weigh `seen_weight`.
     """
 
     steps: int = 200
@@ -33,6 +34,7 @@ class GroundConfig(Frozen):
     queries: int = 6
     crops: int = 12
     bridges: int = 10
+    checks: int = 6
     seen_weight: float = 4.0
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
@@ -63,6 +65,7 @@ def ground(
         pages = [lessons.point(config.queries, rng) for _ in range(config.pages)]
         crops = [lessons.read(rng) for _ in range(config.crops)]
         crops += [lessons.bridge(rng) for _ in range(config.bridges)]
+        crops += [lessons.check(rng) for _ in range(config.checks)]
         given = [*pages, *crops, *extra(rng)]
         examples = [Example.of(lesson, config.seen_weight) for lesson in given]
         result = supervised_step(model, codec, examples, config.max_tokens, config.precision, config.guidance)

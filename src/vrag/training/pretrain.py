@@ -45,7 +45,7 @@ class PretrainConfig(Frozen):
     image decides weigh `seen_weight`.
     """
 
-    steps: int = 1400
+    steps: int = 2100
     labels: int = 96
     values: int = 96
     crops: int = 12
@@ -61,7 +61,9 @@ class PretrainConfig(Frozen):
     max_tokens: int = 8192
     precision: Precision = "bf16"
     seed: int = 0
-    optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=0.02)
+    optimizer: OptimizerConfig = OptimizerConfig(
+        method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=1 / 75, restart=2 / 3
+    )
     checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
 
 

@@ -23,7 +23,9 @@ from vrag.types import Frozen
 
 
 def tiny_environment(shape: TinyShape) -> EnvironmentConfig:
-    """What vrag-tiny sees: small views, a prompt of the question alone, and at most eight turns."""
+    """What vrag-tiny sees: small views, a prompt of the question alone, at most eight turns, and a page that can be
+    cropped again when a box missed.
+    """
     factor = shape.patch * 2
     view = ViewSpec(
         frame="absolute" if shape.family == "qwen2_5_vl" else "relative1000",
@@ -32,7 +34,7 @@ def tiny_environment(shape: TinyShape) -> EnvironmentConfig:
         max_pixels=shape.max_pixels,
         min_crop=20,
     )
-    return EnvironmentConfig(view=view, prompt="brief-v1", max_turns=8, final_turn=False)
+    return EnvironmentConfig(view=view, prompt="brief-v1", max_turns=8, final_turn=False, crops_of="page")
 
 
 class TinyRecipe(Frozen):
@@ -62,7 +64,7 @@ class TinyRecipe(Frozen):
     trajectories: int = 4000  # tasks that the expert plays
     expert_samples: int = 1
     copies: int = 32  # text-only copying examples beside each batch of lessons and of SFT
-    replays: int = 8  # pages, crops, and half as many bridges beside each batch of SFT
+    replays: int = 8  # pages, crops, and half as many bridges and checks beside each batch of SFT
     sft: SFTConfig = SFTConfig(
         epochs=0.8,
         batch=32,

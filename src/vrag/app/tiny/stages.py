@@ -176,7 +176,8 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
 def _replayed(recipe: TinyRecipe, lessons: PageLessons, rng: np.random.Generator) -> list[Lesson]:
     pages = [lessons.point(recipe.ground.queries, rng) for _ in range(recipe.replays)]
     crops = [lessons.read(rng) for _ in range(recipe.replays)]
-    return [*pages, *crops, *(lessons.bridge(rng) for _ in range(recipe.replays // 2))]
+    few = [draw(rng) for draw in (lessons.bridge, lessons.check) for _ in range(recipe.replays // 2)]
+    return [*pages, *crops, *few]
 
 
 def run_rl(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, seed: int, log: Log) -> Path:
