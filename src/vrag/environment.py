@@ -112,9 +112,8 @@ class DocumentEnvironment:
     """The `Environment` over a corpus. One instance per episode; `reset` starts it.
 
     A crop acts on the last image shown, page or crop (nested crops), or on the last page, as `config.crops_of` says.
-    `renderer` is shared between the
-    environments of one run to spare rendering what siblings have seen. Errors of the retriever propagate as
-    `InfrastructureError`; a page that the store can't give becomes one.
+    `renderer` is shared between the environments of one run to spare rendering what siblings have seen. Errors of the
+    retriever propagate as `InfrastructureError`; a page that the store can't give becomes one.
 
     `actions` are of one's own, beside those of `config`. Raises `UsageError` for a name that can't be a tag, or twice.
     """
@@ -243,7 +242,7 @@ class DocumentEnvironment:
             unseen = Observation(kind="message", hits=observation.hits)
             return Step(turn.model_copy(update={"observation": unseen}), [], StopReason.PIXELS)
         self._pixels, self._view = pixels, views[-1]
-        if observation.kind == "page" or self.config.crops_of == "image":
+        if croppable(observation, self.config.crops_of):
             self._cropped = views[-1]
         self._seen.update(view.page_id for view in views)
         said = [observation.text] if observation.text else []
@@ -261,6 +260,11 @@ class DocumentEnvironment:
 
     def _reply(self, turn: Turn, observation: Observation, *parts: str | ImagePart) -> Step:
         return Step(turn.model_copy(update={"observation": observation}), [Message("user", list(parts))])
+
+
+def croppable(seen: Observation, of: CropsOf) -> bool:
+    """Whether the image of `seen` becomes the one that boxes are written over."""
+    return of == "image" or seen.kind == "page"
 
 
 def own_document(task: Task) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
-from vrag.environment import CropsOf, EnvironmentConfig
+from vrag.environment import CropsOf, EnvironmentConfig, croppable
 from vrag.episode import Episode
 from vrag.geometry import extent, to_raw
 from vrag.rewards.retrieval import shown_pages
@@ -115,7 +115,7 @@ def crops(turns: Sequence[Turn], of: CropsOf) -> Iterator[tuple[View, Box]]:
         if isinstance(turn.action, Crop) and view is not None:
             yield view, turn.action.box
         seen = turn.observation
-        if seen is not None and seen.view is not None and (of == "image" or seen.kind == "page"):
+        if seen is not None and seen.view is not None and croppable(seen, of):
             view = seen.view
 
 

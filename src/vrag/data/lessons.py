@@ -1,9 +1,9 @@
 """Lessons for a language model whose tower can see: point at what is sought, and say what a crop shows.
 
 They are the turns of an episode that depend on pixels, in an episode's own words, without the rest: a page is
-looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. A crop may have
-missed, and is drawn again; the box that missed is given, not taught. What question and image
-decide is trained on: what to zoom in on, the box, the answer or the next search.
+looked at once for several boxes, so that a box costs a fifth of what it costs in a trajectory. A crop may have missed,
+and is drawn again; the box that missed is given, not taught. What question and image decide is trained on: what to zoom
+in on, the box, the answer or the next search.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vrag.data.sights import Sight, sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, crop_view, page_view
-from vrag.policies.expert import AGAIN, ZOOM, answered, bridged, hops, searched, zoomed, zoomed_again
+from vrag.policies.expert import AGAIN, ZOOM, answered, bridged, hops, searched, zoomed
 from vrag.prompts import PROMPTS
 from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
@@ -135,7 +135,7 @@ class PageLessons:
         box, crop = missed
         self._given(tokens, *zoomed(one.name, box))
         self._shown(tokens, crop, self._renderer.image(crop))
-        turn = say(tokens, self._codec, *zoomed_again(one.name, self._reader.value_box(view, one.box)))
+        turn = say(tokens, self._codec, *zoomed(one.name, self._reader.value_box(view, one.box), AGAIN))
         asked = 0, len(tokens.prompt_ids)
         return Lesson(tokens, tuple(self._pointed(tokens, turn, self._zoomed_again, asked, view, one)))
 

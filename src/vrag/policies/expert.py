@@ -151,14 +151,9 @@ def searched(query: str) -> tuple[str, Action]:
     return f"find {query}", Search(query=query)
 
 
-def zoomed(sought: str, box: Box) -> tuple[str, Action]:
-    """Thought and action of a crop."""
-    return f"{ZOOM} {sought}", Crop(box=box)
-
-
-def zoomed_again(sought: str, box: Box) -> tuple[str, Action]:
-    """Thought and action of a crop after one that missed."""
-    return f"{AGAIN} {sought}", Crop(box=box)
+def zoomed(sought: str, box: Box, lead: str = ZOOM) -> tuple[str, Action]:
+    """Thought and action of a crop; `lead` is `AGAIN` after one that missed."""
+    return f"{lead} {sought}", Crop(box=box)
 
 
 def answered(task: Task) -> tuple[str, Action]:

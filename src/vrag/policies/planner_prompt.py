@@ -55,10 +55,8 @@ _BOX = re.compile(r'"bbox_2d"\s*:\s*(\[[^\[\]]*\])')
 def planner_prompt(question: str, environment: EnvironmentConfig, frame: Frame, budget: int) -> str:
     """Teaches the actions of `environment`; `frame` is the one in which the planner draws."""
     units = "pixels" if frame == "absolute" else "thousandths of its width and height"
-    told = {"{units}": units, "{shown}": environment.crops_of}
     actions = "".join(_ACTIONS[name] for name in environment.actions)
-    for name, words in told.items():
-        actions = actions.replace(name, words)
+    actions = actions.replace("{units}", units).replace("{shown}", environment.crops_of)
     return _TASK + actions + _BUDGET.format(budget=budget, question=question)
 
 
