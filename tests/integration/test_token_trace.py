@@ -15,9 +15,9 @@ import torch
 from tests.tiny import NoisyWorld, make_tiny
 from vrag.episode import Episode, Reward, Tokens
 from vrag.training.algorithm import AlgorithmConfig
-from vrag.training.batch import Batch
 from vrag.training.learner import Learner
 from vrag.training.optimizer import OptimizerConfig
+from vrag.training.prefix_tree import PrefixTree
 from vrag.training.rl import GRPO
 from vrag.training.rl_config import RLConfig
 from vrag.training.run import CheckpointConfig
@@ -36,7 +36,7 @@ class Spied:
     """A short run with all that went in and out of its updates."""
 
     def __init__(self, out: Path, monkeypatch: pytest.MonkeyPatch, score: Any = by_tokens, **settings: Any) -> None:
-        self.batches: list[tuple[Batch, list[Tokens], torch.Tensor]] = []
+        self.batches: list[tuple[PrefixTree, list[Tokens], torch.Tensor]] = []
         self.episodes: dict[int, list[Episode]] = {}
         monkeypatch.setattr(Learner, "_backward", self._spy(Learner._backward))
         tiny = make_tiny("qwen2_5_vl")
@@ -52,7 +52,7 @@ class Spied:
 
     def _spy(self, real: Any) -> Any:
         def backward(learner: Learner, chosen: Sequence[Any], scale: Any, watch: Any) -> dict[str, float]:
-            batch = learner._collate(chosen)
+            batch = learner._tree(chosen)
             advantages = torch.tensor([e.advantage for e in chosen], dtype=torch.float64)
             self.batches.append((batch, [e.tokens for e in chosen], advantages))
             return real(learner, chosen, scale, watch)

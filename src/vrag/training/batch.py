@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +36,22 @@ class Batch:
         there is no mask, some versions of transformers take the jumps at images for the starts of further sequences.
         """
         images = image_inputs(model, self.images)
-        seen = model.model.get_rope_index(
-            self.input_ids, mm_token_type_ids=self.kinds, image_grid_thw=images.get("image_grid_thw")
-        )[0]
+        return {"input_ids": self.input_ids, "position_ids": self.positions(model), **images}
+
+    def positions(self, model: Any) -> Tensor:
+        """[4, B, L]: of the text, then of time, height and width."""
+        grids = torch.tensor([image.grid for image in self.images], device=model.device) if self.images else None
+        seen = model.model.get_rope_index(self.input_ids, mm_token_type_ids=self.kinds, image_grid_thw=grids)[0]
         read = torch.arange(seen.shape[-1], device=seen.device).expand(1, *seen.shape[1:])
-        return {"input_ids": self.input_ids, "position_ids": torch.cat([read, seen]), **images}
+        return torch.cat([read, seen])
+
+    def before_sampled(self, hidden: Tensor) -> Tensor:
+        """Of [B, L, hidden], that from which each sampled token is predicted: [M, hidden]."""
+        return hidden[:, :-1][self.loss_mask[:, 1:]]
+
+    def attending(self, model: Any) -> AbstractContextManager[None]:
+        """As the model does by itself."""
+        return nullcontext()
 
 
 def collate(episodes: Sequence[Tokens], *, pad_id: int, image_pad_id: int, model: Any) -> Batch:

@@ -15,12 +15,12 @@ from torch import Tensor
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode, Tokens
 from vrag.training.advantages import advantages_of
-from vrag.training.batch import Batch, collate, micro_batches
 from vrag.training.logprobs import TokenScores, sampled_rows, sampled_scores
 from vrag.training.lora import trainable
 from vrag.training.losses import Scale, policy_loss, token_weights
-from vrag.training.memory import checkpoint_activations
+from vrag.training.memory import checkpoint_activations, keep_products
 from vrag.training.optimizer import apply, make_optimizer, rate
+from vrag.training.prefix_tree import PrefixTree, prefix_tree, side_by_side
 from vrag.training.rl_config import RLConfig
 from vrag.training.tower import seeing_once
 from vrag.training.watch import Watch
@@ -51,8 +51,7 @@ class Learner:
         copied = self.algorithm.kl > 0 and config.lora is None  # adapters switched off leave the starting model
         self._reference = copy.deepcopy(model).eval().requires_grad_(False) if copied else None
         self.trained = trainable(model, config.lora, freeze_vision=config.freeze_vision, seed=config.seed)
-        if config.gradient_checkpointing:
-            checkpoint_activations(model)
+        (checkpoint_activations if config.gradient_checkpointing else keep_products)(model)
         self.optimizer = make_optimizer(self.trained, config.optimizer)
 
     @property
@@ -107,8 +106,7 @@ class Learner:
         self.model.train()
         for group in self._micro_batches(experiences):
             chosen = [experiences[i] for i in group]
-            batch = self._collate(chosen)
-            found = self._scores(self.model, batch).logprobs.cpu().split([len(e.old) for e in chosen])
+            found = self._scores(self.model, self._tree(chosen)).logprobs.cpu().split([len(e.old) for e in chosen])
             for i, old in zip(group, found, strict=True):
                 drift += float((old - experiences[i].old).abs().sum())
                 result[i] = replace(experiences[i], old=old)
@@ -132,15 +130,16 @@ class Learner:
         return sums
 
     def _backward(self, chosen: Sequence[Experience], scale: Scale, watch: Watch) -> dict[str, float]:
-        batch = self._collate(chosen)
-        rows = sampled_rows(batch)
-        scores = self._scores(self.model, batch)
-        logprobs = scores.logprobs
-        old = torch.cat([e.old for e in chosen]).to(logprobs.device)
-        advantages = torch.tensor([e.advantage for e in chosen], device=logprobs.device)[rows]
-        weights = token_weights(rows, self.algorithm.aggregate, scale)
-        found = policy_loss(logprobs, old, advantages, rows, weights, self.algorithm, self._by_reference(batch))
-        found.loss.backward()
+        tree = self._tree(chosen)
+        rows = sampled_rows(tree)
+        with tree.attending(self.model):
+            scores = self._scores(self.model, tree)
+            logprobs = scores.logprobs
+            old = torch.cat([e.old for e in chosen]).to(logprobs.device)
+            advantages = torch.tensor([e.advantage for e in chosen], device=logprobs.device)[rows]
+            weights = token_weights(rows, self.algorithm.aggregate, scale)
+            found = policy_loss(logprobs, old, advantages, rows, weights, self.algorithm, self._by_reference(tree))
+            found.loss.backward()
         watch.scored([e.tokens for e in chosen], scores, found)
         n, low, high = len(old), found.clipped_low, found.clipped_high
         return {
@@ -154,21 +153,21 @@ class Learner:
         }
 
     @torch.no_grad()
-    def _by_reference(self, batch: Batch) -> Tensor | None:
+    def _by_reference(self, tree: PrefixTree) -> Tensor | None:
         """Log-probabilities by the starting model, where a KL penalty asks for them."""
         if not self.algorithm.kl:
             return None
         if self._reference is not None:
-            return self._scores(self._reference, batch).logprobs
+            return self._scores(self._reference, tree).logprobs
         with self.trained.disable_adapter():
-            return self._scores(self.model, batch).logprobs
+            return self._scores(self.model, tree).logprobs
 
     def _micro_batches(self, chosen: Sequence[Experience]) -> list[list[int]]:
-        return list(micro_batches([len(e.tokens.ids) for e in chosen], self.config.max_tokens))
+        return list(side_by_side([e.tokens for e in chosen], self.config.max_tokens))
 
-    def _collate(self, chosen: Sequence[Experience]) -> Batch:
+    def _tree(self, chosen: Sequence[Experience]) -> PrefixTree:
         pad, image = self.codec.tokenizer.pad_token_id, self.codec.image_pad_id
-        return collate([e.tokens for e in chosen], pad_id=pad, image_pad_id=image, model=self.model)
+        return prefix_tree([e.tokens for e in chosen], pad_id=pad, image_pad_id=image, model=self.model)
 
-    def _scores(self, model: Any, batch: Batch) -> TokenScores:
-        return sampled_scores(model, batch, self.reserved, self.config.temperature)
+    def _scores(self, model: Any, tree: PrefixTree) -> TokenScores:
+        return sampled_scores(model, tree, self.reserved, self.config.temperature)

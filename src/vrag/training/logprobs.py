@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vrag.policies.transformers import mask_reserved
 from vrag.training.batch import Batch
+from vrag.training.prefix_tree import PrefixTree
 
 CHUNK_BYTES = 256 << 20  # of fp32 logits that exist at a time; a vocabulary of 150,000 makes 0.6 MB a token
 
@@ -30,7 +31,7 @@ class TokenScores:
 
 def sampled_scores(
     model: Any,
-    batch: Batch,
+    batch: Batch | PrefixTree,
     reserved: Sequence[int] = (),
     temperature: float = 1.0,
     chunk_bytes: int = CHUNK_BYTES,
@@ -41,8 +42,9 @@ def sampled_scores(
     Only sampled positions go through the head, never the whole [B, L, V]; what would exceed `chunk_bytes` goes in
     chunks, whose logits are computed again for the gradient.
     """
-    hidden = model.model(**batch.inputs(model), use_cache=False).last_hidden_state
-    hidden, targets = hidden[:, :-1][batch.loss_mask[:, 1:]], sampled_targets(batch)
+    with batch.attending(model):
+        hidden = model.model(**batch.inputs(model), use_cache=False).last_hidden_state
+    hidden, targets = batch.before_sampled(hidden), sampled_targets(batch)
     score = partial(_score, model.lm_head, tuple(reserved), temperature or 1.0)
     size = max(1, chunk_bytes // (4 * model.lm_head.weight.shape[0]))
     if len(targets) <= size:
@@ -65,11 +67,11 @@ def _score(
     return logprobs.gather(-1, targets[:, None])[:, 0], entropy, best
 
 
-def sampled_targets(batch: Batch) -> Tensor:
+def sampled_targets(batch: Batch | PrefixTree) -> Tensor:
     """The sampled token ids [M], row-major over [B, L]."""
     return batch.input_ids[:, 1:][batch.loss_mask[:, 1:]]
 
 
-def sampled_rows(batch: Batch) -> Tensor:
+def sampled_rows(batch: Batch | PrefixTree) -> Tensor:
     """For each sampled token the row of the batch it belongs to, [M]."""
     return batch.loss_mask[:, 1:].nonzero()[:, 0]
