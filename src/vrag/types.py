@@ -49,6 +49,10 @@ class Box(Frozen):
     def scaled(self, x: float, y: float) -> Box:
         return Box(x1=self.x1 * x, y1=self.y1 * y, x2=self.x2 * x, y2=self.y2 * y)
 
+    def holds(self, other: Box) -> bool:
+        """Whether all of `other` lies in it, edges included."""
+        return self.x1 <= other.x1 and other.x2 <= self.x2 and self.y1 <= other.y1 and other.y2 <= self.y2
+
     def as_tuple(self) -> tuple[float, float, float, float]:
         return self.x1, self.y1, self.x2, self.y2
 

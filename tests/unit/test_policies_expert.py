@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.errors import DataError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.policies.expert import ExpertPolicy, ExpertStyle
+from vrag.policies.expert import AGAIN, ExpertPolicy, ExpertStyle
 from vrag.policies.extractive import NOTHING
 from vrag.policies.scripted import ScriptedPolicy
 from vrag.protocols import Policy
@@ -91,8 +91,7 @@ def region(turn: Turn):
 def holds(turn: Turn, evidence: Evidence, store: MemoryStore) -> bool:
     page = next(p for p in store.pages.values() if p.ref == evidence.ref)
     assert evidence.box is not None
-    inner, outer = evidence.box.scaled(page.width, page.height), region(turn)
-    return outer.x1 <= inner.x1 and inner.x2 <= outer.x2 and outer.y1 <= inner.y1 and inner.y2 <= outer.y2
+    return region(turn).holds(evidence.box.scaled(page.width, page.height))
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -138,6 +137,20 @@ def test_an_oversize_box_shows_more_than_an_exact_one(store: MemoryStore) -> Non
     exact = play(one_hop(store), store, ExpertStyle())[1]
     large = play(one_hop(store), store, ExpertStyle(oversize=1.0))[1]
     assert region(large).width > 1.5 * region(exact).width
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_miss_is_drawn_again_over_the_page(store: MemoryStore, spec: ViewSpec, seed: int) -> None:
+    task, style = two_hops(store), ExpertStyle(miss=1.0)
+    expert = ExpertPolicy(task, store, spec, style, random.Random(seed))
+    turns = asyncio.run(episode(expert, task, store, spec, crops_of="page"))
+    names = [turn.action.name for turn in turns if turn.action]
+    assert names == ["search", "bbox", "bbox", "search", "bbox", "bbox", "answer"]
+    for evidence, (missed, mended) in zip(task.gold, (turns[1:3], turns[4:6]), strict=True):
+        assert not holds(missed, evidence, store) and holds(mended, evidence, store)
+        assert mended.thought.startswith(AGAIN) and not missed.thought.startswith(AGAIN)
+    assert turns[-1].action == Answer(text="4,812")
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -151,7 +151,7 @@ class PageLessons:
         for _ in range(MISSES):
             box = self._reader.missed_box(view, one.box, rng)
             crop = crop_view(page, view, box, self._spec)
-            if not any(_inside(other.box, crop.region) for other in self._sought[page.id]):
+            if not any(crop.region.holds(other.box) for other in self._sought[page.id]):
                 return box, crop
         return None
 
@@ -241,10 +241,6 @@ def say(tokens: Tokens, codec: QwenVLCodec, thought: str, action: Action) -> tup
     start, ids = len(tokens.ids), codec.encode_sampled(write(action, thought))
     tokens.add_sampled(ids, [0.0] * len(ids))
     return start, start + len(ids)
-
-
-def _inside(box: Box, region: Box) -> bool:
-    return region.x1 <= box.x1 and box.x2 <= region.x2 and region.y1 <= box.y1 and box.y2 <= region.y2
 
 
 def _some(sought: Sequence[Sought], count: int, rng: np.random.Generator) -> list[Sought]:

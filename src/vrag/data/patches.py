@@ -20,15 +20,13 @@ from typing import Any
 import numpy as np
 
 from vrag.geometry import ViewSpec, block_at, crop_view, extent, from_raw, page_view
-from vrag.policies.expert import ExpertStyle, written_box
+from vrag.policies.expert import MISSED, ExpertStyle, missed_box, within, written_box
 from vrag.types import Box, Page, View, Word
 
 CHARACTERS = string.ascii_letters + string.digits + "%.,"
 MERGE = 2  # patches of a block on each side: both families merge so
 READABLE = 6.0  # pixels of the view: smaller print has no targets
 DIGITS = 8  # of a box: hundreds and tens of x1, y1, x2, y2 in thousandths
-MISSED = 0.25  # of a box's size, by which an agent's box lies beside the expert's
-ASTRAY = (0.4, 1.3)  # the same of a box that misses
 NAMES = 2  # of a value: its row (a metric), its column (a year, a quarter, a region)
 
 _NARROW = dict.fromkeys("iljI.,", 0.55) | dict.fromkeys("tfr", 0.7)
@@ -100,26 +98,13 @@ class PatchReader:
         """
         width, height = extent(view, self._spec.frame)
         box, rng = self.value_box(view, raw), random.Random(f"{view.page_id} {raw}")
-        x1 = _within(box.x1 + rng.uniform(-MISSED, MISSED) * box.width, width - box.width)
-        y1 = _within(box.y1 + rng.uniform(-MISSED, MISSED) * box.height, height - box.height)
+        x1 = within(box.x1 + rng.uniform(-MISSED, MISSED) * box.width, width - box.width)
+        y1 = within(box.y1 + rng.uniform(-MISSED, MISSED) * box.height, height - box.height)
         return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
 
     def missed_box(self, view: View, raw: Box, rng: np.random.Generator) -> Box:
-        """What an agent writes that misses a value at `raw`: half of the time beside it, by `ASTRAY` of the box's size
-        along one axis, else anywhere; snapped as the expert's are. A part of the value may still be in it.
-        """
-        limits, box = extent(view, self._spec.frame), self.value_box(view, raw)
-        size, corner = (box.width, box.height), np.array([box.x1, box.y1])
-        snap = self._style.box_snap
-        if rng.random() < 0.5:
-            shifts = rng.uniform(-MISSED, MISSED, size=2)
-            shifts[rng.integers(2)] = rng.choice([-1, 1]) * rng.uniform(*ASTRAY)
-            corner = corner + shifts * size
-        else:
-            corner = rng.random(2) * limits
-        corner = (corner / snap).round() * snap
-        x1, y1 = (_within(low, limit - side) for low, limit, side in zip(corner, limits, size, strict=True))
-        return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
+        """What an agent writes that misses a value at `raw` (`vrag.policies.expert.missed_box`)."""
+        return missed_box(self.value_box(view, raw), extent(view, self._spec.frame), self._style.box_snap, rng)
 
     def value_crop(self, page: Page, raw: Box) -> View:
         """What such an agent sees that crops a value at `raw`."""
@@ -186,10 +171,6 @@ def box_digits(box: Box) -> list[int]:
     """Hundreds and tens of each edge of a box in thousandths."""
     edges = [min(int(edge), 999) // 10 for edge in box.as_tuple()]
     return [digit for edge in edges for digit in divmod(edge, 10)]
-
-
-def _within(low: float, highest: float) -> int:
-    return round(min(max(low, 0), highest))
 
 
 def _overlap(one: Box, other: Box) -> bool:

@@ -46,7 +46,10 @@ def expert_episodes(
     *,
     samples: int = 1,
 ) -> list[Episode]:
-    """`samples` finished episodes per task; those that the expert could not finish are left out."""
+    """`samples` finished episodes per task; those that the expert could not finish are left out. Raises `UsageError`
+    where the environment doesn't let the expert play as `style` says.
+    """
+    _check_playable(style, make_environment())
 
     def expert(job: Job) -> Policy:
         rng = random.Random(job.session_seed())
@@ -71,8 +74,10 @@ async def write_expert_trajectories(
     on_episode: Callable[[], None] = lambda: None,
 ) -> Manifest:
     """`samples` episodes per task into the dataset of `writer`, those that are there already not again. A task that the
-    expert can't play is dropped with the reason; so is an episode in which it gave up.
+    expert can't play is dropped with the reason; so is an episode in which it gave up. Raises `UsageError` where the
+    environment doesn't let the expert play as `style` says.
     """
+    _check_playable(style, make_environment())
     for job in writer.owed([Job(task, sample, seed) for task in tasks for sample in range(samples)]):
         try:
             policy = ExpertPolicy(job.task, store, spec, style, random.Random(job.session_seed()))
@@ -88,3 +93,11 @@ async def write_expert_trajectories(
                 writer.add(episode)
         on_episode()
     return writer.finish()
+
+
+def _check_playable(style: ExpertStyle, environment: DocumentEnvironment) -> None:
+    if style.miss and environment.config.crops_of != "page":
+        raise UsageError(
+            f"the expert's miss is {style.miss}, but boxes are written over the last image here, so that a crop that "
+            'missed is the end: set miss to 0, or crops_of to "page" for the model'
+        )

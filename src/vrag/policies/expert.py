@@ -11,11 +11,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from vrag.actions import render
 from vrag.errors import DataError
-from vrag.geometry import ViewSpec, extent, from_raw
+from vrag.geometry import ViewSpec, extent, from_raw, to_raw
 from vrag.policies.extractive import NOTHING
 from vrag.policies.terms import content_words
 from vrag.protocols import PageStore
@@ -37,6 +38,9 @@ from vrag.types import (
 
 ZOOM = "zoom in on"  # begins the thought before a crop
 AGAIN = f"no; {ZOOM}"  # and before one that follows a crop that missed
+MISSED = 0.25  # of a box's size, by which an agent's box lies beside the expert's
+ASTRAY = (0.4, 1.3)  # the same of a box that misses
+TRIES = 32  # boxes to draw until one misses
 
 
 class ExpertStyle(Frozen):
@@ -46,7 +50,9 @@ class ExpertStyle(Frozen):
     missed is repeated with the full query. The box is the gold box grown by `box_margin` of its own size on
     each side, at least `box_min` long, each edge moved by up to `box_jitter` of its size, and snapped
     outwards to multiples of `box_snap`. With probability `oversize` it is `oversize_factor` times as long
-    as that; with probability `guess` the crop is left out. `max_searches` bounds the searches of one hop.
+    as that; with probability `guess` the crop is left out. With probability `miss` a crop first misses the gold box
+    and is then drawn again over the page, which an environment allows whose `crops_of` is "page". `max_searches`
+    bounds the searches of one hop.
     """
 
     full_query: float = Field(default=1.0, ge=0)
@@ -59,6 +65,7 @@ class ExpertStyle(Frozen):
     oversize: float = Field(default=0.0, ge=0, le=1)
     oversize_factor: float = Field(default=3.0, ge=1)
     guess: float = Field(default=0.0, ge=0, le=1)
+    miss: float = Field(default=0.0, ge=0, le=1)
     thoughts: bool = True
     max_searches: int = Field(default=3, ge=1)
 
@@ -94,6 +101,7 @@ class ExpertPolicy:
         self._hop = 0
         self._searches = 0  # of this hop
         self._cropped = False
+        self._page: View | None = None  # over which a crop that missed is drawn again
 
     async def generate(self, request: Request) -> Sample:
         thought, action = self._act(_last_view(request.messages))
@@ -110,11 +118,31 @@ class ExpertPolicy:
         hop = self._hops[self._hop]
         if view.ref != hop.gold.ref:
             return self._search()
+        if self._page is not None:
+            return self._again(hop, self._page)
         box = self._gold_box(hop.gold, view)
         if box is not None and not self._cropped and self._rng.random() >= self._style.guess:
             self._cropped = True
-            return zoomed(hop.sought, self._written_box(box, view))
+            written = self._written_box(box, view)
+            missed = self._missed(written, box, view) if self._style.miss else None
+            if missed is not None:
+                self._page = view
+            return zoomed(hop.sought, missed or written)
         return self._next_hop()
+
+    def _again(self, hop: Hop, page: View) -> tuple[str, Action]:
+        """The crop that missed, drawn right."""
+        box, self._page = self._gold_box(hop.gold, page), None
+        assert box is not None, "there was one when it was missed"
+        return zoomed(hop.sought, self._written_box(box, page), AGAIN)
+
+    def _missed(self, written: Box, gold: Box, view: View) -> Box | None:
+        """With probability `miss` a box that doesn't show all of `gold` (raw pixels), where there is one."""
+        if self._rng.random() >= self._style.miss:
+            return None
+        size, rng = extent(view, self._spec.frame), np.random.default_rng(self._rng.getrandbits(64))
+        drawn = (missed_box(written, size, self._style.box_snap, rng) for _ in range(TRIES))
+        return next((box for box in drawn if not to_raw(view, box, self._spec.frame).holds(gold)), None)
 
     def _next_hop(self) -> tuple[str, Action]:
         if self._hop + 1 == len(self._hops):
@@ -189,6 +217,28 @@ def _edges(
     first = min(max(int(start // snap) * snap, 0), (limit - 1) // snap * snap)
     last = min(-int(-end // snap) * snap, limit)
     return first, max(last, min(first + snap, limit))
+
+
+def missed_box(box: Box, size: tuple[int, int], snap: int, rng: np.random.Generator) -> Box:
+    """What an agent writes that misses what `box` shows, of the same lengths inside a view of `size` (width, height):
+    half of the time beside it, by `ASTRAY` of the box's size along one axis, else anywhere; snapped to multiples of
+    `snap`. A part, or by chance the whole, may still be in it.
+    """
+    lengths, corner = (box.width, box.height), np.array([box.x1, box.y1])
+    if rng.random() < 0.5:
+        shifts = rng.uniform(-MISSED, MISSED, size=2)
+        shifts[rng.integers(2)] = rng.choice([-1, 1]) * rng.uniform(*ASTRAY)
+        corner = corner + shifts * lengths
+    else:
+        corner = rng.random(2) * size
+    corner = (corner / snap).round() * snap
+    x1, y1 = (within(low, limit - side) for low, limit, side in zip(corner, size, lengths, strict=True))
+    return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
+
+
+def within(low: float, highest: float) -> int:
+    """Rounded, from 0 to `highest`."""
+    return round(min(max(low, 0), highest))
 
 
 def hops(task: Task) -> list[Hop]:
