@@ -1,7 +1,6 @@
 """Where the tokens of a box are told to look, in whole trajectories of the expert."""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,12 +11,10 @@ from vrag.data.trajectories import expert_episodes
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
 from vrag.errors import UsageError
-from vrag.geometry import ViewSpec, page_view
+from vrag.geometry import ViewSpec
 from vrag.policies.expert import ExpertStyle
 from vrag.testing import MemoryStore, WordRetriever
-from vrag.training.sft import example
-from vrag.training.supervised import Example
-from vrag.types import Box
+from vrag.training.demonstration import example
 
 
 @pytest.fixture(scope="module")
@@ -49,28 +46,34 @@ def episode(tiny: Tiny, store: MemoryStore, spec: ViewSpec) -> Episode:
     return played(tiny, store, spec, ExpertStyle(box_min=60))
 
 
-def test_each_box_of_a_trajectory_looks_at_its_own_value(
-    tiny: Tiny, store: MemoryStore, spec: ViewSpec, episode: Episode
+BOX = r"<bbox>\[\d+, \d+"  # up to the first corner: the second follows from it
+READ, AGAIN = "i(t)?", "n(o)?"  # the first token of what is thought after a crop
+
+
+def test_each_box_looks_at_its_value_on_the_page_and_each_reading_in_the_crop(
+    tiny: Tiny, store: MemoryStore, episode: Episode
 ) -> None:
     assert [turn.action.name for turn in episode.turns if turn.action] == ["search", "bbox", "search", "bbox", "answer"]
+    check_glances(tiny, store, episode, [(BOX, 0, "42"), (READ, 1, "42"), (BOX, 2, "48"), (READ, 3, "48")])
+
+
+def check_glances(tiny: Tiny, store: MemoryStore, episode: Episode, expected: list[tuple[str, int, str]]) -> None:
+    """For each glance: what is written then, the number of the image that it looks into, and the value seen there."""
     assert episode.tokens is not None
     ids = episode.tokens.ids
     starts = [i for i, token in enumerate(ids) if token == tiny.codec.image_pad_id and ids[i - 1] != token]
-    check_glances(example(episode, {}, tiny.codec), (starts[0], starts[2]), tiny, store, spec)
-
-
-def check_glances(made: Example, starts: Sequence[int], tiny: Tiny, store: MemoryStore, spec: ViewSpec) -> None:
-    """One for each hop: while it writes the first corner, at the value on the page whose tokens begin at `starts`."""
-    ids, pages = made.tokens.ids, [p for p in store.pages.values() if p.ref.document == "acme.pdf"]
-    for glance, page, start, text in zip(made.glances, pages, starts, ("42", "48"), strict=True):
+    views = [view for turn in episode.turns if turn.observation for view in turn.observation.views]
+    for glance, (pattern, number, text) in zip(example(episode, {}, tiny.codec).glances, expected, strict=True):
         written = tiny.codec.decode(ids[glance.start + 1 : glance.end + 1])
-        assert re.fullmatch(r"<bbox>\[\d+, \d+", written), "the second corner follows from the first"
-        view = page_view(page, spec)
-        row, column = divmod(glance.target - start, view.width // spec.factor)
-        scale = page.width / view.width * spec.factor
-        block = Box(x1=column * scale, y1=row * scale, x2=(column + 1) * scale, y2=(row + 1) * scale)
-        box = store.box(page, text).scaled(page.width, page.height)
-        assert block.x1 <= (box.x1 + box.x2) / 2 <= block.x2 and block.y1 <= (box.y1 + box.y2) / 2 <= block.y2
+        assert re.fullmatch(pattern, written), written
+        view = views[number]
+        row, column = divmod(glance.target - starts[number], view.width // tiny.factor)
+        box = store.box(store.page(view.page_id), text)
+        page = store.page(view.page_id)
+        x = (box.x1 + box.x2) / 2 * page.width - view.region.x1
+        y = (box.y1 + box.y2) / 2 * page.height - view.region.y1
+        assert column == int(x / view.region.width * view.width / tiny.factor)
+        assert row == int(y / view.region.height * view.height / tiny.factor)
 
 
 def test_a_box_that_missed_is_not_imitated_and_the_next_looks_at_the_page_again(
@@ -84,10 +87,8 @@ def test_a_box_that_missed_is_not_imitated_and_the_next_looks_at_the_page_again(
     for length in mended.tokens.turn_lengths():
         told.append({next(weights) for _ in range(length)})
     assert told == [{1}, {0}, {1}, {1}, {0}, {1}, {1}]
-    ids = mended.tokens.ids
-    starts = [i for i, token in enumerate(ids) if token == tiny.codec.image_pad_id and ids[i - 1] != token]
-    assert len(starts) == 6, "two pages, each followed by two crops"
-    check_glances(made, (starts[0], starts[3]), tiny, store, spec)
+    first, second = ([(BOX, i, text), (READ, i + 2, text)] for i, text in ((0, "42"), (3, "48")))
+    check_glances(tiny, store, mended, [(AGAIN, 0, "42"), *first, (AGAIN, 3, "48"), *second])
 
 
 def test_an_expert_that_misses_needs_an_environment_that_lets_it_draw_again(

@@ -175,19 +175,20 @@ def test_a_crop_that_missed_is_given_and_the_right_box_is_asked_for(
         parsed = parse(turn)
         assert isinstance(parsed.action, Crop) and parsed.thought.startswith("no; zoom in on ")
         value = word(store, page, VALUES[parsed.thought.removeprefix("no; zoom in on ")])
-        assert inside(value, to_raw(view, parsed.action.box, spec.frame))
+        assert to_raw(view, parsed.action.box, spec.frame).holds(value)
         given = tiny.codec.decode(ids[: ids.index(tiny.codec.image_pad_id)])
-        missed = re.findall(r"<think>[^<]*</think><bbox>[^<]*</bbox>", tiny.codec.decode(ids))[0]
-        assert "<search>" in given and missed not in (given, turn)
-        crop = crop_view(page, view, parse(missed).action.box, spec)  # type: ignore[union-attr]
-        assert not any(inside(word(store, page, one), crop.region) for one in VALUES.values())
+        missed = written(tiny, lesson)
+        assert "<search>" in given and missed != parsed.action.box
+        crop = crop_view(page, view, missed, spec)
+        assert not any(crop.region.holds(word(store, page, one)) for one in VALUES.values())
         shown = tiny.codec.encode_pixels(ViewRenderer(store).image(crop))
         assert len(lesson.tokens.images) == 2 and np.array_equal(lesson.tokens.images[1].pixels, shown.pixels)
-        *echoed, look = lesson.glances
+        first, *echoed, look = lesson.glances
         name = "".join(tiny.codec.decode(ids[one.start + 1 : one.end + 1]) for one in echoed)
         assert name.strip() == parsed.thought.removeprefix("no; zoom in on ") and all(one.moves for one in echoed)
         block = block_at(view, value, spec.factor)
         assert look.target == ids.index(tiny.codec.image_pad_id) + block, "on the page, not on the crop"
+        assert "no".startswith(tiny.codec.decode(ids[first.start + 1 : first.end + 1])) and first.target == look.target
 
 
 def test_a_crop_that_holds_the_value_is_read_beside_its_page(
@@ -196,13 +197,37 @@ def test_a_crop_that_holds_the_value_is_read_beside_its_page(
     task = seek(store, page, "Staff", VALUES["Staff"])
     reader = PatchReader(tiny.codec.tokenizer, ["Staff"], spec, ExpertStyle(box_min=60, box_snap=10))
     drawn = PageLessons([page], [task], tiny.codec, reader, spec, ViewRenderer(store))
-    alone = drawn.read(np.random.default_rng(0))
     lesson = next(one for seed in range(8) if (one := drawn.check(np.random.default_rng(seed))).reads)
-    assert said(tiny, lesson) == said(tiny, alone) and len(lesson.tokens.images) == 2
-    assert np.array_equal(lesson.tokens.images[1].pixels, alone.tokens.images[0].pixels), "the same crop"
-    crops = [len(one.tokens.ids) - one.tokens.ids[::-1].index(tiny.codec.image_pad_id) for one in (lesson, alone)]
-    looks = [[glance.target - end for glance in one.glances] for one, end in zip((lesson, alone), crops, strict=True)]
-    assert looks[0] == looks[1], "read off the crop, not off the page"
+    assert said(tiny, lesson) == said(tiny, drawn.read(np.random.default_rng(0))) and len(lesson.tokens.images) == 2
+    view, value, ids = page_view(page, spec), word(store, page, VALUES["Staff"]), lesson.tokens.ids
+    crop = crop_view(page, view, written(tiny, lesson), spec)
+    assert crop.region.holds(value)
+    shown = tiny.codec.encode_pixels(ViewRenderer(store).image(crop))
+    assert np.array_equal(lesson.tokens.images[1].pixels, shown.pixels)
+    after = ids.index(tiny.codec.image_pad_id) + view.width * view.height // spec.factor**2
+    begins = ids.index(tiny.codec.image_pad_id, after)
+    first, *digits = lesson.glances
+    assert "it".startswith(tiny.codec.decode(ids[first.start + 1 : first.end + 1]))
+    assert first.target == begins + block_at(crop, value, spec.factor)
+    assert digits and all(glance.target >= begins for glance in digits), "read off the crop, not off the page"
+
+
+def test_no_digit_of_a_box_tells_whether_it_missed(tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec) -> None:
+    tasks = [seek(store, page, name, value) for name, value in VALUES.items()]
+    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=20, box_snap=10))
+    drawn = PageLessons([page], tasks, tiny.codec, reader, spec, ViewRenderer(store))
+    lessons = [drawn.check(np.random.default_rng(seed)) for seed in range(16)]
+    assert {one.reads for one in lessons} == {True, False}
+    boxes = [written(tiny, one) for one in lessons]
+    assert all(edge % 10 == 0 for box in boxes for edge in box.as_tuple())
+
+
+def written(tiny: Tiny, lesson: Lesson) -> Box:
+    """The box that a lesson gives."""
+    given = re.findall(r"<think>[^<]*</think><bbox>[^<]*</bbox>", tiny.codec.decode(lesson.tokens.ids))[0]
+    action = parse(given).action
+    assert isinstance(action, Crop)
+    return action.box
 
 
 def test_where_values_fill_the_page_no_crop_misses(tiny: Tiny, store: MemoryStore, page: Page, spec: ViewSpec) -> None:
@@ -212,10 +237,6 @@ def test_where_values_fill_the_page_no_crop_misses(tiny: Tiny, store: MemoryStor
     lessons = [drawn.check(np.random.default_rng(seed)) for seed in range(8)]
     assert all(len(one.tokens.images) == 2 for one in lessons)
     assert all(one.reads for one in lessons)
-
-
-def inside(box: Box, region: Box) -> bool:
-    return region.x1 <= box.x1 and box.x2 <= region.x2 and region.y1 <= box.y1 and box.y2 <= region.y2
 
 
 def test_each_digit_is_read_on_the_block_of_the_crop_that_shows_it(

@@ -9,7 +9,7 @@ in on, the box, the answer or the next search.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -65,6 +65,7 @@ class PageLessons:
         self._prompt, self._asked = prompt, _asked(tasks)
         self._codec, self._reader, self._spec, self._renderer = codec, reader, spec, renderer
         self._zoomed, self._zoomed_again = (len(codec.encode_text(f"<think>{said}")) for said in (ZOOM, AGAIN))
+        self._thought = len(codec.encode_text("<think>"))
         self._box_tag = codec.encode_text("<bbox>")
         self._sought, self._by_id = sought_on(pages, tasks), {page.id: page for page in pages}
         self._pages = ByKind((kinds.get(page.id, ""), page) for page in pages if self._sought[page.id])
@@ -130,14 +131,26 @@ class PageLessons:
         tokens = self._opened(task, hop, view, self._renderer.image(view))
         missed = self._missed(page, view, one, rng) if rng.random() < 0.5 else None
         if missed is None:
-            crop = self._reader.value_crop(page, one.box)
-            return self._reading(tokens, task, hop, one, view, crop, self._renderer.image(crop))
+            box = self._reader.checked_box(view, one.box)
+            crop = crop_view(page, view, box, self._spec)
+            before = len(tokens.ids)
+            lesson = self._reading(tokens, task, hop, one, box, crop, self._renderer.image(crop))
+            return self._decided(lesson, before, crop, one)
         box, crop = missed
         self._given(tokens, *zoomed(one.name, box))
         self._shown(tokens, crop, self._renderer.image(crop))
         turn = say(tokens, self._codec, *zoomed(one.name, self._reader.value_box(view, one.box), AGAIN))
         asked = 0, len(tokens.prompt_ids)
-        return Lesson(tokens, tuple(self._pointed(tokens, turn, self._zoomed_again, asked, view, one)))
+        lesson = Lesson(tokens, tuple(self._pointed(tokens, turn, self._zoomed_again, asked, view, one)))
+        return self._decided(lesson, 0, view, one)
+
+    def _decided(self, lesson: Lesson, before: int, view: View, one: Sought) -> Lesson:
+        """Told also where to look before the first word, which says whether the crop holds the value: at where it is
+        seen, in the crop or else on the page. Its image, of `view`, is the first after `before`.
+        """
+        ids, first = lesson.tokens.ids, lesson.tokens.sampled_runs()[0][0] + self._thought
+        target = ids.index(self._codec.image_pad_id, before) + block_at(view, one.box, self._spec.factor)
+        return replace(lesson, glances=(Glance.writing(first, first + 1, target), *lesson.glances))
 
     def _opened(self, task: Task, hop: int, view: View, image: Image) -> Tokens:
         """The question, the search of a hop, and the page that it found."""
@@ -175,13 +188,12 @@ class PageLessons:
         """A crop without its page, which costs half of one with it."""
         task, hop = self._ask(page, one, rng)
         tokens = Tokens(self._codec.prompt([self._question(task)]).ids)
-        return self._reading(tokens, task, hop, one, page_view(page, self._spec), crop, image)
+        box = self._reader.agent_box(page_view(page, self._spec), one.box)
+        return self._reading(tokens, task, hop, one, box, crop, image)
 
-    def _reading(
-        self, tokens: Tokens, task: Task, hop: int, one: Sought, view: View, crop: View, image: Image
-    ) -> Lesson:
-        """After `tokens`, the crop of `view` and what the expert says of it."""
-        self._given(tokens, *zoomed(one.name, self._reader.agent_box(view, one.box)))
+    def _reading(self, tokens: Tokens, task: Task, hop: int, one: Sought, box: Box, crop: View, image: Image) -> Lesson:
+        """After `tokens`, the `crop` that `box` asks for and what the expert says of it."""
+        self._given(tokens, *zoomed(one.name, box))
         before = len(tokens.ids)
         self._shown(tokens, crop, image)
         pads = tokens.ids.index(self._codec.image_pad_id, before)

@@ -92,15 +92,20 @@ class PatchReader:
         frame = self._spec.frame
         return written_box(from_raw(view, raw, frame), extent(view, frame), self._style, random.Random(0))
 
-    def agent_box(self, view: View, raw: Box) -> Box:
-        """What a lesser agent writes for a value at `raw`: beside it by up to `MISSED` of the box's size, and
-        always alike, so that what it shows is rendered once.
+    def agent_box(self, view: View, raw: Box, snap: int = 1) -> Box:
+        """What a lesser agent writes for a value at `raw`: beside it by up to `MISSED` of the box's size, in multiples
+        of `snap`, and always alike, so that what it shows is rendered once.
         """
         width, height = extent(view, self._spec.frame)
         box, rng = self.value_box(view, raw), random.Random(f"{view.page_id} {raw}")
-        x1 = within(box.x1 + rng.uniform(-MISSED, MISSED) * box.width, width - box.width)
-        y1 = within(box.y1 + rng.uniform(-MISSED, MISSED) * box.height, height - box.height)
+        x1, y1 = box.x1 + rng.uniform(-MISSED, MISSED) * box.width, box.y1 + rng.uniform(-MISSED, MISSED) * box.height
+        x1, y1 = within(x1 / snap, (width - box.width) // snap), within(y1 / snap, (height - box.height) // snap)
+        x1, y1 = x1 * snap, y1 * snap
         return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
+
+    def checked_box(self, view: View, raw: Box) -> Box:
+        """The same, snapped as the expert's boxes and those that miss: or their digits would tell which is which."""
+        return self.agent_box(view, raw, self._style.box_snap)
 
     def missed_box(self, view: View, raw: Box, rng: np.random.Generator) -> Box:
         """What an agent writes that misses a value at `raw` (`vrag.policies.expert.missed_box`)."""

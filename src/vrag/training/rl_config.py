@@ -32,7 +32,7 @@ class RLConfig(Frozen):
     algorithm: AlgorithmConfig = AlgorithmConfig()
     old_logprobs: OldLogprobs = "auto"
     temperature: float = 1.0
-    max_tokens: int = 16_384  # padded tokens of one micro-batch
+    max_tokens: int = 16_384  # of one micro-batch, before what its episodes share is taken out
     max_batch: int = 64  # episodes that decode together
     # less memory for a second forward: as what is watched below, no part of what a run must agree in
     gradient_checkpointing: bool = Field(default=False, exclude=True)

@@ -8,8 +8,7 @@ that repeat the question.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,18 @@ import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.data.glances import Glance, corner, where
-from vrag.episode import Episode, Tokens
-from vrag.errors import DataError, InvariantError
-from vrag.geometry import block_at
+from vrag.episode import Episode
+from vrag.errors import DataError
 from vrag.runs import content_key
+from vrag.training.demonstration import example
 from vrag.training.guidance import GuidanceConfig
 from vrag.training.lora import PolicyLora, result_of, trainable
-from vrag.training.memory import checkpoint_activations
+from vrag.training.memory import checkpoint_activations, keep_products
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision
 from vrag.training.run import CheckpointConfig, TrainingRun
 from vrag.training.supervised import Example, Extra, no_extra, supervised_step
-from vrag.types import Box, Crop, Frozen, Turn, View
+from vrag.types import Frozen
 
 
 class SFTConfig(Frozen):
@@ -58,87 +56,6 @@ class _Run(Frozen):
     config: SFTConfig
 
 
-def example(episode: Episode, turn_weights: dict[str, float], codec: QwenVLCodec | None = None) -> Example:
-    """Weigh each sampled token by the action of its turn; a turn without a valid action weighs nothing, nor does a crop
-    that missed and was drawn again: nobody is to learn to miss. With `codec`, the tokens that write the box of a gold
-    value look at the image token that shows it.
-    """
-    if episode.tokens is None:
-        raise DataError(f"episode {episode.task.id}: carries no tokens; roll the expert out with a codec")
-    runs = episode.tokens.turn_lengths()
-    if len(runs) != len(episode.turns):
-        raise InvariantError(f"episode {episode.task.id}: {len(runs)} sampled runs for {len(episode.turns)} turns")
-    pages = _pages(episode)
-    mended = _mended(episode.turns, pages)
-    weights: list[float] = []
-    for length, turn, again in zip(runs, episode.turns, mended, strict=True):
-        weight = turn_weights.get(turn.action.name, 1.0) if turn.action and not again else 0.0
-        weights += [weight] * length
-    glances = () if codec is None else tuple(_glances(episode.turns, episode.tokens, pages, mended, codec))
-    return Example(episode.tokens, weights, glances)
-
-
-@dataclass(frozen=True)
-class _GoldPage:
-    """A page as it was shown, its gold box in raw pixels, and how many images turns have shown before it."""
-
-    view: View
-    gold: Box
-    images: int
-
-
-def _pages(episode: Episode) -> list[_GoldPage | None]:
-    """For each turn the page that was shown last before it; None where there is none, or nothing on it is gold."""
-    boxes = {gold.ref: gold.box for gold in episode.task.gold if gold.box is not None}
-    page, images, found = None, 0, list[_GoldPage | None]()
-    for turn in episode.turns:
-        found.append(page)
-        shown = turn.observation
-        if shown is not None and shown.view is not None:
-            images += len(shown.views)
-            if shown.kind == "page":
-                box, region = boxes.get(shown.view.ref), shown.view.region
-                page = _GoldPage(shown.view, box.scaled(region.width, region.height), images - 1) if box else None
-    return found
-
-
-def _mended(turns: Sequence[Turn], pages: Sequence[_GoldPage | None]) -> list[bool]:
-    """Of each turn, whether it crops beside the gold box of its page and the next turn draws that crop right."""
-    held = [_holds(turn, page) for turn, page in zip(turns, pages, strict=True)]
-    return [one is False and after is True for one, after in zip(held, [*held[1:], None], strict=True)]
-
-
-def _holds(turn: Turn, page: _GoldPage | None) -> bool | None:
-    """Whether a crop of `page` shows its gold box as a whole; None if it isn't one."""
-    if page is None or not isinstance(turn.action, Crop) or turn.observation is None or turn.observation.view is None:
-        return None
-    return turn.observation.view.region.holds(page.gold)
-
-
-def _glances(
-    turns: Sequence[Turn],
-    tokens: Tokens,
-    pages: Sequence[_GoldPage | None],
-    mended: Sequence[bool],
-    codec: QwenVLCodec,
-) -> Iterator[Glance]:
-    """For each crop of a page that holds gold: from the tag of the box to the end of its first corner. A crop of a crop
-    has none, unless it mends one that missed: that is drawn over the page.
-    """
-    ids, pad, tag = tokens.ids, codec.image_pad_id, codec.encode_text("<bbox>")
-    starts = [i for i, token in enumerate(ids) if token == pad and ids[i - 1] != pad]
-    starts = starts[len(starts) - sum(len(turn.observation.views) for turn in turns if turn.observation) :]
-    of_page = False  # whether the image that was shown last is a page, or a crop that is mended
-    for turn, page, again, (start, end) in zip(turns, pages, mended, tokens.sampled_runs(), strict=True):
-        drawn = isinstance(turn.action, Crop) and of_page and not again
-        opened = where(ids, tag, (start, end)) if drawn else None
-        if page is not None and opened is not None:
-            block = block_at(page.view, page.gold, codec.patch_size * codec.merge_size)
-            yield Glance.writing(opened, corner(ids, opened, end, codec.token_text), starts[page.images] + block)
-        if turn.observation is not None and turn.observation.views:
-            of_page = turn.observation.kind == "page" or again
-
-
 def sft(
     model: Any,
     codec: QwenVLCodec,
@@ -160,6 +77,8 @@ def sft(
     trained = trainable(model, config.lora, freeze_vision=config.freeze_vision, seed=config.seed)
     if config.gradient_checkpointing:
         checkpoint_activations(model)
+    elif config.guidance is None:  # whose scores have to outlive their layer
+        keep_products(model)
     examples = [example(e, config.turn_weights, codec if config.guidance else None) for e in episodes]
     optimizer = make_optimizer(trained, config.optimizer)
     key = _Run(episodes=_digest(examples), config=config)
