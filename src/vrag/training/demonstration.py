@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.glances import Glance, corner, where
@@ -80,28 +79,17 @@ def _glances(
     codec: QwenVLCodec,
 ) -> Iterator[Glance]:
     """For each crop of a page that holds gold: from the tag of the box to the end of its first corner. A crop of a crop
-    has none, unless it mends one that missed: that is drawn over the page. And after a crop, for the first word, which
-    says whether it held the value: at that in the crop, or else on the page.
+    has none, unless it mends one that missed: that is drawn over the page.
     """
-    ids, pad = tokens.ids, codec.image_pad_id
-    tag, think = codec.encode_text("<bbox>"), codec.encode_text("<think>")
+    ids, pad, tag = tokens.ids, codec.image_pad_id, codec.encode_text("<bbox>")
     starts = [i for i, token in enumerate(ids) if token == pad and ids[i - 1] != pad]
     starts = starts[len(starts) - sum(len(turn.observation.views) for turn in turns if turn.observation) :]
-    block = partial(block_at, factor=codec.patch_size * codec.merge_size)
-    images, of_page, seen = 0, False, None  # shown until now; whether boxes are drawn over a page; the value in a crop
+    of_page = False  # whether the next box is drawn over a page: the last image is one, or a crop that is mended
     for turn, page, again, (start, end) in zip(turns, pages, mended, tokens.sampled_runs(), strict=True):
-        if seen is not None and ids[start : start + len(think)] == think:
-            yield Glance.writing(start + len(think), start + len(think) + 1, seen)
-        seen = None
-        if page is not None and isinstance(turn.action, Crop):
-            on_page = starts[page.images] + block(page.view, page.gold)
-            opened = where(ids, tag, (start, end)) if of_page and not again else None
-            if opened is not None:
-                yield Glance.writing(opened, corner(ids, opened, end, codec.token_text), on_page)
-            if again:
-                seen = on_page
-            elif _holds(turn, page) and turn.observation is not None and turn.observation.view is not None:
-                seen = starts[images] + block(turn.observation.view, page.gold)
+        drawn = isinstance(turn.action, Crop) and of_page and not again
+        opened = where(ids, tag, (start, end)) if drawn else None
+        if page is not None and opened is not None:
+            block = block_at(page.view, page.gold, codec.patch_size * codec.merge_size)
+            yield Glance.writing(opened, corner(ids, opened, end, codec.token_text), starts[page.images] + block)
         if turn.observation is not None and turn.observation.views:
-            images += len(turn.observation.views)
             of_page = turn.observation.kind == "page" or again
