@@ -95,7 +95,7 @@ def update(
     episodes = work.roll_out(TransformersPolicy(work.model, work.codec, stop_tags=work.tags))
     rng = np.random.default_rng(0)
     episodes = [replace(e, reward=Reward(total=float(rng.random()), parts={})) for e in episodes]
-    if recomputed:
+    if recomputed and way != "vrag":
         checkpoint_activations(work.model)
     tokens = [e.tokens for e in episodes if e.tokens]
     count = sum(len(one.ids) for one in tokens)
@@ -107,6 +107,7 @@ def update(
             algorithm=AlgorithmConfig(kl=0.0),
             max_tokens=micro_tokens,
             freeze_vision=frozen,
+            gradient_checkpointing=recomputed,
         )
         learner = Learner(work.model, work.codec, config)
 
