@@ -59,6 +59,11 @@ class Tokens:
                 runs.append((start, position))
         return runs
 
+    def image_starts(self, image_pad_id: int) -> list[int]:
+        """Where in `ids` each image's run of pads starts."""
+        ids = self.ids
+        return [i for i, token in enumerate(ids) if token == image_pad_id and (i == 0 or ids[i - 1] != token)]
+
     def check(self, codec: Codec, name: str) -> None:
         """Raise `InvariantError` unless tokens, mask, log-probabilities and images agree."""
         lengths = {len(self.response_ids), len(self.loss_mask), len(self.logprobs)}

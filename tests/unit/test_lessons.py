@@ -76,7 +76,7 @@ def test_a_lesson_begins_as_an_episode_and_asks_for_the_thought_and_the_box(
         assert asked < text.index(turn), "the question comes first"
         raw = to_raw(page_view(page, spec), parsed.action.box, spec.frame)
         value = word(store, page, VALUES[name])
-        assert raw.x1 <= value.x1 and raw.x2 >= value.x2 and raw.y1 <= value.y1 and raw.y2 >= value.y2
+        assert raw.holds(value)
     image = lesson.tokens.ids.index(tiny.codec.image_pad_id)
     opening = tiny.codec.decode(lesson.tokens.ids[:image])
     assert "<search>" in opening and "</search>" in opening

@@ -82,7 +82,7 @@ def test_it_shows_what_it_gives_and_a_crop_acts_on_that(store: MemoryStore) -> N
     said, shown = message.parts
     assert said == "here:" and isinstance(shown, ImagePart)
     region, box = shown.view.region, store.words(shown.view.page_id)[4].box
-    assert (region.x1 <= box.x1 and box.x2 <= region.x2) and (region.y1 <= box.y1 and box.y2 <= region.y2)
+    assert region.holds(box)
     assert found.turn.action == Custom(name="find", content="4,812") and region.width < 100
     (again,) = play(environment, f"<bbox>[0, 0, {shown.view.width}, {shown.view.height}]</bbox>")
     assert again.turn.observation is not None and again.turn.observation.views == [shown.view]

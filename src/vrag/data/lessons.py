@@ -25,12 +25,10 @@ from vrag.data.sights import Sight, sought_on
 from vrag.episode import Tokens
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, block_at, crop_view, page_view
-from vrag.policies.expert import AGAIN, ZOOM, answered, bridged, hops, searched, zoomed
+from vrag.policies.expert import AGAIN, TRIES, ZOOM, answered, bridged, hops, searched, zoomed
 from vrag.prompts import PROMPTS
 from vrag.types import Action, Box, ImagePart, Message, Page, Task, View
 from vrag.views import ViewRenderer
-
-MISSES = 32  # boxes to try until one shows no value
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ class PageLessons:
 
     def _missed(self, page: Page, view: View, one: Sought, rng: np.random.Generator) -> tuple[Box, View] | None:
         """A box that misses `one`, and what it shows: no value as a whole. None where values fill the page."""
-        for _ in range(MISSES):
+        for _ in range(TRIES):
             box = self._reader.missed_box(view, one.box, rng)
             crop = crop_view(page, view, box, self._spec)
             if not any(crop.region.holds(other.box) for other in self._sought[page.id]):

@@ -98,9 +98,10 @@ class PatchReader:
         """
         width, height = extent(view, self._spec.frame)
         box, rng = self.value_box(view, raw), random.Random(f"{view.page_id} {raw}")
-        x1, y1 = box.x1 + rng.uniform(-MISSED, MISSED) * box.width, box.y1 + rng.uniform(-MISSED, MISSED) * box.height
-        x1, y1 = within(x1 / snap, (width - box.width) // snap), within(y1 / snap, (height - box.height) // snap)
-        x1, y1 = x1 * snap, y1 * snap
+        left = box.x1 + rng.uniform(-MISSED, MISSED) * box.width
+        top = box.y1 + rng.uniform(-MISSED, MISSED) * box.height
+        x1 = within(left / snap, (width - box.width) // snap) * snap
+        y1 = within(top / snap, (height - box.height) // snap) * snap
         return Box(x1=x1, y1=y1, x2=x1 + box.width, y2=y1 + box.height)
 
     def checked_box(self, view: View, raw: Box) -> Box:

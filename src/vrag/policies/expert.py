@@ -124,7 +124,7 @@ class ExpertPolicy:
         if box is not None and not self._cropped and self._rng.random() >= self._style.guess:
             self._cropped = True
             written = self._written_box(box, view)
-            missed = self._missed(written, box, view) if self._style.miss else None
+            missed = self._missed(written, box, view)
             if missed is not None:
                 self._page = view
             return zoomed(hop.sought, missed or written)
@@ -138,7 +138,7 @@ class ExpertPolicy:
 
     def _missed(self, written: Box, gold: Box, view: View) -> Box | None:
         """With probability `miss` a box that doesn't show all of `gold` (raw pixels), where there is one."""
-        if self._rng.random() >= self._style.miss:
+        if not self._style.miss or self._rng.random() >= self._style.miss:
             return None
         size, rng = extent(view, self._spec.frame), np.random.default_rng(self._rng.getrandbits(64))
         drawn = (missed_box(written, size, self._style.box_snap, rng) for _ in range(TRIES))

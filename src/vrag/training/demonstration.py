@@ -81,8 +81,7 @@ def _glances(
     """For each crop of a page that holds gold: from the tag of the box to the end of its first corner. A crop of a crop
     has none, unless it mends one that missed: that is drawn over the page.
     """
-    ids, pad, tag = tokens.ids, codec.image_pad_id, codec.encode_text("<bbox>")
-    starts = [i for i, token in enumerate(ids) if token == pad and ids[i - 1] != pad]
+    ids, tag, starts = tokens.ids, codec.encode_text("<bbox>"), tokens.image_starts(codec.image_pad_id)
     starts = starts[len(starts) - sum(len(turn.observation.views) for turn in turns if turn.observation) :]
     of_page = False  # whether the next box is drawn over a page: the last image is one, or a crop that is mended
     for turn, page, again, (start, end) in zip(turns, pages, mended, tokens.sampled_runs(), strict=True):

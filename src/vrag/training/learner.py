@@ -51,7 +51,10 @@ class Learner:
         copied = self.algorithm.kl > 0 and config.lora is None  # adapters switched off leave the starting model
         self._reference = copy.deepcopy(model).eval().requires_grad_(False) if copied else None
         self.trained = trainable(model, config.lora, freeze_vision=config.freeze_vision, seed=config.seed)
-        (checkpoint_activations if config.gradient_checkpointing else keep_products)(model)
+        if config.gradient_checkpointing:
+            checkpoint_activations(model)
+        else:
+            keep_products(model)
         self.optimizer = make_optimizer(self.trained, config.optimizer)
 
     @property

@@ -11,6 +11,7 @@ Axes: B episodes; L tokens of the longest; U distinct tokens; b episodes of like
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def prefix_tree(episodes: Sequence[Tokens], *, pad_id: int, image_pad_id: int, m
         places[number, shared : shared + new] = np.arange(before, before + new)
         places[number, shared + new :] = places[number, shared + new - 1]
         first.append(number * places.shape[1] + np.arange(shared, shared + new))
-        images += episodes[number].images[_runs(ids[number][:shared]) :]
+        images += episodes[number].images[bisect_left(episodes[number].image_starts(image_pad_id), shared) :]
         previous, before = number, before + new
     attention = Attention(places, [len(one) for one in ids], model.device)
     where, stands = (torch.from_numpy(one).to(model.device) for one in (places, np.concatenate(first)))
@@ -137,10 +138,10 @@ def _identities(episodes: Sequence[Tokens], image_pad_id: int) -> list[np.ndarra
     found: list[np.ndarray] = []
     for episode in episodes:
         ids = np.array(episode.ids)
-        pads = ids == image_pad_id
-        which = np.cumsum(pads & ~np.roll(pads, 1)) - 1
+        pads = np.flatnonzero(ids == image_pad_id)
+        which = np.searchsorted(episode.image_starts(image_pad_id), pads, side="right") - 1
         names = np.array([-1 - numbers.setdefault(id(image), len(numbers)) for image in episode.images], dtype=int)
-        ids[pads] = names[which[pads]]
+        ids[pads] = names[which]
         found.append(ids)
     return found
 
@@ -150,9 +151,3 @@ def _common(one: np.ndarray, other: np.ndarray) -> int:
     length = min(len(one), len(other))
     differ = np.flatnonzero(one[:length] != other[:length])
     return int(differ[0]) if len(differ) else length
-
-
-def _runs(identities: np.ndarray) -> int:
-    """How many images there are in them."""
-    pads = identities < 0
-    return int((pads & ~np.roll(pads, 1)).sum())
