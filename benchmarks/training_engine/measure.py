@@ -58,12 +58,12 @@ class Work:
 
 
 class Documents(Work):
-    """The shipped policy after SFT over a corpus: episodes that end when they want to."""
+    """A policy that ships over a corpus: episodes that end when they want to."""
 
-    def __init__(self, corpus: str, tasks: Path, groups: int, size: int) -> None:
+    def __init__(self, model: str, corpus: str, tasks: Path, groups: int, size: int) -> None:
         from vrag.cli.loaded import Loaded, Opened
 
-        loaded = Loaded("tiny-sft")
+        loaded = Loaded(model)
         opened = Opened(corpus, tasks, loaded)
         self.model, self.codec, self.make = loaded.model, loaded.codec, opened.make
         self.tasks: list[Task] = list(opened.tasks[:groups])
@@ -157,7 +157,8 @@ def main() -> None:
     wanted = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     if wanted.get("corpus"):
-        work: Work = Documents(wanted["corpus"], Path(wanted["tasks"]), wanted["groups"], wanted["group_size"])
+        tasks = Path(wanted["tasks"])
+        work: Work = Documents(wanted["model"], wanted["corpus"], tasks, wanted["groups"], wanted["group_size"])
     else:
         load = Load(**{key: wanted[key] for key in ("groups", "group_size", "turns", "tokens")})
         work = Work(load, ragged=wanted["kind"] == "update")

@@ -1,7 +1,7 @@
 """Rollout and update of the embedded engine beside what others do, on the same weights: prints a table in Markdown.
 
 python benchmarks/training_engine/run.py [rollout] [update] [--quick] [--repeats N] [--micro-tokens N]
-    [--corpus NAME --tasks FILE]
+    [--corpus NAME --tasks FILE [--model tiny]]
 """
 
 from __future__ import annotations
@@ -54,14 +54,16 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", choices=["rollout", "update", []])
     parser.add_argument("--quick", action="store_true", help="the first load alone")
     parser.add_argument("--repeats", type=int, default=3, help="times that each is run; the median is printed")
-    parser.add_argument("--corpus", help="also with the shipped policy over this corpus")
+    parser.add_argument("--corpus", help="also over this corpus")
     parser.add_argument("--tasks", help="tasks about it, a JSONL file")
+    parser.add_argument("--model", default="tiny-sft", help="the policy over it")
     parser.add_argument("--micro-tokens", type=int, default=8192, help="padded tokens of a micro-batch, of either side")
     options = parser.parse_args()
     loads = {name: asdict(load) for name, load in LOADS.items()}
     first = next(iter(loads))
     if options.corpus:
-        documents = {"corpus": options.corpus, "tasks": options.tasks, "groups": 8, "group_size": 8}
+        asked = {"model": options.model, "corpus": options.corpus, "tasks": options.tasks}
+        documents = {**asked, "groups": 8, "group_size": 8}
         loads = {"documents": documents, **loads}
     if options.quick:
         loads = {name: load for name, load in loads.items() if name in ("documents", first)}

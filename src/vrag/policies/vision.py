@@ -8,6 +8,7 @@ same.
 from __future__ import annotations
 
 import inspect
+import math
 from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vrag.portions import portions
 from vrag.types import EncodedImage
 
 REMEMBERED_BYTES = 2 << 30  # of features, of a model for which nothing else is said
+PASS_PATCHES = 16_384  # of images in a pass without gradient: so memory is bounded, and a CPU's caches are of use
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ class _Memory:
         found = {id(image): self._kept[id(image)][1] for image in images if id(image) in self._kept}
         if fresh:
             with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-                found |= dict(zip(map(id, fresh), encode(model, fresh), strict=True))
+                for part in portions(fresh, lambda image: math.prod(image.grid), PASS_PATCHES):
+                    found |= dict(zip(map(id, part), encode(model, part), strict=True))
         for image in images:
             self._keep(image, found[id(image)])
         return found
