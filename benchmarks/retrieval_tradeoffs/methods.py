@@ -15,7 +15,7 @@ from floats import FloatIndex
 from vrag.corpus.store import Corpus
 from vrag.fusion import FusedRetriever, Weighted
 from vrag.index.embedded import EmbeddedIndex
-from vrag.index.quantize import pool
+from vrag.index.pooling import pool_page
 from vrag.index.vectors import POOL, Filter, PageRecord, Scored, VectorIndex
 from vrag.protocols import PageEncoder, Retriever
 from vrag.retriever import LexicalRetriever, VisualRetriever
@@ -108,9 +108,9 @@ def methods(
                 size_on_disk = on_disk(folder, "full", "pool") / pages
                 made[f"int8, pool {size} → {count}"] = visual(built.two_stage(folder, count), size_on_disk)
     for size in pools:
-        alone = built.fill(f"only-{size}", size, lambda vectors, size=size: pool(vectors, size))
+        alone = built.fill(f"only-{size}", size, lambda vectors, size=size: pool_page(vectors, size))
         made[f"int8, pool {size} alone"] = visual(built.exact(alone), on_disk(alone, "full") / pages)
-    mean = built.fill("mean", POOL, lambda vectors: pool(vectors, len(vectors)))
+    mean = built.fill("mean", POOL, lambda vectors: pool_page(vectors, len(vectors)))
     made["int8, one mean vector"] = visual(built.exact(mean), on_disk(mean, "full") / pages)
     made["text"] = Method(LexicalRetriever(corpus), text_bytes(corpus) / pages)
     return made | dict(fusions(corpus, made))

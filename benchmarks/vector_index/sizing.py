@@ -21,9 +21,9 @@ from run import DIM, batches, query
 
 from tests.edge import EdgeClient
 from vrag.index.embedded import POOL
+from vrag.index.pooling import pool_page
 from vrag.index.qdrant import QdrantIndex
 from vrag.index.qdrant_server import QdrantServer
-from vrag.index.quantize import pool
 from vrag.index.vectors import Filter
 
 PARTS = {"vector_storage-full": "full", "vector_storage-pool": "pool"}
@@ -71,7 +71,7 @@ def graph(folder: Path, pages: int) -> float:
     shard = edge.EdgeShard.create(str(folder / "graph"), config)
     for batch in batches(pages):
         points = [
-            edge.Point(id=int(record.id), vector={"pool": pool(record.vectors.vectors, POOL).tolist()})
+            edge.Point(id=int(record.id), vector={"pool": pool_page(record.vectors.vectors, POOL).tolist()})
             for record in batch
         ]
         shard.update(edge.UpdateOperation.upsert_points(points))

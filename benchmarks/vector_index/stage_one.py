@@ -18,6 +18,7 @@ import time
 import numpy as np
 
 from vrag.index.embedded import CANDIDATES, SHARE
+from vrag.index.pooling import pool_query
 from vrag.index.quantize import Quantized
 from vrag.index.state import best
 from vrag.kernels import KernelChoice
@@ -54,7 +55,7 @@ def main() -> None:
             query = rng.standard_normal((TOKENS, DIM)).astype(np.float32)
             query /= np.linalg.norm(query, axis=1, keepdims=True)
             began = time.perf_counter()
-            best(kernel(vectors, ends - POOLED, ends, query, rough=True), candidates)
+            best(kernel(vectors, ends - POOLED, ends, pool_query(query), rough=True), candidates)
             times += [1000 * (time.perf_counter() - began)] * (number > 0)
         held = (vectors.codes.nbytes + vectors.scales.nbytes) / 1e9
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from vrag.errors import CorpusError
 from vrag.index import maxsim, maxsim_numba, maxsim_vnni, segments, writing
 from vrag.index.embedded import EmbeddedIndex
 from vrag.index.maxsim import kernel
-from vrag.index.quantize import dequantize, pool, quantize
+from vrag.index.pooling import pool_page, pool_query
+from vrag.index.quantize import dequantize, quantize
 from vrag.index.state import best
 from vrag.index.vectors import Filter
 from vrag.kernels import KernelChoice, KernelName
@@ -160,7 +162,29 @@ def test_int8_keeps_a_vector_to_half_a_step():
 
 def test_pooling_means_neighbours_and_keeps_a_short_rest():
     rows = np.arange(10, dtype=np.float32)[:, None]
-    np.testing.assert_allclose(pool(rows, 4)[:, 0], [1.5, 5.5, 8.5])
+    np.testing.assert_allclose(pool_page(rows, 4)[:, 0], [1.5, 5.5, 8.5])
+
+
+@pytest.mark.parametrize(("tokens", "pooled"), [(1, 1), (16, 16), (17, 16), (26, 16), (32, 16), (33, 32), (70, 48)])
+def test_of_a_query_what_is_alike_is_summed(tokens: int, pooled: int):
+    rng = np.random.default_rng(tokens)
+    apart = unit(rng.standard_normal((pooled, DIM)))
+    copies = rng.permutation([*range(pooled), *rng.integers(pooled, size=tokens - pooled)])
+    found = pool_query(apart[copies])
+    wanted = apart * np.bincount(copies)[:, None]
+    order = np.lexsort(np.rint(100 * found).T), np.lexsort(np.rint(100 * wanted).T)
+    np.testing.assert_allclose(found[order[0]], wanted[order[1]], rtol=1e-5, atol=1e-5)
+
+
+def test_the_sums_of_a_query_are_those_of_the_closest_one_by_one():
+    query = unit(np.random.default_rng(3).standard_normal((26, DIM)))
+    sums = list(query.astype(np.float64))
+    while len(sums) > 16:
+        pairs = list(combinations(range(len(sums)), 2))
+        lost = [np.linalg.norm(sums[a]) * np.linalg.norm(sums[b]) - sums[a] @ sums[b] for a, b in pairs]
+        first, second = pairs[int(np.argmin(lost))]
+        sums[first] = sums[first] + sums.pop(second)
+    np.testing.assert_allclose(pool_query(query), sums, atol=1e-5)
 
 
 def test_the_best_are_sorted_and_of_equal_ones_the_first_come_first():

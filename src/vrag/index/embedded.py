@@ -26,7 +26,8 @@ from vrag.errors import CorpusError, UsageError
 from vrag.index import catalog, segments, writing
 from vrag.index.maxsim import Kernel, KernelName
 from vrag.index.maxsim import kernel as named_kernel
-from vrag.index.quantize import dequantize, pool, quantize
+from vrag.index.pooling import pool_page, pool_query
+from vrag.index.quantize import dequantize, quantize
 from vrag.index.state import State, best
 from vrag.index.vectors import (
     CANDIDATES,
@@ -132,7 +133,7 @@ class EmbeddedIndex:
         for page in batch:
             check_page(page, self.dim)
         full = [quantize(page.vectors.vectors) for page in batch]
-        pooled = [quantize(pool(page.vectors.vectors, self._pool)) for page in batch]
+        pooled = [quantize(pool_page(page.vectors.vectors, self._pool)) for page in batch]
         with self._write() as db:
             places = writing.append(db, self.folder, full, pooled)
             for page, place in zip(batch, places, strict=True):
@@ -214,7 +215,7 @@ class EmbeddedIndex:
         pages = len(state.ids) if among is None else int(among.sum())
         wide = max(self._candidates, k, pages // SHARE)
         if not exact and pages > wide:
-            chosen = best(state.scores("pool", query, self._kernel, among), wide)
+            chosen = best(state.scores("pool", pool_query(query), self._kernel, among), wide)
             among = np.zeros(len(state.ids), dtype=bool)
             among[chosen] = True
         scores = state.scores("full", query, self._kernel, among)

@@ -16,8 +16,9 @@ import numba
 import numpy as np
 
 from vrag.index import maxsim_vnni
-from vrag.index.maxsim_vnni import BLOCK
 from vrag.index.quantize import UNIT, Quantized
+
+BLOCK = 32  # query vectors at a time: the sums of more don't stay in registers
 
 
 def maxsim(

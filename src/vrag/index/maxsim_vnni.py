@@ -22,12 +22,12 @@ from numba.extending import intrinsic
 
 from vrag.index.quantize import UNIT, Quantized
 
-BLOCK = 32  # query vectors: in each plane two registers of 16 sums
-_ROWS, _REGISTERS = 4, 2
+LANES = 16  # sums that a register holds, each of another query vector
+_ROWS = 4
 _BASE = 128  # what 1 in a plane is in the next
 _SIGN = -128  # flips int8 to uint8, each 128 more: the instruction wants one side without sign
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_SUMS, _FLOATS = ir.VectorType(_I32, 16), ir.VectorType(ir.FloatType(), 16)
+_SUMS, _FLOATS = ir.VectorType(_I32, LANES), ir.VectorType(ir.FloatType(), LANES)
 
 
 @cache
@@ -49,28 +49,31 @@ def add(
     """Add to `scores` [P] those of `query` [N, D], N at most 32; `rough`: of the query in one plane."""
     count, dim = query.shape
     steps = np.abs(query).max(axis=1) / (127 if rough else 127 * _BASE)
-    whole = np.zeros((BLOCK, dim), dtype=np.int32)
+    whole = np.zeros((-(-count // LANES) * LANES, dim), dtype=np.int32)
     whole[:count] = np.rint(query / np.where(steps > 0, steps, 1)[:, None])
     high = np.rint(whole / _BASE).astype(np.int32)
     planes = (whole,) if rough else (high, whole - _BASE * high)
-    bias = np.array([-128 * plane.sum(axis=1) for plane in planes], np.int32)  # codes count 128 more than they are
-    packed = tuple(_packed(plane) for plane in planes)
+    # codes count 128 more than they are
+    bias = tuple((-128 * plane.sum(axis=1)).astype(np.int32) for plane in planes)
+    packed = tuple(register for plane in planes for register in _packed(plane))
     units = (steps * UNIT).astype(np.float32)
     _add(vectors.codes.reshape(-1), vectors.scales, starts, ends, packed, bias, units, scores)
 
 
-def _packed(plane: np.ndarray) -> np.ndarray:
-    """[32, D] → int8 [D / 4, 2 registers, 16 query vectors, 4 dimensions]."""
-    lanes = plane.astype(np.int8).reshape(_REGISTERS, 16, -1, 4)
-    return np.ascontiguousarray(lanes.transpose(2, 0, 1, 3))
+def _packed(plane: np.ndarray) -> list[np.ndarray]:
+    """[N, D] → for each register int8 [D / 4, 16 query vectors, 4 dimensions]."""
+    lanes = plane.astype(np.int8).reshape(-1, LANES, plane.shape[1] // 4, 4)
+    return [np.ascontiguousarray(register.transpose(1, 0, 2)) for register in lanes]
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True)  # pragma: no cover
-def _add(codes: Any, scales: Any, starts: Any, ends: Any, planes: Any, bias: Any, units: Any, scores: Any) -> None:
-    """`codes` [V * D]; `planes`: one or two, as packed; `bias` int32 [planes, 32]: where sums start; `units` [N]."""
-    dim = 4 * len(planes[0])
+def _add(codes: Any, scales: Any, starts: Any, ends: Any, packed: Any, bias: Any, units: Any, scores: Any) -> None:
+    """`codes` [V * D]; `packed`: the registers of one or two planes; `bias` for each plane int32 [16 or 32]: where sums
+    start; `units` [N]. How many there are of both is in their types, so that each case is compiled by itself.
+    """
+    dim = 4 * len(packed[0])
     for page in numba.prange(len(starts)):
-        best = np.full(BLOCK, np.float32(-1e30))
+        best = np.full(len(bias[0]), np.float32(-1e30))
         flipped = np.empty(_ROWS * dim, np.int8)  # in memory: four bytes of it are spread by a plain load
         for first in range(starts[page], ends[page], _ROWS):
             last = min(first + _ROWS, ends[page]) - 1
@@ -78,7 +81,7 @@ def _add(codes: Any, scales: Any, starts: Any, ends: Any, planes: Any, bias: Any
             for place in range(len(four)):
                 flipped[place] = four[place] ^ _SIGN
             rows = first, min(first + 1, last), min(first + 2, last), last
-            _keep_best(flipped, scales, rows, planes, bias, best)
+            _keep_best(flipped, scales, rows, packed, bias, best)
         total = np.float32(0)
         for n in range(len(units)):
             total += best[n] * units[n]
@@ -86,43 +89,44 @@ def _add(codes: Any, scales: Any, starts: Any, ends: Any, planes: Any, bias: Any
 
 
 @intrinsic
-def _keep_best(context: Any, flipped: Any, scales: Any, rows: Any, planes: Any, bias: Any, best: Any) -> Any:
-    """Raises `best` fp32 [32] to the similarities of four `rows`, whose codes `flipped` uint8 [4 * D] holds."""
+def _keep_best(context: Any, flipped: Any, scales: Any, rows: Any, packed: Any, bias: Any, best: Any) -> Any:
+    """Raises `best` fp32 [16 or 32] to the similarities of four `rows`, whose codes `flipped` uint8 [4 * D] holds."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        held, scaled, begun, kept = (
-            context.make_array(signature.args[place])(context, builder, args[place]) for place in (0, 1, 4, 5)
-        )
-        packed = [
-            context.make_array(signature.args[3].dtype)(context, builder, builder.extract_value(args[3], plane)).data
-            for plane in range(len(signature.args[3]))
-        ]
+        def array(kind: Any, value: Any) -> Any:
+            return context.make_array(kind)(context, builder, value)
+
+        def arrays(place: int) -> list[Any]:
+            kind = signature.args[place]
+            return [array(kind.dtype, builder.extract_value(args[place], i)).data for i in range(kind.count)]
+
+        held, scaled, kept = (array(signature.args[place], args[place]) for place in (0, 1, 5))
+        registers, begun = arrays(3), arrays(4)
+        width = len(registers) // len(begun)
         dim = builder.sdiv(builder.extract_value(held.shape, 0), _I64(_ROWS))
         places = [builder.extract_value(args[2], r) for r in range(_ROWS)]
         data = [builder.gep(held.data, [builder.mul(dim, builder.sub(place, places[0]))]) for place in places]
-        totals = _products(builder, data, dim, packed, begun.data)
-        for register in range(_REGISTERS):
+        zeros = [_load(builder, bias, _I64(64 * r), _SUMS) for bias in begun for r in range(width)]
+        totals = _products(builder, data, dim, registers, zeros)
+        for register in range(width):
             at = _I64(64 * register)
             top = _load(builder, kept.data, at, _FLOATS)
             for place, row in zip(places, totals, strict=True):
                 scale = builder.uitofp(builder.load(builder.gep(scaled.data, [place])), ir.FloatType())
-                similar = builder.fmul(_joined(builder, row[register::_REGISTERS]), _spread(builder, scale))
+                similar = builder.fmul(_joined(builder, row[register::width]), _spread(builder, scale))
                 top = builder.select(builder.fcmp_ordered(">", similar, top), similar, top)
             builder.store(top, _place(builder, kept.data, at, _FLOATS), align=1)
         return context.get_dummy_value()
 
-    return numba.types.void(flipped, scales, rows, planes, bias, best), generate
+    return numba.types.void(flipped, scales, rows, packed, bias, best), generate
 
 
-def _products(builder: Any, rows: Any, dim: Any, planes: Any, bias: Any) -> list[list[Any]]:
-    """For each of four rows, for each plane, two registers of sums: `bias` and the products with the query."""
-    width = _REGISTERS * len(planes)
-    zeros = [_load(builder, bias, _I64(64 * place), _SUMS) for place in range(width)]
+def _products(builder: Any, rows: Any, dim: Any, registers: Any, zeros: Any) -> list[list[Any]]:
+    """For each of four rows a sum for each of `registers`: of `zeros` and the products with the query."""
     totals = [[cgutils.alloca_once_value(builder, zero) for zero in zeros] for _ in rows]
     with cgutils.for_range(builder, builder.sdiv(dim, _I64(4))) as loop:
-        at = builder.mul(loop.index, _I64(64 * _REGISTERS))
-        offsets = [builder.add(at, _I64(64 * register)) for register in range(_REGISTERS)]
-        asked = [_load(builder, plane, offset, _SUMS) for plane in planes for offset in offsets]
+        at = builder.mul(loop.index, _I64(64))
+        asked = [_load(builder, register, at, _SUMS) for register in registers]
         for row, sums in zip(rows, totals, strict=True):
             spread = _spread(builder, _load(builder, row, builder.mul(loop.index, _I64(4)), _I32))
             for total, part in zip(sums, asked, strict=True):
@@ -134,7 +138,7 @@ def _joined(builder: Any, planes: Any) -> Any:
     """The sums of one or two planes as floats."""
     high, *lower = (builder.sitofp(plane, _FLOATS) for plane in planes)
     for low in lower:
-        high = builder.fadd(builder.fmul(high, _FLOATS([float(_BASE)] * 16)), low)
+        high = builder.fadd(builder.fmul(high, _FLOATS([float(_BASE)] * LANES)), low)
     return high
 
 
@@ -150,10 +154,10 @@ def _load(builder: Any, data: Any, offset: Any, kind: Any) -> Any:
 
 
 def _spread(builder: Any, value: Any) -> Any:
-    """The same four bytes in each of 16 lanes."""
-    kind = ir.VectorType(value.type, 16)
+    """The same four bytes in each lane."""
+    kind = ir.VectorType(value.type, LANES)
     first = builder.insert_element(kind(ir.Undefined), value, _I32(0))
-    return builder.shuffle_vector(first, kind(ir.Undefined), _SUMS([0] * 16))
+    return builder.shuffle_vector(first, kind(ir.Undefined), _SUMS([0] * LANES))
 
 
 def _multiply_add(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from vrag.errors import CorpusError, UsageError
 from vrag.index import qdrant_points as points
 from vrag.index import qdrant_schema as schema
+from vrag.index.pooling import pool_query
 from vrag.index.qdrant_schema import Layout
 from vrag.index.qdrant_server import QdrantServer, connect
 from vrag.index.vectors import (
@@ -142,14 +143,19 @@ class QdrantIndex:
         """The `k` best pages for `query` [N, D], best first. `exact` compares all vectors of all pages."""
         from qdrant_client import models
 
-        vectors = points.numbers(checked_query(query, self.dim))
+        query = checked_query(query, self.dim)
+        vectors = points.numbers(query)
         if k < 1 or (where is not None and points.admits_none(where)):
             return []
         condition = None if where is None else points.condition(where)
         # without `exact` a server asked for 128 or more takes fewer of each shard, and may miss some
         scan = models.SearchParams(exact=True)
         pooled = models.Prefetch(
-            query=vectors, using="pool", limit=max(self._candidates, k), filter=condition, params=scan
+            query=points.numbers(pool_query(query)),
+            using="pool",
+            limit=max(self._candidates, k),
+            filter=condition,
+            params=scan,
         )
         found = self._server.call(
             lambda client: client.query_points(

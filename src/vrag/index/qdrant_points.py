@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 import numpy as np
 
 from vrag.errors import UsageError
-from vrag.index.quantize import pool
+from vrag.index.pooling import pool_page
 from vrag.index.vectors import Filter, PageRecord
 from vrag.portions import portions
 from vrag.types import PatchGrid
@@ -48,7 +48,7 @@ def point(page: PageRecord, size: int) -> models.PointStruct:
     from qdrant_client import models
 
     vectors = page.vectors.vectors
-    both: dict[str, models.Vector] = {"full": numbers(vectors), "pool": numbers(pool(vectors, size))}
+    both: dict[str, models.Vector] = {"full": numbers(vectors), "pool": numbers(pool_page(vectors, size))}
     return models.PointStruct(id=point_id(page.id), vector=both, payload=payload(page))
 
 

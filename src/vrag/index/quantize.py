@@ -34,10 +34,3 @@ def quantize(vectors: np.ndarray) -> Quantized:
 def dequantize(codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """fp32 [V, D]."""
     return codes.astype(np.float32) * (scales.astype(np.float32) * np.float32(UNIT))[:, None]
-
-
-def pool(vectors: np.ndarray, size: int) -> np.ndarray:
-    """Means of `size` consecutive vectors each, [ceil(V / size), D]: neighbours on a page look alike."""
-    starts = np.arange(0, len(vectors), size)
-    counts = np.diff(np.append(starts, len(vectors)))
-    return np.add.reduceat(vectors, starts, axis=0) / counts[:, None].astype(np.float32)
