@@ -17,7 +17,7 @@ from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
 from vrag.errors import InfrastructureError, UsageError
 from vrag.evidence import evidence_pictures, save_pictures
-from vrag.locate import Located, locate
+from vrag.locate import Located, locate, says_none
 from vrag.policies.served import ServedSettings
 from vrag.policies.speaker import Speaker, speaker
 from vrag.protocols import PageStore, Retriever
@@ -44,6 +44,11 @@ class Reply:
     def text(self) -> str | None:
         """None where the episode ended without an answer: `episode.stop` says why."""
         return self.episode.answer
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer, and not one that says that there is none."""
+        return self.text is not None and not says_none(self.text)
 
     @property
     def turns(self) -> list[Turn]:

@@ -25,15 +25,15 @@ def locate(turns: Sequence[Turn], answer: str | None, store: PageStore) -> Locat
     """The last view of the page that the answer came from; None if nothing was shown, and for no answer or one that
     says that there is none.
 
-    That is the last page shown (of several that one search showed, the best one), unless its text lacks the answer and
-    the text of another one has it.
+    That is where the policy says that it read it. If it doesn't say, it is the last page shown (of several that one
+    search showed, the best one), unless its text lacks the answer and the text of another one has it.
     """
     if answer is None or says_none(answer):
         return None
     looks = [look for turn in reversed(turns) if turn.observation for look in _looks(turn.observation)]
     if not looks:
         return None
-    look = _source(looks, answer, store)
+    look = turns[-1].read_from or _source(looks, answer, store)
     page = store.page(look.page_id)
     region = look.region if isinstance(look, View) else Box(x1=0, y1=0, x2=page.width, y2=page.height)
     whole = (region.width, region.height) == (page.width, page.height)

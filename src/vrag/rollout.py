@@ -134,8 +134,8 @@ class _Loop:
         self.messages.append(Message("assistant", [sample.text]))
         step = await self.environment.step(sample.text)
         shown = step.stop is None and self._show(step, sample)
-        turn = step.turn if shown or step.stop else step.turn.model_copy(update={"observation": None})
-        self._keep(turn, on_turn)
+        seen = step.turn.observation if shown or step.stop else None
+        self._keep(step.turn.model_copy(update={"observation": seen, "read_from": sample.read_from}), on_turn)
         return step.stop if shown or step.stop else StopReason.LENGTH
 
     def _keep(self, turn: Turn, on_turn: OnTurn | None) -> None:

@@ -213,13 +213,14 @@ class Observation(Frozen):
 
 
 class Turn(Frozen):
-    """One generation and what came of it. `error` says why `text` is no valid action."""
+    """One generation and what came of it. `error` says why `text` is no valid action. `read_from`: see `Sample`."""
 
     text: str
     action: Action | None = None
     thought: str = ""
     error: str | None = None
     observation: Observation | None = None
+    read_from: View | None = None
 
 
 class StopReason(str, Enum):
@@ -318,7 +319,8 @@ class Usage(Frozen):
 @dataclass(frozen=True)
 class Sample:
     """One generation. `ids`/`logprobs` [L] are empty for a policy that speaks only text; `usage` is None for one that
-    asks no server.
+    asks no server. `read_from` is where an answer stands on a page that was shown, for a policy that knows: without it
+    that is taken to be what was looked at last.
     """
 
     text: str
@@ -326,6 +328,7 @@ class Sample:
     ids: list[int] = field(default_factory=lambda: [])
     logprobs: list[float] = field(default_factory=lambda: [])
     usage: Usage | None = None
+    read_from: View | None = None
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,15 @@ def test_a_deep_link_asks_at_once_and_a_reload_doesnt_ask_again(page: Page, manu
         assert server.metric("vrag_episodes_total") == 1
 
 
+def test_a_link_to_a_corpus_that_isnt_here_says_so_and_asks_no_other_one(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}) as server:
+        opened(page, f"{server.url}/#/ask?corpus=gone&q={quote(QUESTION)}")
+        page.until("document.querySelector('#alert').textContent.includes('no corpus “gone”')")
+        page.click("[data-view=search]")
+        page.until("!document.querySelector('#view-search').hidden")
+        assert server.metric("vrag_episodes_total") == 0
+
+
 def test_stopping_ends_the_episode_on_the_server(page: Page, manual: Path):
     with (
         chat_server(hangs) as model,

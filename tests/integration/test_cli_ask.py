@@ -109,19 +109,18 @@ def test_the_box_is_drawn_on_the_page_and_the_crop_is_what_it_holds(
 def test_nothing_found_is_an_answer_without_a_place(
     corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert vrag("ask", "zebra", "-c", corpus, "-o", tmp_path / "out") == 0
+    assert vrag("ask", "zebra", "-c", corpus, "-o", tmp_path / "out") == 1
     assert capsys.readouterr().out == "not found\n"
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("said", "code", "out"), [("<answer>Not found.</answer>", 0, "Not found.\n"), ("hm", 1, None)])
+@pytest.mark.parametrize(("said", "out"), [("<answer>Not found.</answer>", "Not found.\n"), ("hm", None)])
 def test_what_is_no_answer_has_no_place_though_pages_were_shown(
     corpus: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     said: str,
-    code: int,
     out: str | None,
 ) -> None:
     assert vrag("ask", "daemon port", "-c", corpus, "-o", tmp_path / "out") == 0
@@ -129,12 +128,13 @@ def test_what_is_no_answer_has_no_place_though_pages_were_shown(
     capsys.readouterr()
     script = ["<search>daemon</search>", "<bbox>[1, 1, 90, 90]</bbox>", *[said] * 9]
     monkeypatch.setattr("vrag.policies.speaker.ExtractivePolicy", lambda *_: ScriptedPolicy(script))
-    assert vrag("ask", "daemon", "-c", corpus, "-o", tmp_path / "out") == code
+    assert vrag("ask", "daemon", "-c", corpus, "-o", tmp_path / "out") == 1
     assert capsys.readouterr().out == (out or "no answer: the episode ended for invalid\n")
     assert not list((tmp_path / "out").iterdir()), "pictures of the earlier question"
-    assert vrag("ask", "daemon", "-c", corpus, "--json") == code
+    assert vrag("ask", "daemon", "-c", corpus, "--json") == 1
     told = json.loads(capsys.readouterr().out)
-    assert told["evidence"] is None and told["pixels"] is None and told["turns"][1]["observation"]["kind"] == "crop"
+    assert told["found"] is False and told["evidence"] is None and told["pixels"] is None
+    assert told["turns"][1]["observation"]["kind"] == "crop"
 
 
 def test_an_episode_without_an_answer_is_exit_code_1(

@@ -93,12 +93,13 @@ def test_help_of_the_verb_has_the_options_of_answering(capsys: pytest.CaptureFix
     assert "compare" in out and "--benchmark" in out and "--judge" in out
 
 
-def test_a_rerun_adds_nothing(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rerun_adds_nothing_and_says_so(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tasks, "--json")
     first, log = summary(capsys), tasks.parent / "run" / "episodes.jsonl"
     before = log.read_bytes()
     evaluate(tasks, "--json")
-    assert summary(capsys) == first
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == first and "3 of 3 episodes were there already" in printed.err
     assert log.read_bytes() == before
 
 

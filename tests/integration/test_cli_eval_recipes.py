@@ -42,6 +42,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mine"
 
 
+def test_the_policy_that_looks_up_words_of_images_isnt_asked_over_text(
+    tasks: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+):
+    args = ["eval", "react-text", "-c", str(corpus), "--tasks", str(tasks), "--out", str(tasks.parent / "run")]
+    assert main(args) == 2
+    assert "extractive looks up words of the images" in capsys.readouterr().err
+    assert not (tasks.parent / "run").exists()
+
+
 @pytest.fixture
 def tasks(tmp_path: Path, corpus: Path) -> Path:
     (tmp_path / "mine").symlink_to(corpus)

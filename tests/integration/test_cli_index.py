@@ -210,7 +210,7 @@ def test_indexing_says_what_can_be_searched_before_ocr_begins(docs: Path, capsys
     assert vrag("index", docs, "-c", "mine", *ENGINE) == 0
     out, err = capsys.readouterr()
     first, second = out.splitlines()
-    assert "4 pages added" in first and "mine: 1 pages by OCR (0 wait, 1 failures" in second
+    assert "4 pages added" in first and "mine: 1 page by OCR (0 wait, 1 failure;" in second
     assert "scans.tif" in err and "too faint" in err and "wait for OCR" not in err
     assert vrag("index", docs, "-c", "mine", *ENGINE, "--json") == 0
     report = json.loads(capsys.readouterr().out)

@@ -6,6 +6,7 @@ import pytest
 
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.geometry import ViewSpec
+from vrag.locate import locate
 from vrag.policies.extractive import NOTHING, ExtractivePolicy
 from vrag.policies.passages import join, passages
 from vrag.policies.reading import Question, read
@@ -104,6 +105,21 @@ def test_of_the_pages_it_has_seen_it_answers_from_the_one_that_says_most_of_the_
     task = Task(id="t", question="Which key opens the BIOS setup screen at the start of a computer?")
     episode = asyncio.run(rollout(environment, ExtractivePolicy(store, SPEC), None, task, Limits(), Sampling()))
     assert episode.answer is not None and "Delete" in episode.answer
+
+
+def test_an_answer_from_an_earlier_page_is_found_there_though_others_say_the_same_word() -> None:
+    store = MemoryStore()
+    best = store.add("a.pdf", 1, ["The printer holds", "Paper in the tray of the printer 250"])
+    other = store.add("a.pdf", 2, ["Pages 250", "Nothing but ink."])
+    environment = DocumentEnvironment(store, FixedRetriever([best, other]), EnvironmentConfig(view=SPEC))
+    task = Task(id="t", question="How much paper does the upper tray of that office printer hold in winter?")
+    policy = ExtractivePolicy(store, SPEC, max_pages=2)
+    episode = asyncio.run(rollout(environment, policy, None, task, Limits(), Sampling()))
+    assert episode.answer == "250" and "fits best, and covers" in episode.turns[-1].thought
+    found = locate(episode.turns, episode.answer, store)
+    assert found is not None and found.page.id == best.id
+    number = next(word.box for word in store.words(best.id) if word.text == "250")
+    assert found.region.holds(number) and found.region.height < found.page.height / 2
 
 
 def test_when_an_earlier_page_fits_better_the_answer_comes_from_it(store: MemoryStore) -> None:

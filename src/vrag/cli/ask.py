@@ -65,7 +65,7 @@ def ask(
         print(json.dumps(_result(reply, files, agent.speaker.name), ensure_ascii=False))
     else:
         _print(reply, files)
-    if reply.text is None:
+    if not reply.answered:
         raise typer.Exit(1)
 
 
@@ -116,6 +116,7 @@ def _result(reply: Reply, files: dict[str, Path], policy: str) -> dict[str, Any]
     return {
         "question": episode.task.question,
         "answer": episode.answer,
+        "found": reply.answered,
         "stop": episode.stop.value,
         "evidence": found.evidence.model_dump() if found else None,
         "pixels": list(found.region.as_tuple()) if found else None,

@@ -118,6 +118,7 @@ def evaluate(
     with Corpus.open(questions.corpus) as store, opened(judged) as by_model:
         agent = Agent(store, served or policy, open_retriever(store, by.value, named))
         agent = agent.within(baseline_environment(agent.environment, recipe, [*(override or []), *scoped]))
+        _check_sees(agent)
         about = _about(questions.corpus, served or policy, way_of(store, by.value), judged)
         done = _run(agent, questions, settings, paper_rubric(judge=by_model), about, overwrite)
     _say_failures(done.records)
@@ -127,6 +128,14 @@ def evaluate(
         print(done.summary.model_dump_json())
     else:
         _print(done, questions, agent.speaker.name)
+
+
+def _check_sees(agent: Agent) -> None:
+    if agent.environment.show == "text" and agent.speaker.name == "extractive":
+        raise UsageError(
+            "this recipe shows pages as text, and extractive looks up words of the images that it is shown: choose a"
+            " model by --policy"
+        )
 
 
 def _about(corpus: str, policy: ServedSettings | str, by: str, judge: JudgeSettings | None) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def _run(
     from vrag.app.evaluation import evaluate as run_evaluation
 
     with _Bar(questions.tasks, settings.seeds) as bar:
-        return run_evaluation(
+        done = run_evaluation(
             agent,
             questions.tasks,
             questions.out,
@@ -152,6 +161,13 @@ def _run(
             overwrite=overwrite,
             on_record=bar.add,
         )
+    there = len(done.records) - bar.done
+    if there > 0:
+        print(
+            f"vrag: {there} of {len(done.records)} episodes were there already; --overwrite runs them again",
+            file=sys.stderr,
+        )
+    return done
 
 
 def _print(done: Evaluation, questions: Questions, policy: str) -> None:
@@ -220,7 +236,7 @@ class _Bar:
     def __init__(self, tasks: list[Task], seeds: tuple[int, ...]) -> None:
         self._progress = counting(Console(stderr=True))
         self._row = self._progress.add_task("episodes", total=len(tasks) * len(seeds))
-        self._done = self._right = 0
+        self.done = self._right = 0
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -232,6 +248,6 @@ class _Bar:
     def add(self, record: EpisodeRecord) -> None:
         from vrag.evaluation.metrics import is_correct
 
-        self._done += 1
+        self.done += 1
         self._right += is_correct(record)
-        self._progress.update(self._row, advance=1, description=f"{100 * self._right / self._done:.0f} % right")
+        self._progress.update(self._row, advance=1, description=f"{100 * self._right / self.done:.0f} % right")

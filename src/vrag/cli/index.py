@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vrag.cli.indexed import kinds, show_failures, show_owed, show_skipped, show_waiting, summary
+from vrag.cli.indexed import counted, kinds, show_failures, show_owed, show_skipped, show_waiting, summary
 from vrag.cli.options import Collection, EncoderSet, Qdrant, Ray, RaySet, encoder_name
 from vrag.cli.progress import Reporter
 from vrag.cli.workers import Workers, vector_place, workers
@@ -100,7 +100,7 @@ def index(
             print(summary(report, corpus), file=out, flush=True)  # now: these pages can be searched
         vectors = who.encode(store, name, place, console)
         if vectors and not json_:
-            counts = f"{vectors.added} encoded, {len(vectors.failures)} failures, {vectors.seconds:.1f} s"
+            counts = f"{vectors.added} encoded, {counted(len(vectors.failures), 'failure')}, {vectors.seconds:.1f} s"
             print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", file=out, flush=True)
         with Reporter(console) as reporter:
             recognised = recognise(store, options, reporter.update, named, who.make_pool)
@@ -115,8 +115,8 @@ def index(
         read = report.model_dump(mode="json") if report else {}
         print(json.dumps({**read, "ocr": recognised.model_dump(mode="json"), "vectors": made}, ensure_ascii=False))
     elif recognised.pages or recognised.failures or not report:
-        counts = f"{recognised.owed} wait, {len(recognised.failures)} failures; {recognised.seconds:.1f} s"
-        print(f"{corpus}: {recognised.pages} pages by OCR ({counts})")
+        counts = f"{recognised.owed} wait, {counted(len(recognised.failures), 'failure')}; {recognised.seconds:.1f} s"
+        print(f"{corpus}: {counted(recognised.pages, 'page')} by OCR ({counts})")
     _exit(console, report, recognised)
 
 

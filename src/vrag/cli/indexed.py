@@ -21,14 +21,18 @@ _SHOWN_WAITING = 10
 
 def summary(report: IngestReport, corpus: str) -> str:
     """One line of what was done."""
-    parts = [f"{report.pages_added} pages added", f"{report.unchanged} of {report.files} files as before"]
+    parts = [f"{counted(report.pages_added, 'page')} added", f"{report.unchanged} of {report.files} files as before"]
     if report.documents_removed:
-        parts.append(f"{report.documents_removed} documents removed")
+        parts.append(f"{counted(report.documents_removed, 'document')} gone or replaced")
     if report.failures:
-        parts.append(f"{len(report.failures)} failures")
+        parts.append(counted(len(report.failures), "failure"))
     if report.text_index != "fts5":
         parts.append(f"text by {report.text_index}")
-    return f"{corpus}: {report.pages} pages ({', '.join(parts)}; {report.seconds:.1f} s)"
+    return f"{corpus}: {counted(report.pages, 'page')} ({', '.join(parts)}; {report.seconds:.1f} s)"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def show_failures(console: Console, failures: list[Failure], title: str = "What couldn't be read") -> None:

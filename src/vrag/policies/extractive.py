@@ -8,9 +8,10 @@ computed or seen. It is labelled as what it is: a baseline, and a first use on a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vrag.actions import defuse, parse, render
-from vrag.geometry import ViewSpec, from_raw
+from vrag.geometry import ViewSpec, crop_view, from_raw
 from vrag.policies.reading import Question, Reading, read_page
 from vrag.policies.terms import content_words
 from vrag.prompts import question_of
@@ -35,52 +36,69 @@ class ExtractivePolicy:
         self._max_pages, self._enough = max_pages, enough
 
     async def generate(self, request: Request) -> Sample:
-        thought, action = self._act(request.messages)
-        return Sample(text=render(action, _plain(thought)), finish="stop")
+        move = self._act(request.messages)
+        return Sample(text=render(move.action, _plain(move.thought)), finish="stop", read_from=move.read_from)
 
     def close(self, session: str) -> None:
         """Nothing to free."""
 
-    def _act(self, messages: Sequence[Message]) -> tuple[str, Action]:
+    def _act(self, messages: Sequence[Message]) -> _Move:
         text = question_of(_text(messages[0]))
         question = Question.of(text)
         views = [part.view for message in messages for part in message.parts if isinstance(part, ImagePart)]
         if not views:
-            return self._search(text) if len(messages) == 1 else ("no page matches", Answer(text=NOTHING))
+            return self._search(text) if len(messages) == 1 else _Move("no page matches", Answer(text=NOTHING))
         readings = [self._read(view, question) for view in views]
         if isinstance(parse(_text(messages[-2])).action, Crop):
-            return _answer(readings[-1], "I read it here")
+            return _answer("I read it here", readings[-1], views[-1])
         best = max(range(len(views)), key=lambda i: (_coverage(readings[i]), -i))
         reading, last = readings[best], len(views) - 1
         shown = any(isinstance(part, ImagePart) for part in messages[-1].parts)
         if shown and _coverage(reading) < self._enough and len(views) < self._max_pages:
             return self._search(text, "this page covers too little of the question; see the next one")
         if reading is None or best != last or not shown:
-            return _answer(reading, f"page {views[best].ref.page} of {views[best].ref.document} fits best")
-        return "the words of the question stand here", Crop(box=self._box(views[best], reading))
+            return self._settle(reading, views[best])
+        return _Move("the words of the question stand here", Crop(box=self._box(reading, views[best])))
 
-    def _search(self, question: str, thought: str = "") -> tuple[str, Action]:
+    def _search(self, question: str, thought: str = "") -> _Move:
         query = _plain(" ".join(content_words(question))) or "?"
-        return thought or f"find {query}", Search(query=query)
+        return _Move(thought or f"find {query}", Search(query=query))
 
-    def _read(self, view: View, question: Question) -> Reading | None:
-        return read_page(self._store.words(view.page_id), question, view.region)
+    def _settle(self, reading: Reading | None, view: View) -> _Move:
+        """Answer from a page that can't be cropped any more."""
+        covered = _coverage(reading)
+        doubt = "" if covered >= self._enough else f", and covers {covered:.0%} of the question"
+        thought = f"page {view.ref.page} of {view.ref.document} fits best{doubt}"
+        if reading is None:
+            return _answer(thought, reading, view)
+        page = self._store.page(view.page_id)
+        return _answer(thought, reading, crop_view(page, view, self._box(reading, view), self._spec))
 
-    def _box(self, view: View, reading: Reading) -> Box:
+    def _box(self, reading: Reading, view: View) -> Box:
         """Around what was read, with some space that doesn't reach the next line, as written in the frame."""
         box = reading.box
         spare = 0.3 * max(word.box.height for word in reading.passage.words)
         grown = Box(x1=box.x1 - spare, y1=box.y1 - spare, x2=box.x2 + spare, y2=box.y2 + spare)
         return from_raw(view, grown, self._spec.frame)
 
+    def _read(self, view: View, question: Question) -> Reading | None:
+        return read_page(self._store.words(view.page_id), question, view.region)
+
+
+@dataclass(frozen=True)
+class _Move:
+    thought: str
+    action: Action
+    read_from: View | None = None
+
 
 def _coverage(reading: Reading | None) -> float:
     return reading.coverage if reading else 0.0
 
 
-def _answer(reading: Reading | None, thought: str) -> tuple[str, Action]:
+def _answer(thought: str, reading: Reading | None, view: View) -> _Move:
     text = _plain(reading.answer) if reading else ""
-    return (thought, Answer(text=text)) if text else ("nothing here answers it", Answer(text=NOTHING))
+    return _Move(thought, Answer(text=text), view) if text else _Move("nothing here answers it", Answer(text=NOTHING))
 
 
 def _text(message: Message) -> str:

@@ -94,8 +94,7 @@ function edit(question) {
 
 async function again({ corpus, question }) {
   if (running) return;
-  if (corpus !== state.corpus) await choose(corpus);
-  if (corpus === state.corpus) begin(question);
+  if (corpus === state.corpus || (await choose(corpus))) begin(question);
 }
 
 function busy(now) {

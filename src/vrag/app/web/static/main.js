@@ -22,7 +22,7 @@ async function route() {
   for (const name of Object.keys(VIEWS)) $(`view-${name}`).hidden = name !== view;
   $("viewer").close();
   document.title = view === "ask" ? "vrag" : `${view[0].toUpperCase()}${view.slice(1)} · vrag`;
-  if (given.corpus && given.corpus !== state.corpus) await choose(given.corpus);
+  if (given.corpus && given.corpus !== state.corpus && !(await choose(given.corpus))) return;
   if (given.policy && state.policies.includes(given.policy)) $("policy").value = given.policy;
   await VIEWS[view](given);
 }

@@ -33,15 +33,17 @@ export async function loadCorpora(chosen = state.corpus) {
   await choose($("corpus").value);
 }
 
+/** Returns whether it could be chosen; what was chosen before stays if not. */
 export async function choose(corpus) {
   if (corpus && !state.corpora.includes(corpus)) {
     alertUser(`There is no corpus “${corpus}” here.`);
-    return;
+    return false;
   }
   state.corpus = $("corpus").value = corpus;
   state.info = null;
   if (corpus) await look();
   else tell();
+  return true;
 }
 
 /** Look at the chosen corpus now, and again as long as something is indexed. */
