@@ -90,7 +90,7 @@ def test_the_parts_add_up(rows: list[dict]) -> None:
         assert row["sampled_length"] <= row["sampled_length_max"] <= row["length_max"]
         assert row["rollout_tokens_per_second"] == pytest.approx(row["sampled_tokens"] / row["rollout_seconds"])
         assert row["update_tokens_per_second"] == pytest.approx(row["trained_tokens"] / row["update_seconds"])
-        assert 0 < row["trained_tokens"] <= row["tokens"]
+        assert 0 < row["distinct_tokens"] <= row["trained_tokens"] <= row["tokens"]
     assert rows[0]["saving_seconds"] == 0 < rows[1]["saving_seconds"]
 
 

@@ -80,6 +80,7 @@ class Learner:
         for part in parts:
             scale = self._scale(valid, part.size / len(experiences))
             totals.update(self._optimise([experiences[i] for i in part], scale, lr, watch))
+        metrics["distinct_tokens"] = totals.pop("distinct_tokens")
         metrics |= {key: value / len(parts) for key, value in totals.items()}
         if not self.recomputes:  # old is the rollout's: the distance to it is the drift, and what earlier updates moved
             metrics["logprob_drift"] = metrics.pop("logprob_change")
@@ -120,8 +121,8 @@ class Learner:
         sums = self.accumulate(chosen, scale, watch)
         norm = apply(self.optimizer, self.trained, self.config.optimizer, lr)
         sampled = max(1, sum(len(e.old) for e in chosen))
-        means = {key: value / sampled for key, value in sums.items() if key != "loss"}
-        return {"loss": sums["loss"], **means, "gradient_norm": norm}
+        whole = {key: sums.pop(key) for key in ("loss", "distinct_tokens")}
+        return {**whole, **{key: value / sampled for key, value in sums.items()}, "gradient_norm": norm}
 
     def accumulate(self, chosen: Sequence[Experience], scale: Scale, watch: Watch | None = None) -> Counter[str]:
         """The gradient, by micro-batches, added to what the model has of it; gives sums over the sampled tokens."""
@@ -147,6 +148,7 @@ class Learner:
         n, low, high = len(old), found.clipped_low, found.clipped_high
         return {
             "loss": float(found.loss.detach()),
+            "distinct_tokens": float(len(tree.first)),
             "clip_fraction": (low + high) * n,
             "clip_fraction_low": low * n,
             "clip_fraction_high": high * n,
