@@ -62,9 +62,8 @@ def main() -> None:
     loads = {name: asdict(load) for name, load in LOADS.items()}
     first = next(iter(loads))
     if options.corpus:
-        asked = {"model": options.model, "corpus": options.corpus, "tasks": options.tasks}
-        documents = {**asked, "groups": 8, "group_size": 8}
-        loads = {"documents": documents, **loads}
+        over = {"model": options.model, "corpus": options.corpus, "tasks": options.tasks}
+        loads = {"documents": {**over, "groups": 8, "group_size": 8}, **loads}
     if options.quick:
         loads = {name: load for name, load in loads.items() if name in ("documents", first)}
     loads = {name: {"micro_tokens": options.micro_tokens, **load} for name, load in loads.items()}

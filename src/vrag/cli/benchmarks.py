@@ -222,6 +222,7 @@ def _build(benchmark: Benchmark, run: Any, corpus: str, options: Any, as_json: b
 
 
 def _said(report: BenchmarkReport, corpus: str) -> str:
+    from vrag.cli.indexed import counted
     from vrag.evaluation.metrics import said_kind
 
     hops = ", ".join(f"{count} of {hop} hop{'s' * (hop > 1)}" for hop, count in report.hops.items())
@@ -229,12 +230,8 @@ def _said(report: BenchmarkReport, corpus: str) -> str:
     answers = sum(failure.stage == "answer" for failure in report.failures)
     about = [hops, *([kinds] if len(report.kinds) > 1 else []), f"{report.without_gold} without a gold page"]
     return (
-        f"{corpus}: {_counted(report.questions, 'question')} ({'; '.join(about)}) about"
-        f" {_counted(report.documents, 'document')}, {_counted(report.pages, 'page')};"
-        f" {_counted(len(report.failures) - answers, 'problem')},"
-        f" {_counted(answers, 'gold answer')} that can't score\n{report.tasks}"
+        f"{corpus}: {counted(report.questions, 'question')} ({'; '.join(about)}) about"
+        f" {counted(report.documents, 'document')}, {counted(report.pages, 'page')};"
+        f" {counted(len(report.failures) - answers, 'problem')},"
+        f" {counted(answers, 'gold answer')} that can't score\n{report.tasks}"
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + "s" * (count != 1)

@@ -131,11 +131,10 @@ def evaluate(
 
 
 def _check_sees(agent: Agent) -> None:
+    from vrag.policies.extractive import SEES_IMAGES
+
     if agent.environment.show == "text" and agent.speaker.name == "extractive":
-        raise UsageError(
-            "this recipe shows pages as text, and extractive looks up words of the images that it is shown: choose a"
-            " model by --policy"
-        )
+        raise UsageError(f"this recipe shows pages as text, and {SEES_IMAGES}: choose a model by --policy")
 
 
 def _about(corpus: str, policy: ServedSettings | str, by: str, judge: JudgeSettings | None) -> dict[str, Any]:

@@ -150,19 +150,16 @@ class QdrantIndex:
         condition = None if where is None else points.condition(where)
         # without `exact` a server asked for 128 or more takes fewer of each shard, and may miss some
         scan = models.SearchParams(exact=True)
-        pooled = models.Prefetch(
-            query=points.numbers(pool_query(query)),
-            using="pool",
-            limit=max(self._candidates, k),
-            filter=condition,
-            params=scan,
-        )
+        candidates = None
+        if not exact:
+            asked, limit = points.numbers(pool_query(query)), max(self._candidates, k)
+            candidates = models.Prefetch(query=asked, using="pool", limit=limit, filter=condition, params=scan)
         found = self._server.call(
             lambda client: client.query_points(
                 self.collection,
                 query=vectors,
                 using="full",
-                prefetch=None if exact else pooled,
+                prefetch=candidates,
                 query_filter=condition,
                 search_params=scan,
                 limit=k,

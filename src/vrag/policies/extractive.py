@@ -19,6 +19,7 @@ from vrag.protocols import PageStore
 from vrag.types import Action, Answer, Box, Crop, ImagePart, Message, Request, Sample, Search, View
 
 NOTHING = "not found"
+SEES_IMAGES = "extractive looks up words of the images that it is shown"  # so nothing where pages are shown as text
 
 
 class ExtractivePolicy:
@@ -47,7 +48,7 @@ class ExtractivePolicy:
         question = Question.of(text)
         views = [part.view for message in messages for part in message.parts if isinstance(part, ImagePart)]
         if not views:
-            return self._search(text) if len(messages) == 1 else _Move("no page matches", Answer(text=NOTHING))
+            return self._search(text) if len(messages) == 1 else _nothing("no page matches")
         readings = [self._read(view, question) for view in views]
         if isinstance(parse(_text(messages[-2])).action, Crop):
             return _answer("I read it here", readings[-1], views[-1])
@@ -66,13 +67,12 @@ class ExtractivePolicy:
 
     def _settle(self, reading: Reading | None, view: View) -> _Move:
         """Answer from a page that can't be cropped any more."""
-        covered = _coverage(reading)
-        doubt = "" if covered >= self._enough else f", and covers {covered:.0%} of the question"
-        thought = f"page {view.ref.page} of {view.ref.document} fits best{doubt}"
         if reading is None:
-            return _answer(thought, reading, view)
-        page = self._store.page(view.page_id)
-        return _answer(thought, reading, crop_view(page, view, self._box(reading, view), self._spec))
+            return _nothing()
+        covered = reading.coverage
+        doubt = "" if covered >= self._enough else f", and covers {covered:.0%} of the question"
+        seen = crop_view(self._store.page(view.page_id), view, self._box(reading, view), self._spec)
+        return _answer(f"page {view.ref.page} of {view.ref.document} fits best{doubt}", reading, seen)
 
     def _box(self, reading: Reading, view: View) -> Box:
         """Around what was read, with some space that doesn't reach the next line, as written in the frame."""
@@ -98,7 +98,11 @@ def _coverage(reading: Reading | None) -> float:
 
 def _answer(thought: str, reading: Reading | None, view: View) -> _Move:
     text = _plain(reading.answer) if reading else ""
-    return _Move(thought, Answer(text=text), view) if text else _Move("nothing here answers it", Answer(text=NOTHING))
+    return _Move(thought, Answer(text=text), view) if text else _nothing()
+
+
+def _nothing(thought: str = "nothing here answers it") -> _Move:
+    return _Move(thought, Answer(text=NOTHING))
 
 
 def _text(message: Message) -> str:

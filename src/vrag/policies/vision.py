@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import OrderedDict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,6 +77,11 @@ def distinct(images: Sequence[EncodedImage]) -> list[EncodedImage]:
     return list({id(image): image for image in images}.values())
 
 
+def passes(images: Sequence[EncodedImage], max_patches: int) -> Iterator[list[EncodedImage]]:
+    """`images` in their order, as many at a time as have `max_patches` together at most, and at least one."""
+    return portions(images, lambda image: math.prod(image.grid), max_patches)
+
+
 def features(model: Any, images: Sequence[EncodedImage]) -> dict[int, Features]:
     """By the images' ids, without gradient; what was seen lately by the same tower is not computed again."""
     return _remembered(model).get(model, distinct(images))
@@ -136,7 +141,7 @@ class _Memory:
         found = {id(image): self._kept[id(image)][1] for image in images if id(image) in self._kept}
         if fresh:
             with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-                for part in portions(fresh, lambda image: math.prod(image.grid), PASS_PATCHES):
+                for part in passes(fresh, PASS_PATCHES):
                     found |= dict(zip(map(id, part), encode(model, part), strict=True))
         for image in images:
             self._keep(image, found[id(image)])

@@ -8,7 +8,6 @@ and no micro-batch holds the tower's activations beside its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,8 +15,7 @@ from typing import Any
 
 import torch
 
-from vrag.policies.vision import Features, distinct, encode, features, given, learns_to_see, takes_features
-from vrag.portions import portions
+from vrag.policies.vision import Features, distinct, encode, features, given, learns_to_see, passes, takes_features
 from vrag.types import EncodedImage
 
 
@@ -33,7 +31,7 @@ def seeing_once(model: Any, images: Sequence[EncodedImage], max_patches: int) ->
     leaves = {key: _leaf(one) for key, one in features(model, once).items()}
     with given(model, leaves):
         yield
-    for part in portions(once, lambda image: math.prod(image.grid), max_patches):
+    for part in passes(once, max_patches):
         made = [tensor for one in encode(model, part) for tensor in one.tensors]
         found = [tensor.grad for image in part for tensor in leaves.pop(id(image)).tensors]
         reached = {tensor: grad for tensor, grad in zip(made, found, strict=True) if grad is not None}

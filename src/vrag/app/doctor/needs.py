@@ -9,6 +9,7 @@ from vrag.app.doctor.machine import Machine
 from vrag.app.doctor.models import Model
 from vrag.environment import EnvironmentConfig
 from vrag.evaluation.baselines import baseline_environment, baselines
+from vrag.policies.extractive import SEES_IMAGES
 from vrag.sizes import size
 from vrag.types import Frozen
 
@@ -97,7 +98,7 @@ def _memory(setting: Setting) -> int | None:
 def _missing(need: Need, setting: Setting) -> list[str]:
     found = [*setting.policy.missing, *(setting.encoder.missing if setting.encoder else [])]
     if need.sees == "text" and setting.policy.name == "extractive":
-        found.append("a model: extractive looks up words of the images that it is shown")
+        found.append(f"a model: {SEES_IMAGES}")
     machine = setting.machine
     have = machine.gpus[0].free if setting.gpu else machine.memory_free
     if need.memory is not None and have is not None and need.memory > have:
