@@ -33,7 +33,7 @@ demo: $(VENV)/.installed
 	$(BIN)/vrag demo $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-ray: $(VENV)/.installed-ray
 	$(BIN)/python -m pytest --full tests/integration/test_cluster.py $(ARGS)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from tests.faults.train_steps import run
 from vrag.runs import read_lines
 
-SCRIPT = Path(__file__).parent / "train_steps.py"
 COMPARED = ("loss", "reward", "entropy", "kl", "gradient_norm", "tokens", "level")
 KILLS = [
     "checkpoint.model:2",
@@ -24,19 +24,45 @@ KILLS = [
     pytest.param("checkpoint.before_rename:3", marks=pytest.mark.full),
 ]
 
+# Each run is a process of its own, which may be killed; all are forked from one that has imported what takes long.
+IMPORTED = [
+    "tests.faults.train_steps",
+    "torch._dynamo",
+    "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+    "transformers.models.qwen3_vl.modeling_qwen3_vl",
+    "peft",
+]
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(IMPORTED)
 
-def train(stage: str, out: Path, kill_at: str = "") -> int:
-    environment = {**os.environ, "VRAG_KILL_AT": kill_at}
-    return subprocess.run([sys.executable, str(SCRIPT), stage, str(out)], env=environment, check=False).returncode
+
+class Whole(NamedTuple):
+    """A run that nothing disturbed: its stage, its metrics, and how long it took, in seconds."""
+
+    stage: str
+    metrics: list[dict]
+    seconds: float
+
+
+def start(stage: str, out: Path, kill_at: str = "") -> BaseProcess:
+    process = PROCESSES.Process(target=run, args=(stage, out, kill_at))
+    process.start()
+    return process
+
+
+def train(stage: str, out: Path, kill_at: str = "") -> int | None:
+    process = start(stage, out, kill_at)
+    process.join()
+    return process.exitcode
 
 
 @pytest.fixture(scope="module", params=["pretrain", "sft", "sft-lora", "rl"])
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict]]:
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     if request.param == "sft-lora":
         pytest.importorskip("peft")
-    out = tmp_path_factory.mktemp("whole") / "run"
+    out, began = tmp_path_factory.mktemp("whole") / "run", time.monotonic()
     assert train(request.param, out) == 0
-    return request.param, read_lines(out / "metrics.jsonl")
+    return Whole(request.param, read_lines(out / "metrics.jsonl"), time.monotonic() - began)
 
 
 def assert_equal(found: list[dict], expected: list[dict]) -> None:
@@ -48,28 +74,22 @@ def assert_equal(found: list[dict], expected: list[dict]) -> None:
 
 
 @pytest.mark.parametrize("point", KILLS)
-def test_a_run_killed_while_saving_equals_the_whole_one(
-    whole: tuple[str, list[dict]], point: str, tmp_path: Path
-) -> None:
-    stage, expected = whole
+def test_a_run_killed_while_saving_equals_the_whole_one(whole: Whole, point: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert train(stage, out, point) == -signal.SIGKILL
-    assert train(stage, out) == 0
-    assert_equal(read_lines(out / "metrics.jsonl"), expected)
+    assert train(whole.stage, out, point) == -signal.SIGKILL
+    assert train(whole.stage, out) == 0
+    assert_equal(read_lines(out / "metrics.jsonl"), whole.metrics)
 
 
-def test_a_run_killed_at_any_moment_equals_the_whole_one(
-    whole: tuple[str, list[dict]], tmp_path: Path, full: bool
-) -> None:
-    stage, expected = whole
+def test_a_run_killed_at_any_moment_equals_the_whole_one(whole: Whole, tmp_path: Path, full: bool) -> None:
     out, rng = tmp_path / "run", random.Random(0)
     for _ in range(50 if full else 1):
-        process = subprocess.Popen([sys.executable, str(SCRIPT), stage, str(out)])
-        time.sleep(rng.uniform(3.0, 12.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert train(stage, out) == 0
-    assert_equal(read_lines(out / "metrics.jsonl"), expected)
+        process = start(whole.stage, out)
+        process.join(rng.uniform(0.1, 1.0) * whole.seconds)
+        process.kill()
+        process.join()
+    assert train(whole.stage, out) == 0
+    assert_equal(read_lines(out / "metrics.jsonl"), whole.metrics)
 
 
 def test_a_checkpoint_without_its_last_file_is_not_taken(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
-"""`python train_steps.py pretrain|sft|sft-lora|rl OUT`: a few steps of training on a random tiny model."""
+"""A few steps of each stage of training, on a random tiny model."""
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.tiny import NoisyWorld, make_tiny, roll_out, seek, spec_of
 from vrag.data.lessons import PageLessons
@@ -52,7 +50,9 @@ def pretrain_on_a_page(out: Path) -> None:
     pretrain(tiny.model, tiny.codec, sights, lessons, 1, config, out)
 
 
-def main(stage: str, out: Path) -> None:
+def run(stage: str, out: Path, kill_at: str = "") -> None:
+    """`stage`: pretrain, sft, sft-lora or rl; `kill_at` as `VRAG_KILL_AT`."""
+    os.environ["VRAG_KILL_AT"] = kill_at
     if stage == "pretrain":
         pretrain_on_a_page(out)
         return
@@ -73,7 +73,3 @@ def main(stage: str, out: Path) -> None:
         lora=PolicyLora(rank=4) if stage == "sft-lora" else None,
     )  # fmt: skip
     sft(tiny.model, tiny.codec, episodes, config, out)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from vrag.app import miniature
 from vrag.app.miniature import ARMS, MiniatureConfig, run_miniature
+from vrag.app.splits import SplitData
 from vrag.app.tiny.recipe import TinyRecipe
+from vrag.app.tiny.stages import prepare
 from vrag.evaluation.comparison import Comparison
 from vrag.runs import read_lines
 
@@ -21,7 +24,13 @@ CONFIG = MiniatureConfig(
     seeds=(3, 4),
     rl=TinyRecipe().rl.model_copy(update={"steps": 1, "groups": 1, "group_size": 2}),
 )
+QUESTIONS = 5
 TRAINED = [f"{arm.folder}-{seed}" for arm in (ARMS[1], ARMS[2]) for seed in CONFIG.seeds]
+
+
+def few(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
+    data = prepare(recipe, split, out)
+    return replace(data, tasks=data.tasks[:QUESTIONS])
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +39,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("study")
     found: list[tuple[Comparison, list[str]]] = []
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(miniature, "prepare", few)
         patch.setattr(miniature, "ARMS", ARMS[1:3])
         patch.setattr(miniature, "OURS", ARMS[1].name)
         patch.setattr(miniature, "PROMPTED", ("react-visual",))
@@ -52,7 +62,7 @@ def test_seeds_are_samples_of_one_run_and_every_question_is_asked(study: tuple[P
     runs = comparison.runs
     assert list(runs) == ["extractive, no model", "react-visual", "SFT", ARMS[1].name, ARMS[2].name]
     asked = runs["SFT"].questions
-    assert asked == 16
+    assert asked == QUESTIONS
     for arm in (ARMS[1].name, ARMS[2].name):
         assert (runs[arm].questions, runs[arm].episodes, runs[arm].errored) == (asked, 2 * asked, 0)
         assert set(runs[arm].by_sample) == {"3.0", "4.0"}, "the seeds that its policies were trained with"

@@ -16,6 +16,7 @@ from vrag.types import PageVectors
 
 RECIPE = """
 documents = 6
+worlds = 2
 questions = 12
 heldout_documents = 4
 dpi = 72

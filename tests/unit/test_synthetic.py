@@ -78,6 +78,17 @@ def test_another_seed_writes_other_documents(train: Path, tmp_path: Path) -> Non
     assert same == set()
 
 
+def test_another_first_number_writes_other_documents_that_may_lie_beside(tmp_path: Path) -> None:
+    names, entities = list[str](), list[str]()
+    for first in (1, 5):
+        out = tmp_path / str(first)
+        synthesize(out, SyntheticSpec(documents=4, first=first))
+        names += [path.name for path in sorted((out / "documents").iterdir())]
+        entities += sorted({str(task.meta["entity"]) for task in read_tasks(out / "tasks.jsonl")})
+    assert names == [f"doc-{number:04d}.pdf" for number in range(1, 9)]
+    assert len(set(entities)) == len(entities) >= 2
+
+
 @pytest.mark.parametrize("split", ["train", "heldout"])
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_every_gold_box_holds_its_answer_or_its_code(tmp_path: Path, split: str, level: int) -> None:

@@ -39,9 +39,11 @@ class SplitData:
         return DocumentEnvironment(self.corpus, LexicalRetriever(self.corpus), settings, self.renderer)
 
 
-def open_split(spec: SyntheticSpec, dpi: int, environment: EnvironmentConfig, out: Path) -> SplitData:
-    """Write and index the documents of a split (what is there already stays), and open them."""
-    folder, place = out / "data" / spec.split, out / "corpus" / spec.split
+def open_split(spec: SyntheticSpec, dpi: int, environment: EnvironmentConfig, out: Path, name: str = "") -> SplitData:
+    """Write and index the documents of a split (what is there already stays), and open them. `name`: of their folders,
+    where it isn't that of the split.
+    """
+    folder, place = (out / kind / (name or spec.split) for kind in ("data", "corpus"))
     if not (folder / "manifest.json").exists():
         synthesize(folder, spec)
     corpus = Corpus.open(place) if is_corpus(place) else Corpus.create(place, dpi=dpi)

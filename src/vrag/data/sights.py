@@ -82,9 +82,9 @@ class Sight:
 
 
 class PageSights:
-    """Draws sights of `pages`, which are all rendered at the start: each page, a crop of each of its values,
-    `label_cuts` windows of each label and `value_cuts` of each value, `CODE_CUTS` times that of
-    one with a letter (0.6 MB a page together).
+    """Draws sights of `pages`, which are all rendered at the start: each page, crops of up to `crop_cuts` of its values
+    and of all that have a letter, `label_cuts` windows of each label and `value_cuts` of each value, `CODE_CUTS` times
+    that of one with a letter (0.9 MB a page together).
 
     What is rare is no easier: pages are drawn evenly from the kinds that `kinds` tells apart (page id to kind), values
     evenly from the characters that they are written with. Labels are the words by which `tasks` seek values. Raises
@@ -103,6 +103,7 @@ class PageSights:
         kinds: Mapping[str, str] = MappingProxyType({}),
         label_cuts: int = 2,
         value_cuts: int = 1,
+        crop_cuts: int = 1,
         seed: int = 0,
     ) -> None:
         self._reader, self._spec, self._renderer = reader, spec, renderer
@@ -110,7 +111,8 @@ class PageSights:
         self._labels = set(labels_of(tasks))
         rng = np.random.default_rng([seed, 7])
         words = [list(store.words(page.id)) for page in pages]
-        cuts = [self._cuts(page, said, label_cuts, value_cuts, rng) for page, said in zip(pages, words, strict=True)]
+        counts = label_cuts, value_cuts, crop_cuts
+        cuts = [self._cuts(page, said, counts, rng) for page, said in zip(pages, words, strict=True)]
         with ThreadPoolExecutor(2) as pool:  # decoding and resizing leave Python's lock
             kept = [sight for found in pool.map(self._cut, words, cuts) for sight in found]
 
@@ -139,9 +141,10 @@ class PageSights:
         return self._pages.draw(count, rng)
 
     def _cuts(
-        self, page: Page, words: Sequence[Word], label_cuts: int, value_cuts: int, rng: np.random.Generator
+        self, page: Page, words: Sequence[Word], counts: tuple[int, int, int], rng: np.random.Generator
     ) -> list[Cut]:
-        """What to look at of a page."""
+        """What to look at of a page; `counts` of windows of a label and of a value, and of crops."""
+        label_cuts, value_cuts, crop_cuts = counts
         view = page_view(page, self._spec)
         scale = view.width / page.width
         sought = self._sought[page.id]
@@ -151,13 +154,15 @@ class PageSights:
                 zooms = scale * 2 ** (LABEL_ZOOM * rng.random(label_cuts))
                 windows = [self._window(page, word.box, zoom, rng) for zoom in zooms]
                 cuts += [Cut("label", word.text, window) for window in windows if window is not None]
-        for one in sought:
+        for one, turn in zip(sought, rng.permutation(len(sought)), strict=True):
             crop = self._reader.value_crop(page, one.box)
             text = _written_at(words, one.box)
-            count = value_cuts * (CODE_CUTS if any(map(str.isalpha, text)) else 1)
+            lettered = any(map(str.isalpha, text))
+            count = value_cuts * (CODE_CUTS if lettered else 1)
             zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=count)
             windows = [self._window(page, one.box, zoom, rng) for zoom in zooms]
-            cuts += [Cut("crop", text, crop, (one,))]
+            if lettered or turn < crop_cuts:
+                cuts += [Cut("crop", text, crop, (one,))]
             cuts += [Cut("value", text, window) for window in windows if window is not None]
         return cuts
 

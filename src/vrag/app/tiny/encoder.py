@@ -19,7 +19,7 @@ from typing import Any
 
 from vrag.app.splits import SplitData
 from vrag.app.tiny.recipe import TinyRecipe
-from vrag.app.tiny.stages import Log, fresh_checkpoint, page_sights, prepare, run_pretraining
+from vrag.app.tiny.stages import Log, Seen, fresh_checkpoint, material, prepare, run_pretraining
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.pairs import Pair, pairs_of, with_negatives
 from vrag.embed import embed
@@ -51,10 +51,11 @@ def train_tiny_encoder(recipe: TinyRecipe, out: Path, log: Log) -> dict[int, Tra
     """By seed; each stage is continued or skipped where an earlier call left it."""
     train = prepare(recipe, "train", out)
     fresh = fresh_checkpoint(recipe, train, out)
-    tower = run_pretraining(recipe, train, out, log)
+    seen = material(recipe, train, out)
+    tower = run_pretraining(recipe, train, seen, out, log)
     pairs = _pairs(recipe, train)
     return {
-        seed: _train(recipe, train, fresh, tower, pairs, out / f"encoder-{seed}", seed, log)
+        seed: _train(recipe, train, seen, fresh, tower, pairs, out / f"encoder-{seed}", seed, log)
         for seed in recipe.encoder_seeds
     }
 
@@ -68,13 +69,21 @@ def _pairs(recipe: TinyRecipe, train: SplitData) -> list[Pair]:
 
 
 def _train(
-    recipe: TinyRecipe, train: SplitData, fresh: Path, tower: Path, pairs: list[Pair], out: Path, seed: int, log: Log
+    recipe: TinyRecipe,
+    train: SplitData,
+    seen: Seen,
+    fresh: Path,
+    tower: Path,
+    pairs: list[Pair],
+    out: Path,
+    seed: int,
+    log: Log,
 ) -> TrainedEncoder:
     def nothing(retriever: Any, processor: Any, codec: QwenVLCodec) -> None: ...
 
     def work(retriever: Any, processor: Any, codec: QwenVLCodec) -> None:
         settings = recipe.align.model_copy(update={"seed": seed})
-        sights = page_sights(recipe, train, codec, recipe.align_pages)
+        sights = seen().sights(codec, recipe.align_pages)
         align(retriever, processor, codec, sights, settings, out / "align", partial(log, "align"))
 
     untrained = _retriever(recipe, fresh, out / "untrained", seed, nothing)

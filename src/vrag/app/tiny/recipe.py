@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from vrag.environment import EnvironmentConfig
 from vrag.geometry import ViewSpec
@@ -44,10 +44,11 @@ class TinyRecipe(Frozen):
 
     seed: int = 0
     difficulty: int = 1
-    documents: int = 1500
-    questions: int | None = 30_000  # about training documents (None: four per document)
+    documents: int = 1500  # of a world
+    worlds: int = Field(default=3, ge=1)  # of documents to learn to see from; trajectories and RL play in the first
+    questions: int | None = 30_000  # about the training documents of a world (None: four per document)
     heldout_documents: int = 60
-    layout_pages: int = 200  # of each layout, at most, to see: variety for the rare, no bulk of the common
+    layout_pages: int = 600  # of each layout, at most, to see: variety for the rare, no bulk of the common
     dpi: int = 200  # of page images: small print must be sharp enough to be read in a crop
     shape: TinyShape = TinyShape()
     pretrain: PretrainConfig = PretrainConfig()

@@ -7,22 +7,21 @@ seed, names and layouts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vrag.app.splits import SEEN, SplitData, open_split
+from vrag.app.tiny.material import Material, gather
 from vrag.app.tiny.recipe import TinyRecipe, tiny_environment
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.copying import copying_example
-from vrag.data.kinds import at_most
 from vrag.data.lessons import Lesson, PageLessons
-from vrag.data.patches import PatchReader
-from vrag.data.sights import PageSights, labels_of
+from vrag.data.sights import labels_of
 from vrag.data.synthetic import SyntheticSpec, difficulty
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import EnvironmentConfig
@@ -38,25 +37,33 @@ from vrag.training.pretrain import pretrain
 from vrag.training.rl import GRPO
 from vrag.training.sft import sft
 from vrag.training.tiny import make_image_processor, make_model, make_tokenizer, save_checkpoint
-from vrag.types import Page, Task
 
 FEATURES = 8 << 30  # bytes
 LABEL_COPIES = 400  # more often than any piece of a word, so that BPE keeps a label whole
 
+Seen = Callable[[], Material]
 Log = Callable[[str, dict[str, Any]], None]  # stage, metrics of one step
 
 
 def prepare(recipe: TinyRecipe, split: str, out: Path) -> SplitData:
     """The documents of a split, as `open_split` opens them."""
+    return open_split(_spec(recipe, split), recipe.dpi, tiny_environment(recipe.shape), out)
+
+
+def _spec(recipe: TinyRecipe, split: str) -> SyntheticSpec:
     training = split == "train"
-    spec = SyntheticSpec(
+    return SyntheticSpec(
         split=split,  # type: ignore[arg-type]
         documents=recipe.documents if training else recipe.heldout_documents,
         questions=recipe.questions if training else None,
         seed=recipe.seed,
         difficulty=difficulty(recipe.difficulty),
     )
-    return open_split(spec, recipe.dpi, tiny_environment(recipe.shape), out)
+
+
+def material(recipe: TinyRecipe, train: SplitData, out: Path) -> Callable[[], Material]:
+    """What tower and lessons learn from, made when a stage first asks for it."""
+    return cache(partial(gather, recipe, train, _spec(recipe, "train"), out))
 
 
 def fresh_checkpoint(recipe: TinyRecipe, train: SplitData, out: Path) -> Path:
@@ -80,45 +87,24 @@ def _texts(train: SplitData) -> list[str]:
     return texts
 
 
-def run_pretraining(recipe: TinyRecipe, train: SplitData, out: Path, log: Log) -> Path:
+def run_pretraining(recipe: TinyRecipe, train: SplitData, seen: Seen, out: Path, log: Log) -> Path:
     """Teach the tower of a fresh model to see; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
-        sights, lessons = page_sights(recipe, train, codec, recipe.layout_pages), _lessons(recipe, train, codec)
-        labels, copies = len(labels_of(train.tasks)), partial(_copies, recipe.copies // 2, train, codec)
+        sights, lessons = seen().sights(codec, recipe.layout_pages), seen().lessons(codec)
+        labels, copies = len(seen().labels()), partial(_copies, recipe.copies // 2, train, codec)
         pretrain(model, codec, sights, lessons, labels, recipe.pretrain, folder, partial(log, "pretrain"), copies)
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
 
 
-def page_sights(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec, layout_pages: int) -> PageSights:
-    """What a tower learns to see from: so many pages of each layout, at most."""
-    spec = train.environment.view
-    reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    pages, kinds = _varied(layout_pages, train)
-    return PageSights(train.corpus, pages, train.tasks, reader, spec, train.renderer, kinds=kinds, seed=recipe.seed)
-
-
-def _varied(layout_pages: int, train: SplitData) -> tuple[list[Page], dict[str, str]]:
-    """The pages to learn to see from, and their layouts by page id."""
-    pages = list(train.corpus.pages())
-    layouts = _layouts(train.tasks, pages)
-    return at_most(layout_pages, ((layouts.get(page.id, ""), page) for page in pages)), layouts
-
-
-def _layouts(tasks: Sequence[Task], pages: Sequence[Page]) -> dict[str, str]:
-    """By page id, as far as the tasks tell."""
-    found = {gold.ref: str(name) for task in tasks for gold, name in zip(task.gold, task.meta["layouts"], strict=True)}
-    return {page.id: found[page.ref] for page in pages if page.ref in found}
-
-
-def run_grounding(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: Log) -> Path:
+def run_grounding(recipe: TinyRecipe, train: SplitData, seen: Seen, start: Path, out: Path, log: Log) -> Path:
     """Teach the language side to point at what is sought, to read it, and to copy names into queries."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         _remember_all(model, codec)
         copies = partial(_copies, recipe.copies, train, codec)
-        ground(model, codec, _lessons(recipe, train, codec), recipe.ground, folder, partial(log, "ground"), copies)
+        ground(model, codec, seen().lessons(codec), recipe.ground, folder, partial(log, "ground"), copies)
 
     return _stage(start, out / "ground", train.environment, work)
 
@@ -129,20 +115,12 @@ def _remember_all(model: Any, codec: QwenVLCodec) -> None:
     remember(model, FEATURES)
 
 
-def _lessons(recipe: TinyRecipe, train: SplitData, codec: QwenVLCodec) -> PageLessons:
-    spec = train.environment.view
-    reader = PatchReader(codec.tokenizer, labels_of(train.tasks), spec, recipe.expert)
-    prompt = train.environment.prompt
-    pages, kinds = _varied(recipe.layout_pages, train)
-    return PageLessons(pages, train.tasks, codec, reader, spec, train.renderer, kinds=kinds, prompt=prompt)
-
-
 def _copies(count: int, train: SplitData, codec: QwenVLCodec, rng: np.random.Generator) -> list[Lesson]:
     drawn = rng.integers(len(train.tasks), size=count)
     return [copying_example(train.tasks[int(i)], codec, train.environment.prompt, rng) for i in drawn]
 
 
-def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: Log) -> Path:
+def run_sft(recipe: TinyRecipe, train: SplitData, seen: Seen, start: Path, out: Path, log: Log) -> Path:
     """Imitate the scripted expert, within what `train.environment` allows."""
     crops = "bbox" in train.environment.actions
     style = recipe.expert if crops else recipe.expert.model_copy(update={"guess": 1.0})
@@ -162,7 +140,7 @@ def run_sft(recipe: TinyRecipe, train: SplitData, start: Path, out: Path, log: L
             recipe.seed,
             samples=recipe.expert_samples,
         )
-        lessons = _lessons(recipe, train, codec) if crops else None
+        lessons = seen().lessons(codec) if crops else None
 
         def extra(rng: np.random.Generator) -> list[Lesson]:
             replayed = _replayed(recipe, lessons, rng) if lessons else []
@@ -223,17 +201,18 @@ class Trained:
 def train_tiny(recipe: TinyRecipe, out: Path, log: Log) -> Trained:
     """All training stages, each continued or skipped where an earlier call left it."""
     train = prepare(recipe, "train", out)
-    sighted = run_pretraining(recipe, train, out, log)
-    seen = run_grounding(recipe, train, sighted, out, log)
-    taught = run_sft(recipe, train, seen, out / "sft", log)
+    seen = material(recipe, train, out)
+    sighted = run_pretraining(recipe, train, seen, out, log)
+    grounded = run_grounding(recipe, train, seen, sighted, out, log)
+    taught = run_sft(recipe, train, seen, grounded, out / "sft", log)
     tuned = {seed: run_rl(recipe, train, taught, out / f"rl-{seed}", seed, log) for seed in recipe.rl_seeds}
     blind, baseline = None, list[Path]()
     if recipe.no_crop:
         without = replace(train, environment=without_crop(train.environment))
-        start = run_sft(recipe, without, seen, out / "no-crop-sft", log)
+        start = run_sft(recipe, without, seen, grounded, out / "no-crop-sft", log)
         blind = run_rl(recipe, without, start, out / "no-crop-rl", recipe.rl_seeds[0], log)
         baseline = [start, blind]
-    stages = [path.parent for path in (sighted, seen, taught, *tuned.values(), *baseline)]
+    stages = [path.parent for path in (sighted, grounded, taught, *tuned.values(), *baseline)]
     return Trained(out / "fresh", taught, tuned, blind, {stage.name: seconds_of(stage) for stage in stages})
 
 

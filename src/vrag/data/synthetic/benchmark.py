@@ -24,10 +24,13 @@ QUESTIONS_PER_DOCUMENT = 4
 
 
 class SyntheticSpec(Frozen):
-    """What to generate. `questions` None: four per document."""
+    """What to generate. `questions` None: four per document. `first` is the number of the first document: another one
+    gives other documents with other names, so that several specs may lie in one place.
+    """
 
     split: Split = "train"
     documents: int = Field(default=100, ge=4)
+    first: int = Field(default=1, ge=1)
     seed: int = 0
     difficulty: Difficulty = difficulty(1)
     questions: int | None = Field(default=None, ge=1)
@@ -71,8 +74,9 @@ def synthesize(out: Path, spec: SyntheticSpec) -> Manifest:
 def _write(out: Path, spec: SyntheticSpec) -> Manifest:
     folder = out / "documents"
     folder.mkdir(parents=True)
-    rng = random.Random(f"{spec.split}/{spec.seed}/{spec.difficulty.level}")
-    world = build_world(rng, spec.split, spec.documents, spec.difficulty)
+    later = f"/{spec.first}" if spec.first > 1 else ""
+    rng = random.Random(f"{spec.split}/{spec.seed}/{spec.difficulty.level}{later}")
+    world = build_world(rng, spec.split, spec.documents, spec.difficulty, spec.first)
     pages: list[DrawnPage] = []
     for document in world:
         own = random.Random(rng.getrandbits(64))

@@ -74,8 +74,12 @@ class DocumentContent:
     pages: tuple[PageContent, ...]
 
 
-def build_world(rng: random.Random, split: words.Split, documents: int, dials: Difficulty) -> list[DocumentContent]:
-    """`documents` (4 or more) whose entities and codes all differ; `ConfigError` if that can't be."""
+def build_world(
+    rng: random.Random, split: words.Split, documents: int, dials: Difficulty, first: int = 1
+) -> list[DocumentContent]:
+    """`documents` (4 or more), numbered from `first`, whose entities and codes all differ; `ConfigError` if that can't
+    be.
+    """
     entity_count = max(1, min(documents - 1, round(documents * ENTITY_SHARE)))
     codes = _codes(rng, dials.code_digits, need=documents * len(words.SITES))
     entities = [
@@ -98,7 +102,7 @@ def build_world(rng: random.Random, split: words.Split, documents: int, dials: D
     rng.shuffle(contents)
     return [
         DocumentContent(f"doc-{number:04d}.pdf", pages[0].subject, about, pages)
-        for number, (about, pages) in enumerate(contents, start=1)
+        for number, (about, pages) in enumerate(contents, first)
     ]
 
 
