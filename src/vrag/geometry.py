@@ -187,7 +187,8 @@ def render(image: Image, view: View) -> Image:
             f"its image of {image.width}x{image.height} pixels; index the document again"
         )
     # crop first: resize(box=…) would let pixels from outside the region bleed into its edge
-    part = image.crop(region).convert("RGB")
+    part = image if region == (0, 0, *image.size) else image.crop(region)
+    part = part if part.mode == "RGB" else part.convert("RGB")  # convert copies, and a whole page has 11 MB
     return part.resize((view.width, view.height), pil.Resampling.BICUBIC)
 
 

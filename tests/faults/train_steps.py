@@ -41,7 +41,7 @@ def pretrain_on_a_page(out: Path) -> None:
     tasks, spec = [seek(store, page, "Staff", "310")], spec_of(tiny)
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle())
     renderer = ViewRenderer(store)
-    sights = PageSights(store, [page], tasks, reader, spec, renderer)
+    sights = PageSights(store, [page], tasks, reader, spec)
     lessons = PageLessons([page], tasks, tiny.codec, reader, spec, renderer)
     config = PretrainConfig(
         steps=6, labels=3, values=2, pages=1, crops=1, precision="fp32", threshold=-1.0, rise=0.3,

@@ -44,7 +44,7 @@ def material(tiny: Tiny) -> tuple[PageSights, PageLessons]:
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
     renderer = ViewRenderer(store)
     lessons = PageLessons([page], tasks, tiny.codec, reader, spec, renderer)
-    return PageSights(store, [page], tasks, reader, spec, renderer), lessons
+    return PageSights(store, [page], tasks, reader, spec), lessons
 
 
 def test_a_tower_learns_what_its_patches_show(tmp_path: Path) -> None:

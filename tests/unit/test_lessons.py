@@ -137,7 +137,7 @@ def test_a_sight_is_taught_as_it_is_shown(
 ) -> None:
     tasks = [seek(store, page, name, value) for name, value in VALUES.items()]
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, ExpertStyle(box_min=60, box_snap=10))
-    sights, rng = PageSights(store, [page], tasks, reader, spec, ViewRenderer(store)), np.random.default_rng(0)
+    sights, rng = PageSights(store, [page], tasks, reader, spec), np.random.default_rng(0)
     tinted, crop = sights.pages(1, rng)[0].tinted(rng), sights.crops(1, rng)[0]
     for sight, first in ((tinted, Crop), (crop, Answer)):
         lesson = lessons.about(sight, 2, rng)

@@ -45,7 +45,7 @@ def tasks(store: MemoryStore) -> list[Task]:
 
 def make(tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec, seed: int = 0) -> PageSights:
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
-    return PageSights(store, list(store.pages.values()), tasks, reader, spec, ViewRenderer(store), seed=seed)
+    return PageSights(store, list(store.pages.values()), tasks, reader, spec, seed=seed)
 
 
 def test_what_is_sought_is_known_by_page_and_once(store: MemoryStore, tasks: list[Task]) -> None:
@@ -118,7 +118,7 @@ def test_rare_kinds_of_pages_are_drawn_as_often_as_others(
     pages = list(store.pages.values())
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
     kinds = {page.id: "chart" if page is pages[0] else "text" for page in pages}
-    sights = PageSights(store, pages, tasks, reader, spec, ViewRenderer(store), kinds=kinds)
+    sights = PageSights(store, pages, tasks, reader, spec, kinds=kinds)
     drawn = sights.pages(60, np.random.default_rng(0))
     charts = sum((one.targets.values >= 0).any() for one in drawn)
     assert 20 < charts < 40
@@ -149,14 +149,14 @@ def test_a_value_with_a_letter_is_cut_more_often(tiny: Tiny, store: MemoryStore,
     assert counts == {"J30": CODE_CUTS, "111": 1}
 
 
-def test_what_an_episode_sees_too_is_rendered_once(
+def test_a_page_is_drawn_as_an_episode_sees_it(
     tiny: Tiny, store: MemoryStore, tasks: list[Task], spec: ViewSpec
 ) -> None:
-    renderer = ViewRenderer(store)
-    reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
     page = next(iter(store.pages.values()))
-    sights = PageSights(store, [page], tasks, reader, spec, renderer)
-    assert sights.pages(1, np.random.default_rng(0))[0].image is renderer.image(page_view(page, spec))
+    drawn = make(tiny, store, tasks, spec).pages(20, np.random.default_rng(0))
+    shown = ViewRenderer(store).image(page_view(page, spec))
+    assert any(one.image.tobytes() == shown.tobytes() for one in drawn)
+    assert drawn[0].image is not drawn[1].image, "callers may paint on theirs"
 
 
 def grey(sight: Sight) -> np.ndarray:
@@ -180,7 +180,7 @@ def test_pages_without_what_is_sought_are_refused(
     page: Page = list(store.pages.values())[1]
     reader = PatchReader(tiny.codec.tokenizer, labels_of(tasks), spec, STYLE)
     with pytest.raises(DataError, match="no labels"):
-        PageSights(store, [page], tasks, reader, spec, ViewRenderer(store))
+        PageSights(store, [page], tasks, reader, spec)
 
 
 def test_a_value_is_where_the_gold_box_is(store: MemoryStore, tasks: list[Task], spec: ViewSpec) -> None:

@@ -304,7 +304,8 @@ def page_image(folder: Path, page_id: str) -> Image:
     file = paths.page_file(folder, page_id)
     try:
         with Image.open(file, formats=["JPEG"]) as image:
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except FileNotFoundError:
         raise CorpusError(f"no page {page_id!r} in corpus {folder}") from None
     except OSError as error:

@@ -10,7 +10,10 @@ about a letter or a place.
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 from PIL.Image import Image, fromarray
+from PIL.Image import open as decode
 
 from vrag.data.kinds import ByKind
 from vrag.data.patches import READABLE, PatchReader, PatchTargets, Sought
@@ -27,11 +31,11 @@ from vrag.geometry import ViewSpec, page_view, render
 from vrag.policies.expert import hops
 from vrag.protocols import PageStore
 from vrag.types import Box, Page, Task, View, Word
-from vrag.views import ViewRenderer
 
 LABEL_ZOOM = 0.25  # octaves by which a label may be larger than on its page view
 VALUE_ZOOM = (0.9, 1.1)  # sizes of a value, in those of its crop
-CODE_CUTS = 4  # as many windows of a value with a letter: these are few, one for each letter, and soon known by heart
+LABEL_CUTS = 2  # windows of a label
+CODE_CUTS = 4  # windows of a value with a letter, of others one: these are few for each letter, and soon known by heart
 SLACK = 1.5  # patches by which a window is wider than its word; half of that in height
 CONTRAST = 0.35  # of ink and paper, at least, when a window is recoloured
 STRENGTH = (0.75, 1.15)  # of each colour, when a sight is tinted
@@ -81,10 +85,30 @@ class Sight:
         return replace(self, image=fromarray(pixels.clip(0, 255).astype(np.uint8)))
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A sight as it waits to be drawn, packed to a tenth: pages have flat colours, and most of their patches show
+    nothing.
+    """
+
+    png: bytes
+    targets: bytes
+    cut: Cut
+
+    @classmethod
+    def of(cls, image: Image, targets: PatchTargets, cut: Cut) -> _Kept:
+        written = io.BytesIO()
+        image.save(written, "PNG", compress_level=1)
+        return cls(written.getvalue(), zlib.compress(pickle.dumps(targets), level=1), cut)
+
+    def sight(self) -> Sight:
+        targets: PatchTargets = pickle.loads(zlib.decompress(self.targets))
+        return Sight(decode(io.BytesIO(self.png)).convert("RGB"), targets, self.cut)
+
+
 class PageSights:
-    """Draws sights of `pages`, which are all rendered at the start: each page, crops of up to `crop_cuts` of its values
-    and of all that have a letter, `label_cuts` windows of each label and `value_cuts` of each value, `CODE_CUTS` times
-    that of one with a letter (0.9 MB a page together).
+    """Draws sights of `pages`, which are all rendered at the start: each page, a crop of each of its values, and
+    windows of each label and each value (0.1 MB a page together).
 
     What is rare is no easier: pages are drawn evenly from the kinds that `kinds` tells apart (page id to kind), values
     evenly from the characters that they are written with. Labels are the words by which `tasks` seek values. Raises
@@ -98,28 +122,23 @@ class PageSights:
         tasks: Sequence[Task],
         reader: PatchReader,
         spec: ViewSpec,
-        renderer: ViewRenderer,
         *,
         kinds: Mapping[str, str] = MappingProxyType({}),
-        label_cuts: int = 2,
-        value_cuts: int = 1,
-        crop_cuts: int = 1,
         seed: int = 0,
     ) -> None:
-        self._reader, self._spec, self._renderer = reader, spec, renderer
+        self._reader, self._spec, self._store = reader, spec, store
         self._sought = sought_on(pages, tasks)
         self._labels = set(labels_of(tasks))
         rng = np.random.default_rng([seed, 7])
         words = [list(store.words(page.id)) for page in pages]
-        counts = label_cuts, value_cuts, crop_cuts
-        cuts = [self._cuts(page, said, counts, rng) for page, said in zip(pages, words, strict=True)]
+        cuts = [self._cuts(page, said, rng) for page, said in zip(pages, words, strict=True)]
         with ThreadPoolExecutor(2) as pool:  # decoding and resizing leave Python's lock
             kept = [sight for found in pool.map(self._cut, words, cuts) for sight in found]
 
-        def of(kind: str) -> list[Sight]:
+        def of(kind: str) -> list[_Kept]:
             return [sight for sight in kept if sight.cut.kind == kind]
 
-        def by_character(kind: str) -> ByKind[Sight]:
+        def by_character(kind: str) -> ByKind[_Kept]:
             return ByKind((each, sight) for sight in of(kind) for each in set(sight.cut.text) or {""})
 
         self._pages = ByKind((kinds.get(sight.cut.view.page_id, ""), sight) for sight in of("page"))
@@ -130,39 +149,35 @@ class PageSights:
 
     def windows(self, labels: int, values: int, rng: np.random.Generator) -> list[Sight]:
         """Small windows, one word each."""
-        return [*self._label_windows.draw(labels, rng), *self._value_windows.draw(values, rng)]
+        drawn = [*self._label_windows.draw(labels, rng), *self._value_windows.draw(values, rng)]
+        return [kept.sight() for kept in drawn]
 
     def crops(self, count: int, rng: np.random.Generator) -> list[Sight]:
         """Values as the expert crops them."""
-        return self._crops.draw(count, rng)
+        return [kept.sight() for kept in self._crops.draw(count, rng)]
 
     def pages(self, count: int, rng: np.random.Generator) -> list[Sight]:
         """Whole pages, with the values that stand on them."""
-        return self._pages.draw(count, rng)
+        return [kept.sight() for kept in self._pages.draw(count, rng)]
 
-    def _cuts(
-        self, page: Page, words: Sequence[Word], counts: tuple[int, int, int], rng: np.random.Generator
-    ) -> list[Cut]:
-        """What to look at of a page; `counts` of windows of a label and of a value, and of crops."""
-        label_cuts, value_cuts, crop_cuts = counts
+    def _cuts(self, page: Page, words: Sequence[Word], rng: np.random.Generator) -> list[Cut]:
+        """What to look at of a page."""
         view = page_view(page, self._spec)
         scale = view.width / page.width
         sought = self._sought[page.id]
         cuts = [Cut("page", "", view, tuple(sought))]
         for word in words:
             if word.text in self._labels and word.box.height * scale >= READABLE:
-                zooms = scale * 2 ** (LABEL_ZOOM * rng.random(label_cuts))
+                zooms = scale * 2 ** (LABEL_ZOOM * rng.random(LABEL_CUTS))
                 windows = [self._window(page, word.box, zoom, rng) for zoom in zooms]
                 cuts += [Cut("label", word.text, window) for window in windows if window is not None]
-        for one, turn in zip(sought, rng.permutation(len(sought)), strict=True):
+        for one in sought:
             crop = self._reader.value_crop(page, one.box)
             text = _written_at(words, one.box)
-            lettered = any(map(str.isalpha, text))
-            count = value_cuts * (CODE_CUTS if lettered else 1)
-            zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=count)
+            code = any(map(str.isalpha, text))
+            zooms = crop.width / crop.region.width * rng.uniform(*VALUE_ZOOM, size=CODE_CUTS if code else 1)
             windows = [self._window(page, one.box, zoom, rng) for zoom in zooms]
-            if lettered or turn < crop_cuts:
-                cuts += [Cut("crop", text, crop, (one,))]
+            cuts += [Cut("crop", text, crop, (one,))]
             cuts += [Cut("value", text, window) for window in windows if window is not None]
         return cuts
 
@@ -184,18 +199,14 @@ class PageSights:
         )
         return View(page_id=page.id, ref=page.ref, region=region, width=columns * block, height=rows * block)
 
-    def _cut(self, words: Sequence[Word], cuts: Sequence[Cut]) -> list[Sight]:
-        return [Sight(self._image(cut), self._targets(cut, words), cut) for cut in cuts]
+    def _cut(self, words: Sequence[Word], cuts: Sequence[Cut]) -> list[_Kept]:
+        """The sights of one page."""
+        page = self._store.image(cuts[0].view.page_id)
+        return [_Kept.of(render(page, cut.view), self._targets(cut, words), cut) for cut in cuts]
 
     def _targets(self, cut: Cut, words: Sequence[Word]) -> PatchTargets:
         """The box of a value is told on pages alone, where it is written."""
         return self._reader.targets(cut.view, words, cut.sought if cut.kind == "page" else ())
-
-    def _image(self, cut: Cut) -> Image:
-        """What an episode may look at too is remembered by the renderer."""
-        if cut.kind in ("page", "crop"):
-            return self._renderer.image(cut.view)
-        return render(self._renderer.page(cut.view.page_id), cut.view)
 
 
 def labels_of(tasks: Sequence[Task]) -> list[str]:

@@ -90,7 +90,10 @@ def _anywhere(speaker: Speaker) -> SpeakerOf:
 
 
 def _checkpoint(name: str) -> Speaker:
-    path = checkpoint_path(name)
+    try:
+        path = checkpoint_path(name)
+    except UsageError as error:
+        raise UsageError(f"{error}; or extractive, which needs no model") from error
     settings = _settings(path)  # before the model: a damaged file is reported at once
     from vrag.policies.transformers import TransformersPolicy
 

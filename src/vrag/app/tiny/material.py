@@ -43,7 +43,7 @@ class Material:
         """To learn to see from: so many pages of each layout, at most."""
         pages, kinds = self._varied(layout_pages)
         reader, spec, seed = self._reader(codec), self.environment.view, self.recipe.seed
-        return PageSights(self.store, pages, self.tasks, reader, spec, self.renderer, kinds=kinds, seed=seed)
+        return PageSights(self.store, pages, self.tasks, reader, spec, kinds=kinds, seed=seed)
 
     def lessons(self, codec: QwenVLCodec) -> PageLessons:
         """About the same pages."""
