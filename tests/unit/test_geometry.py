@@ -146,6 +146,16 @@ def test_a_crop_shows_the_raw_pixels_and_not_the_downscaled_view(data: st.DataOb
     assert shown.tobytes() == direct.tobytes()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_a_view_at_the_pages_own_size_is_an_image_of_its_own(mode: str) -> None:
+    image, page = Image.new(mode, (56, 28), "white"), a_page(56, 28)
+    view = page_view(page, ViewSpec(min_pixels=784, max_pixels=4 * 784))
+    shown = render(image, view)
+    assert shown.size == image.size and shown.mode == "RGB" and shown is not image
+    shown.paste("black", (0, 0, 56, 28))
+    assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_rendering_a_region_that_the_image_does_not_have_is_an_error_that_names_the_page() -> None:
     view = page_view(a_page(800, 600), ViewSpec())
     with pytest.raises(InvariantError, match=r"report\.pdf, page 1"):

@@ -64,7 +64,7 @@ class PretrainConfig(Frozen):
     optimizer: OptimizerConfig = OptimizerConfig(
         method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=1 / 75, restart=2 / 3
     )
-    checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)
+    checkpoints: CheckpointConfig = CheckpointConfig(every=100, keep=1)
 
 
 @dataclass
