@@ -41,7 +41,7 @@ from vrag.training.tiny import make_image_processor, make_model, make_tokenizer,
 FEATURES = 8 << 30  # bytes
 LABEL_COPIES = 400  # more often than any piece of a word, so that BPE keeps a label whole
 
-Seen = Callable[[], Material]
+Seen = Callable[[], Material]  # made when first asked for: a stage that is done needs none
 Log = Callable[[str, dict[str, Any]], None]  # stage, metrics of one step
 
 
@@ -61,8 +61,8 @@ def _spec(recipe: TinyRecipe, split: str) -> SyntheticSpec:
     )
 
 
-def material(recipe: TinyRecipe, train: SplitData, out: Path) -> Callable[[], Material]:
-    """What tower and lessons learn from, made when a stage first asks for it."""
+def material(recipe: TinyRecipe, train: SplitData, out: Path) -> Seen:
+    """What tower and lessons learn from."""
     return cache(partial(gather, recipe, train, _spec(recipe, "train"), out))
 
 

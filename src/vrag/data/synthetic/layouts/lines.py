@@ -32,7 +32,7 @@ def flags(page: PageDrawing) -> Boxes:
     row, floor = stage.y + kind.value * 1.5, stage.bottom - kind.label * 1.6
     plot = stage._replace(y=row + kind.value * 1.5, h=floor - row - kind.value * 1.5)
     gridlines(page, plot, headroom(content))
-    points = _points(page, plot)
+    points = points_of(page, plot)
     page.sheet.polyline(points, tint, 3.0)
     boxes: Boxes = {}
     for column, (x, y) in zip(content.columns, points, strict=True):
@@ -44,7 +44,7 @@ def flags(page: PageDrawing) -> Boxes:
     return boxes
 
 
-def _points(page: PageDrawing, plot: Rect) -> Points:
+def points_of(page: PageDrawing, plot: Rect) -> Points:
     """Where each category's value lies."""
     content, top = page.content, headroom(page.content)
     slot = plot.w / len(content.columns)
@@ -61,7 +61,7 @@ def _line(page: PageDrawing, *, filled: bool, stems: bool) -> Boxes:
     floor = plot.bottom - kind.label * 1.6
     plot = plot._replace(h=floor - plot.y - kind.value * 3)  # room under zero for the print of low points
     gridlines(page, plot, headroom(content))
-    slot, points = plot.w / len(content.columns), _points(page, plot)
+    slot, points = plot.w / len(content.columns), points_of(page, plot)
     if filled:
         under = [*points, (points[-1][0], floor), (points[0][0], floor)]
         page.sheet.polygon(under, mix(tint, theme.page, 0.78))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from vrag.data.synthetic.layouts.axes import gridlines, headroom
+from vrag.data.synthetic.layouts.lines import points_of
 from vrag.data.synthetic.page import Boxes, PageDrawing
 from vrag.data.synthetic.sheet import Align, Rect, polar
 from vrag.data.synthetic.world import name_of
+
+Marker = Literal["round", "square", "none"]
+Beside = Literal["before", "over", "behind"]  # where a label stands, seen from its bar
 
 
 def line(page: PageDrawing) -> Boxes:
     """A line with its values at the points, in a row over them or in one under them; labels at the floor or the top."""
     content, theme, kind, rng = page.content, page.style.theme, page.style.type, page.rng
     metric, tint, stage = content.rows[0], page.tint(rng.randrange(6)), page.stage(rng.uniform(320, 440))
-    on_top, where, marker = rng.random() < 0.4, rng.choice(("point", "above", "below")), rng.choice("osn")
+    on_top, where, marker = rng.random() < 0.4, rng.choice(("point", "above", "below")), rng.choice(get_args(Marker))
     label, row = kind.label * 1.7, kind.value * 2.4
     floor = stage.bottom - (0 if on_top else label)
     plot = Rect(stage.x, stage.y + (label if on_top else 0) + row, stage.w, 0)
     plot = plot._replace(h=floor - row - kind.value * 2.5 - plot.y)
     if rng.random() < 0.5:
         gridlines(page, plot, headroom(content))
-    slot, top = plot.w / len(content.columns), headroom(content)
-    points = [
-        (plot.x + slot * (index + 0.5), plot.bottom - plot.h * content.value(metric, column).size / top)
-        for index, column in enumerate(content.columns)
-    ]
+    slot, points = plot.w / len(content.columns), points_of(page, plot)
     page.sheet.polyline(points, tint, rng.uniform(1.5, 4.5))
     boxes: Boxes = {}
     for column, (x, y) in zip(content.columns, points, strict=True):
@@ -42,7 +44,7 @@ def line(page: PageDrawing) -> Boxes:
 def rows(page: PageDrawing) -> Boxes:
     """A bar for each label, which stands before, over or behind it; its value at the bar's end or in a column."""
     content, kind, rng = page.content, page.style.type, page.rng
-    stage, where, column = page.stage(440), rng.choice(("before", "over", "behind")), rng.random() < 0.5
+    stage, where, column = page.stage(440), rng.choice(get_args(Beside)), rng.random() < 0.5
     names = max(kind.label * 6.6, stage.w * 0.22) if where != "over" else 0.0
     left = stage.x + (names if where == "before" else 0)
     track = Rect(left, stage.y, stage.w - names - kind.value * 6, stage.h)
@@ -66,15 +68,15 @@ def parts(page: PageDrawing) -> Boxes:
     return _bar(page) if page.rng.random() < 0.4 else _pie(page)
 
 
-def _marker(page: PageDrawing, marker: str, x: float, y: float, tint: str) -> None:
-    if marker == "o":
+def _marker(page: PageDrawing, marker: Marker, x: float, y: float, tint: str) -> None:
+    if marker == "round":
         page.sheet.circle(x, y, 6, tint, page.style.theme.page, 1.5)
-    elif marker == "s":
+    elif marker == "square":
         page.sheet.rect(Rect(x - 6, y - 6, 12, 12), tint)
 
 
 def _named(
-    page: PageDrawing, where: str, stage: Rect, track: Rect, y: float, height: float
+    page: PageDrawing, where: Beside, stage: Rect, track: Rect, y: float, height: float
 ) -> tuple[float, float, Align, float]:
     """Where the label of a bar at `y` stands: x, baseline, alignment, width."""
     size = page.style.type.label
