@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from PIL.Image import Image
@@ -51,12 +52,13 @@ class Material:
         reader, spec, prompt = self._reader(codec), self.environment.view, self.environment.prompt
         return PageLessons(pages, self.tasks, codec, reader, spec, self.renderer, kinds=kinds, prompt=prompt)
 
+    @cached_property
     def labels(self) -> list[str]:
         """The words by which values are sought."""
         return labels_of(self.tasks)
 
     def _reader(self, codec: QwenVLCodec) -> PatchReader:
-        return PatchReader(codec.tokenizer, self.labels(), self.environment.view, self.recipe.expert)
+        return PatchReader(codec.tokenizer, self.labels, self.environment.view, self.recipe.expert)
 
     def _varied(self, layout_pages: int) -> tuple[list[Page], dict[str, str]]:
         """The first pages of each layout, and their layouts by page id, as far as the tasks tell."""

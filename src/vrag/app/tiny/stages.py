@@ -92,7 +92,7 @@ def run_pretraining(recipe: TinyRecipe, train: SplitData, seen: Seen, out: Path,
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         sights, lessons = seen().sights(codec, recipe.layout_pages), seen().lessons(codec)
-        labels, copies = len(seen().labels()), partial(_copies, recipe.copies // 2, train, codec)
+        labels, copies = len(seen().labels), partial(_copies, recipe.copies // 2, train, codec)
         pretrain(model, codec, sights, lessons, labels, recipe.pretrain, folder, partial(log, "pretrain"), copies)
 
     return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
