@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 import random
 import string
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -122,8 +124,8 @@ class PatchReader:
         if box.height < READABLE or box.width <= 0 or not text:
             return
         patch, (rows, columns, _) = self._patch, grid.shape
-        edges = np.cumsum([0.0, *(_WIDTHS.get(c, 1.0) for c in text)])
-        edges = box.x1 + edges / edges[-1] * box.width
+        widths = list(accumulate((_WIDTHS.get(c, 1.0) for c in text), initial=0.0))
+        edges = [box.x1 + width / widths[-1] * box.width for width in widths]
         ids = [token for token, length in self._tokens(text) for _ in range(length)]
         whole = box.x1 > -2 and box.x2 < view.width + 2
         for row in _span(box.y1, box.y2, patch, rows, 0.45):
@@ -203,5 +205,6 @@ def _span(low: float, high: float, patch: int, count: int, least: float) -> rang
     return range(kept[0], kept[-1] + 1) if kept else range(0)
 
 
-def _at(edges: np.ndarray, x: float) -> int:
-    return int(np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2))
+def _at(edges: Sequence[float], x: float) -> int:
+    """The number of the character between whose `edges` (ascending) `x` lies, or of the nearest."""
+    return min(max(bisect_right(edges, x) - 1, 0), len(edges) - 2)
