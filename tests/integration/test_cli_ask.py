@@ -150,6 +150,7 @@ def test_an_episode_without_an_answer_is_exit_code_1(
     ("args", "code", "message"),
     [
         (["daemon", "-c", "nowhere"], 1, "no corpus 'nowhere'"),
+        (["daemon", "-c", "mine", "-p", "nowhere"], 2, "no checkpoint at nowhere"),
         (["daemon", "-c", "mine", "-p", "nowhere"], 2, "or extractive, which needs no model"),
         ([" ", "-c", "mine"], 2, "the question is empty"),
     ],

@@ -47,9 +47,8 @@ def test_each_page_is_fetched_from_where_it_lies(run: tuple[Path, SplitData, Mat
 def test_one_world_is_the_train_split(run: tuple[Path, SplitData, Material]) -> None:
     out, train, _ = run
     alone = material(RECIPE.model_copy(update={"worlds": 1}), train, out)()
-    assert alone.renderer is train.renderer and [page.id for page in alone.pages] == [
-        p.id for p in train.corpus.pages()
-    ]
+    assert alone.renderer is train.renderer
+    assert [page.id for page in alone.pages] == [page.id for page in train.corpus.pages()]
 
 
 def test_nothing_is_made_before_it_is_asked_for(run: tuple[Path, SplitData, Material], tmp_path: Path) -> None:

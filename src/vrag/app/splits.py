@@ -12,6 +12,7 @@ from vrag.corpus.store import Corpus
 from vrag.data.synthetic import SyntheticSpec, synthesize
 from vrag.data.tasks import read_tasks
 from vrag.environment import DocumentEnvironment, EnvironmentConfig
+from vrag.protocols import PageStore
 from vrag.retriever import LexicalRetriever
 from vrag.types import Task
 from vrag.views import ViewRenderer
@@ -39,14 +40,17 @@ class SplitData:
         return DocumentEnvironment(self.corpus, LexicalRetriever(self.corpus), settings, self.renderer)
 
 
-def open_split(spec: SyntheticSpec, dpi: int, environment: EnvironmentConfig, out: Path, name: str = "") -> SplitData:
-    """Write and index the documents of a split (what is there already stays), and open them. `name`: of their folders,
-    where it isn't that of the split.
-    """
-    folder, place = (out / kind / (name or spec.split) for kind in ("data", "corpus"))
+def open_split(spec: SyntheticSpec, dpi: int, environment: EnvironmentConfig, out: Path) -> SplitData:
+    """Write and index the documents of a split (what is there already stays), and open them."""
+    name = spec.split if spec.first == 1 else f"{spec.split}-{spec.first}"
+    folder, place = out / "data" / name, out / "corpus" / name
     if not (folder / "manifest.json").exists():
         synthesize(folder, spec)
     corpus = Corpus.open(place) if is_corpus(place) else Corpus.create(place, dpi=dpi)
     ingest([folder / "documents"], corpus, IngestOptions(ocr="off"))
-    renderer = ViewRenderer(corpus, capacity=SEEN, pages=32)
-    return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, renderer)
+    return SplitData(corpus, read_tasks(folder / "tasks.jsonl"), environment, view_renderer(corpus))
+
+
+def view_renderer(store: PageStore) -> ViewRenderer:
+    """One that keeps what is shown again and again."""
+    return ViewRenderer(store, capacity=SEEN, pages=32)

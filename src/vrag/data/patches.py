@@ -65,7 +65,7 @@ class PatchReader:
 
     def __init__(self, tokenizer: Any, labels: Sequence[str], spec: ViewSpec, style: ExpertStyle) -> None:
         self._tokens = lru_cache(maxsize=4096)(partial(_tokens, tokenizer))
-        self._labels = {label: index for index, label in enumerate(labels)}
+        self.labels = {label: index for index, label in enumerate(labels)}
         self._spec = spec
         self._patch = spec.factor // MERGE
         # the box of a value is one and the same: a tower can't learn what was drawn by lot
@@ -137,7 +137,7 @@ class PatchReader:
                         cell[side] = CHARACTERS.find(text[_at(edges, x)])
                 shown = min(box.x2, left + patch) - max(box.x1, left)
                 if whole and shown >= min(0.4 * patch, 0.6 * box.width):
-                    cell[2] = self._labels.get(text, -1)
+                    cell[2] = self.labels.get(text, -1)
                     cell[3] = ids[min(_at(edges, left + patch / 2), len(ids) - 1)]
 
     def _place(self, places: np.ndarray, raw: Box, view: View) -> None:

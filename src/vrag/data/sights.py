@@ -111,7 +111,7 @@ class PageSights:
     windows of each label and each value (0.1 MB a page together).
 
     What is rare is no easier: pages are drawn evenly from the kinds that `kinds` tells apart (page id to kind), values
-    evenly from the characters that they are written with. Labels are the words by which `tasks` seek values. Raises
+    evenly from the characters that they are written with. Labels are those that `reader` tells apart. Raises
     `DataError` when the pages have none.
     """
 
@@ -128,7 +128,6 @@ class PageSights:
     ) -> None:
         self._reader, self._spec, self._store = reader, spec, store
         self._sought = sought_on(pages, tasks)
-        self._labels = set(labels_of(tasks))
         rng = np.random.default_rng([seed, 7])
         words = [list(store.words(page.id)) for page in pages]
         cuts = [self._cuts(page, said, rng) for page, said in zip(pages, words, strict=True)]
@@ -167,7 +166,7 @@ class PageSights:
         sought = self._sought[page.id]
         cuts = [Cut("page", "", view, tuple(sought))]
         for word in words:
-            if word.text in self._labels and word.box.height * scale >= READABLE:
+            if word.text in self._reader.labels and word.box.height * scale >= READABLE:
                 zooms = scale * 2 ** (LABEL_ZOOM * rng.random(LABEL_CUTS))
                 windows = [self._window(page, word.box, zoom, rng) for zoom in zooms]
                 cuts += [Cut("label", word.text, window) for window in windows if window is not None]

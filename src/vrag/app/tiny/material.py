@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from vrag.app.splits import SEEN, SplitData, open_split
+from vrag.app.splits import SplitData, open_split, view_renderer
 from vrag.app.tiny.recipe import TinyRecipe
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.corpus.store import Corpus
@@ -42,15 +42,15 @@ class Material:
 
     def sights(self, codec: QwenVLCodec, layout_pages: int) -> PageSights:
         """To learn to see from: so many pages of each layout, at most."""
-        pages, kinds = self._varied(layout_pages)
-        reader, spec, seed = self._reader(codec), self.environment.view, self.recipe.seed
-        return PageSights(self.store, pages, self.tasks, reader, spec, kinds=kinds, seed=seed)
+        pages, reader = self._varied(layout_pages), self._reader(codec)
+        spec, seed = self.environment.view, self.recipe.seed
+        return PageSights(self.store, pages, self.tasks, reader, spec, kinds=self._kinds, seed=seed)
 
     def lessons(self, codec: QwenVLCodec) -> PageLessons:
         """About the same pages."""
-        pages, kinds = self._varied(self.recipe.layout_pages)
-        reader, spec, prompt = self._reader(codec), self.environment.view, self.environment.prompt
-        return PageLessons(pages, self.tasks, codec, reader, spec, self.renderer, kinds=kinds, prompt=prompt)
+        pages, reader = self._varied(self.recipe.layout_pages), self._reader(codec)
+        spec, prompt = self.environment.view, self.environment.prompt
+        return PageLessons(pages, self.tasks, codec, reader, spec, self.renderer, kinds=self._kinds, prompt=prompt)
 
     @cached_property
     def labels(self) -> list[str]:
@@ -60,15 +60,19 @@ class Material:
     def _reader(self, codec: QwenVLCodec) -> PatchReader:
         return PatchReader(codec.tokenizer, self.labels, self.environment.view, self.recipe.expert)
 
-    def _varied(self, layout_pages: int) -> tuple[list[Page], dict[str, str]]:
-        """The first pages of each layout, and their layouts by page id, as far as the tasks tell."""
+    def _varied(self, layout_pages: int) -> list[Page]:
+        """The first pages of each layout."""
+        return at_most(layout_pages, ((self._kinds.get(page.id, ""), page) for page in self.pages))
+
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        """Layouts by page id, as far as the tasks tell."""
         found = {
             gold.ref: str(name)
             for task in self.tasks
             for gold, name in zip(task.gold, task.meta["layouts"], strict=True)
         }
-        kinds = {page.id: found[page.ref] for page in self.pages if page.ref in found}
-        return at_most(layout_pages, ((kinds.get(page.id, ""), page) for page in self.pages)), kinds
+        return {page.id: found[page.ref] for page in self.pages if page.ref in found}
 
 
 def gather(recipe: TinyRecipe, train: SplitData, spec: SyntheticSpec, out: Path) -> Material:
@@ -77,8 +81,7 @@ def gather(recipe: TinyRecipe, train: SplitData, spec: SyntheticSpec, out: Path)
     """
     firsts = [spec.first + number * spec.documents for number in range(1, recipe.worlds)]
     further = [
-        open_split(spec.model_copy(update={"first": first}), recipe.dpi, train.environment, out, f"train-{first}")
-        for first in firsts
+        open_split(spec.model_copy(update={"first": first}), recipe.dpi, train.environment, out) for first in firsts
     ]
     worlds = [train, *further]
     pages = [page for world in worlds for page in world.corpus.pages()]
@@ -86,7 +89,7 @@ def gather(recipe: TinyRecipe, train: SplitData, spec: SyntheticSpec, out: Path)
     if not further:
         return Material(recipe, train.environment, pages, tasks, train.corpus, train.renderer)
     store = Stores([world.corpus for world in worlds])
-    return Material(recipe, train.environment, pages, tasks, store, ViewRenderer(store, capacity=SEEN, pages=32))
+    return Material(recipe, train.environment, pages, tasks, store, view_renderer(store))
 
 
 class Stores:
