@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.tiny import Tiny, make_tiny, seek, spec_of
 from vrag.data.patches import CHARACTERS, PatchReader, Sought
-from vrag.data.sights import CODE_CUTS, PageSights, Sight, labels_of, sought_on
+from vrag.data.sights import CODE_CUTS, PageSights, Sight, characters_of, labels_of, sought_on
 from vrag.errors import DataError
 from vrag.geometry import ViewSpec, page_view
 from vrag.policies.expert import ExpertStyle
@@ -157,6 +157,10 @@ def test_a_page_is_drawn_as_an_episode_sees_it(
     shown = ViewRenderer(store).image(page_view(page, spec))
     assert any(one.image.tobytes() == shown.tobytes() for one in drawn)
     assert drawn[0].image is not drawn[1].image, "callers may paint on theirs"
+
+
+def test_characters_come_in_one_order_whatever_a_process_hashes() -> None:
+    assert characters_of("J303") == ["0", "3", "J"] and characters_of("") == [""]
 
 
 def grey(sight: Sight) -> np.ndarray:

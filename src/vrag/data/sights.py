@@ -138,7 +138,7 @@ class PageSights:
             return [sight for sight in kept if sight.cut.kind == kind]
 
         def by_character(kind: str) -> ByKind[_Kept]:
-            return ByKind((each, sight) for sight in of(kind) for each in set(sight.cut.text) or {""})
+            return ByKind((each, sight) for sight in of(kind) for each in characters_of(sight.cut.text))
 
         self._pages = ByKind((kinds.get(sight.cut.view.page_id, ""), sight) for sight in of("page"))
         self._label_windows = ByKind(("", sight) for sight in of("label"))
@@ -206,6 +206,11 @@ class PageSights:
     def _targets(self, cut: Cut, words: Sequence[Word]) -> PatchTargets:
         """The box of a value is told on pages alone, where it is written."""
         return self._reader.targets(cut.view, words, cut.sought if cut.kind == "page" else ())
+
+
+def characters_of(text: str) -> list[str]:
+    """The characters of `text`, each once, in the same order in each process; one that is empty if there are none."""
+    return sorted(set(text)) or [""]
 
 
 def labels_of(tasks: Sequence[Task]) -> list[str]:
