@@ -17,7 +17,7 @@ import torch
 
 from vrag.errors import InfrastructureError, UsageError
 from vrag.index.maxsim import Rows, chunks, rows_of
-from vrag.index.quantize import UNIT, Quantized
+from vrag.index.quantize import Quantized
 
 CHUNK = 1 << 25  # floats that a chunk of vectors, or of similarities, has: 128 MiB of the device each
 MEMORY = 1 << 30  # bytes for vectors on a device that doesn't say how much is free
@@ -87,7 +87,7 @@ class TorchMaxSim:
             held = self._held.get(vectors)
             if held is not None:
                 return held
-            count, dim = vectors.codes.shape
+            count, dim = len(vectors.scales), vectors.dim
             self._sent[vectors] = self._sent.get(vectors, 0) + wanted
             if self._sent[vectors] < count or self.bytes_held + count * (dim + 4) > self._memory:
                 return None
@@ -100,7 +100,7 @@ class TorchMaxSim:
 
     def _uploaded(self, vectors: Quantized) -> _OnDevice:
         """All vectors, a chunk at a time: what is mapped needn't fit the host's memory."""
-        count, dim = vectors.codes.shape
+        count, dim = len(vectors.scales), vectors.dim
         codes = torch.empty((count, dim), dtype=torch.int8, device=self.device)
         scales = torch.empty(count, dtype=torch.float32, device=self.device)
         step = max(1, CHUNK // dim)
@@ -110,8 +110,9 @@ class TorchMaxSim:
         return _OnDevice(codes, scales)
 
     def _sent_now(self, vectors: Quantized, rows: Rows) -> _OnDevice:
-        codes = np.array(vectors.codes[rows])  # a copy: torch takes no array that can't be written to
-        scales = vectors.scales[rows].astype(np.float32) * np.float32(UNIT)
+        some = vectors[rows]
+        codes = some.integers()  # a copy: torch takes no array that can't be written to
+        scales = some.scales.astype(np.float32) * np.float32(vectors.unit)
         return _OnDevice(torch.from_numpy(codes).to(self.device), torch.from_numpy(scales).to(self.device))
 
     def _picked(self, held: _OnDevice, rows: Rows) -> _OnDevice:

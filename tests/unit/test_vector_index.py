@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import combinations
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from vrag.index import maxsim, maxsim_numba, maxsim_vnni, segments, writing
 from vrag.index.embedded import EmbeddedIndex
 from vrag.index.maxsim import kernel
 from vrag.index.pooling import pool_page, pool_query
-from vrag.index.quantize import dequantize, quantize
+from vrag.index.quantize import Bits, dequantize, quantize
 from vrag.index.state import best
 from vrag.index.vectors import Filter
 from vrag.kernels import KernelChoice, KernelName
@@ -99,19 +101,51 @@ def test_files_shorter_than_the_catalogue_says_are_an_error(make: Callable[..., 
         index.search(a_query(1), 1)
 
 
+def test_an_index_of_the_first_format_goes_on_and_compaction_brings_it_to_this_one(
+    make: Callable[..., EmbeddedIndex], tmp_path: Path
+):
+    """There pooled vectors were int8, and the catalogue said nothing of it."""
+    pages, index = [a_page(number) for number in range(30)], make()
+    index._bits = 8
+    index.upsert(pages[:20])
+    index.close()
+    with closing(sqlite3.connect(index.folder / "vectors.sqlite")) as db:
+        db.executescript("ALTER TABLE segments DROP COLUMN bits; PRAGMA user_version = 1")
+    assert pooled_files(index.folder) == ["pool-000001.i8"]
+    upgraded = make(candidates=10)
+    queries = [a_query(seed, page) for seed, page in enumerate(pages[:20])]
+    assert [upgraded.search(query, 1)[0].page_id for query in queries] == [page.id for page in pages[:20]]
+    upgraded.upsert(pages[20:])
+    assert pooled_files(index.folder) == ["pool-000001.i8", "pool-000002.u4"]
+    queries += [a_query(seed, page) for seed, page in enumerate(pages[20:])]
+    found = [[hit.page_id for hit in upgraded.search(query, 3)] for query in queries]
+    assert [first for first, *_ in found] == [page.id for page in pages]
+    upgraded.snapshot(tmp_path / "copy")
+    upgraded.compact()
+    assert pooled_files(index.folder) == ["pool-000003.u4"]
+    with closing(EmbeddedIndex.open(tmp_path / "copy", candidates=10)) as copy:
+        for one in (upgraded, make(candidates=10), copy):
+            assert [one.search(query, 1)[0].page_id for query in queries] == [page.id for page in pages]
+
+
+def pooled_files(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.glob("pool-*") if file.suffix != ".u16")
+
+
 # ---------------------------------------------------------------------------------------- parts of it
 
 
 @pytest.mark.parametrize("name", ["numba", "numpy", "torch"])
 @pytest.mark.parametrize("tokens", [1, 26, 32, 33, 70])
-def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int):
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int, bits: Bits):
     kernel = KernelChoice(name).load()
     rng = np.random.default_rng(tokens)
     vectors = unit(rng.standard_normal((301, DIM)))
     ends = np.array([1, 4, 9, 100, 101, 301])
     starts = np.array([0, 1, 4, 9, 100, 101])
-    query, stored = unit(rng.standard_normal((tokens, DIM))), quantize(vectors)
-    plain = dequantize(stored.codes, stored.scales) @ query.T
+    query, stored = unit(rng.standard_normal((tokens, DIM))), quantize(vectors, bits)
+    plain = dequantize(stored) @ query.T
     truth = [plain[first:last].max(axis=0).sum() for first, last in zip(starts, ends, strict=True)]
     scored = kernel(stored, starts, ends, query)
     np.testing.assert_allclose(scored, truth, rtol=1e-4, atol=1e-4)
@@ -121,21 +155,24 @@ def test_a_kernel_gives_what_the_formula_gives(name: KernelName, tokens: int):
 
 
 @pytest.mark.parametrize("in_int8", [True, False], ids=["vnni", "fp32"])
-@pytest.mark.parametrize("dim", [3, 4, 48, 128, 1024, 4096])
+@pytest.mark.parametrize(
+    ("dim", "bits"),
+    [(3, 8), (4, 8), (48, 8), (128, 8), (1024, 8), (4096, 8), (6, 4), (8, 4), (48, 4), (128, 4), (4096, 4)],
+)
 def test_numba_gives_the_same_with_and_without_products_of_int8(
-    dim: int, in_int8: bool, monkeypatch: pytest.MonkeyPatch
+    dim: int, bits: Bits, in_int8: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    if in_int8 and not maxsim_vnni.is_supported(48):
+    if in_int8 and not maxsim_vnni.is_supported(quantize(np.eye(48))):
         pytest.skip("this CPU has no AVX-512 VNNI")
-    assert not maxsim_vnni.is_supported(3), "its rows aren't whole groups of four"
+    assert not maxsim_vnni.is_supported(quantize(np.eye(12))), "halves of its rows aren't whole groups of four"
     if not in_int8:
         monkeypatch.setattr(maxsim_vnni, "is_supported", lambda _: False)
     rng = np.random.default_rng(dim)
     rows = rng.standard_normal((37, dim))
     rows[:4] = [np.ones(dim), -np.ones(dim), np.eye(dim)[0], np.ones(dim)]  # as large as sums of products become
     query = unit(np.concatenate([rows[[0, 1, 2, 20, 30]], rng.standard_normal((30, dim))]))
-    stored = quantize(unit(rows))
-    stored.codes[3] = 0
+    rows[3] = 0
+    stored = quantize(rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-9), bits)
     starts, ends, query[-1] = np.array([0, 4, 36]), np.array([4, 36, 37]), 0
     truth = maxsim.maxsim(stored, starts, ends, query)
     np.testing.assert_allclose(maxsim_numba.maxsim(stored, starts, ends, query), truth, rtol=1e-4, atol=3e-4)
@@ -151,13 +188,16 @@ def test_numpy_scores_in_chunks_as_at_once(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_allclose(kernel("numpy")(stored, starts, ends, query), whole, rtol=1e-6)
 
 
-def test_int8_keeps_a_vector_to_half_a_step():
+@pytest.mark.parametrize(("bits", "largest"), [(8, 127), (4, 7)])
+def test_codes_keep_a_vector_to_half_a_step(bits: Bits, largest: int):
     vectors = unit(np.random.default_rng(0).standard_normal((50, 128))) * np.float32(0.9)
     vectors[7] = 0
-    stored = quantize(vectors)
-    off = np.abs(dequantize(stored.codes, stored.scales) - vectors)
-    assert (off <= np.abs(vectors).max(axis=1, keepdims=True) / 127 * 0.51 + 1e-5).all()
-    assert not stored.codes[7].any()
+    stored = quantize(vectors, bits)
+    off = np.abs(dequantize(stored) - vectors)
+    assert (off <= np.abs(vectors).max(axis=1, keepdims=True) / largest * 0.51 + 1e-5).all()
+    assert not stored.integers()[7].any()
+    assert stored.codes.nbytes == 50 * 128 * bits // 8 and (stored.bits, stored.dim) == (bits, 128)
+    assert (dequantize(stored[10:12]) == dequantize(stored)[10:12]).all()
 
 
 def test_pooling_means_neighbours_and_keeps_a_short_rest():

@@ -1,7 +1,8 @@
 """The catalogue of an embedded index: `vectors.sqlite`, whose commit makes pages visible.
 
 settings   dim, pool (vectors of a page per pooled vector), encoder (how to load it) and its fingerprint
-segments   how many vectors of each segment are committed; what lies beyond in its files isn't there
+segments   how many vectors of each segment are committed, and the bits of a code of pooled ones; what lies beyond in
+           its files isn't there
 pages      one row a page; the row's id is its age, and the order of equal scores
 trash      segments that nothing points to any more and whose files are still to be deleted
 """
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from vrag.database import Kind
+from vrag.index.quantize import Bits
 from vrag.index.vectors import Filter, Meta
 from vrag.types import PatchGrid
 
-KIND = Kind("vector index", 0x76726976, format=1)  # "vriv"
+_UPGRADES = {1: ("ALTER TABLE segments ADD COLUMN bits INTEGER NOT NULL DEFAULT 8",)}
+KIND = Kind("vector index", 0x76726976, format=2, upgrades=_UPGRADES)  # "vriv"
 SCHEMA = """
-CREATE TABLE segments (id INTEGER PRIMARY KEY, vectors INTEGER NOT NULL, pooled INTEGER NOT NULL);
+CREATE TABLE segments (
+    id INTEGER PRIMARY KEY, vectors INTEGER NOT NULL, pooled INTEGER NOT NULL, bits INTEGER NOT NULL
+);
 CREATE TABLE pages (
     row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL, segment INTEGER NOT NULL,
     first INTEGER NOT NULL, last INTEGER NOT NULL, pool_first INTEGER NOT NULL, pool_last INTEGER NOT NULL,
@@ -44,27 +49,29 @@ class Place:
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment and how many of its vectors are committed."""
+    """A segment, how many of its vectors are committed, and the bits of a code of the pooled ones."""
 
     id: int
     vectors: int
     pooled: int
+    bits: Bits
 
 
 def segments(db: sqlite3.Connection) -> list[Segment]:
-    return [Segment(*row) for row in db.execute("SELECT id, vectors, pooled FROM segments ORDER BY id")]
+    return [Segment(*row) for row in db.execute("SELECT id, vectors, pooled, bits FROM segments ORDER BY id")]
 
 
 def put_segment(db: sqlite3.Connection, segment: Segment) -> None:
-    db.execute("INSERT OR REPLACE INTO segments VALUES (?, ?, ?)", (segment.id, segment.vectors, segment.pooled))
+    values = (segment.id, segment.vectors, segment.pooled, segment.bits)
+    db.execute("INSERT OR REPLACE INTO segments(id, vectors, pooled, bits) VALUES (?, ?, ?, ?)", values)
 
 
-def begin_segment(db: sqlite3.Connection) -> Segment:
+def begin_segment(db: sqlite3.Connection, bits: Bits) -> Segment:
     """An empty segment: what comes next is written to it, and to none before it. Its number was never used: it is
     larger than that of any segment, and the newest segment leaves the table only when a newer one has come.
     """
     sql = "SELECT max(id) FROM (SELECT id FROM segments UNION ALL SELECT segment FROM trash)"
-    begun = Segment((db.execute(sql).fetchone()[0] or 0) + 1, 0, 0)
+    begun = Segment((db.execute(sql).fetchone()[0] or 0) + 1, 0, 0, bits)
     put_segment(db, begun)
     return begun
 

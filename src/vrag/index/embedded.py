@@ -3,7 +3,7 @@
 FOLDER/
     vectors.sqlite          the catalogue; its commit makes pages visible
     full-<segment>.i8/.u16  codes and scales of all vectors
-    pool-<segment>.i8/.u16  of their means over `pool` neighbours, 1/16 of the size
+    pool-<segment>.u4/.u16  of their means over `pool` neighbours, two codes in a byte: 1/32 of the size
 
 A search compares the pooled vectors of all pages, and then all vectors of the best candidates. Vectors are fsynced
 before the catalogue commits, so a kill costs what wasn't acknowledged, and never leaves a page half there.
@@ -27,7 +27,7 @@ from vrag.index import catalog, segments, writing
 from vrag.index.maxsim import Kernel, KernelName
 from vrag.index.maxsim import kernel as named_kernel
 from vrag.index.pooling import pool_page, pool_query
-from vrag.index.quantize import dequantize, quantize
+from vrag.index.quantize import Bits, dequantize, quantize
 from vrag.index.state import State, best
 from vrag.index.vectors import (
     CANDIDATES,
@@ -69,6 +69,7 @@ class EmbeddedIndex:
         self.fingerprint = database.setting(self._reader, "fingerprint")
         self.encoder = EncoderName.model_validate_json(database.setting(self._reader, "encoder"))
         self._pool = int(database.setting(self._reader, "pool"))
+        self._bits: Bits = 8 if self.dim % 2 else 4  # of pooled codes; two of them make a byte
         self._state: tuple[int, State] | None = None
 
     @classmethod
@@ -133,7 +134,7 @@ class EmbeddedIndex:
         for page in batch:
             check_page(page, self.dim)
         full = [quantize(page.vectors.vectors) for page in batch]
-        pooled = [quantize(pool_page(page.vectors.vectors, self._pool)) for page in batch]
+        pooled = [quantize(pool_page(page.vectors.vectors, self._pool), self._bits) for page in batch]
         with self._write() as db:
             places = writing.append(db, self.folder, full, pooled)
             for page, place in zip(batch, places, strict=True):
@@ -151,12 +152,14 @@ class EmbeddedIndex:
         """Write the vectors of live pages anew and drop the rest. Readers go on with what they have open."""
         with self._write() as db:
             old = [segment.id for segment in catalog.segments(db)]
+            parts = self._current().parts  # nobody else commits while this writes
             _, places = catalog.places(db)
             db.execute("DELETE FROM segments")
             db.executemany("INSERT INTO trash VALUES (?)", [(segment,) for segment in old])
-            catalog.begin_segment(db)
+            catalog.begin_segment(db, self._bits)
             for rows in writing.portions(places):
-                full, pooled = (writing.stored(self.folder, self.dim, rows, kind) for kind in ("full", "pool"))
+                full, pooled = writing.stored(parts, rows)
+                pooled = [one if one.bits == self._bits else quantize(dequantize(one), self._bits) for one in pooled]
                 for row, place in zip(rows[:, 0], writing.append(db, self.folder, full, pooled), strict=True):
                     catalog.move_page(db, int(row), place)
             killpoint("index.before-compacted")
@@ -193,12 +196,16 @@ class EmbeddedIndex:
                 db = stack.enter_context(database.copied(self._reader, folder / _FILE))
             killpoint("index.snapshot-begun")
             for segment in catalog.segments(db):
-                for kind, count in (("full", segment.vectors), ("pool", segment.pooled)):
+                held: list[tuple[str, int, Bits]] = [
+                    ("full", segment.vectors, 8),
+                    ("pool", segment.pooled, segment.bits),
+                ]
+                for kind, count, bits in held:
                     if count:
-                        segments.share(self.folder, segment.id, kind, count, self.dim, folder)
+                        segments.share(self.folder, segment.id, kind, count, self.dim, folder, bits)
                         killpoint("index.snapshot-shared")
             db.execute("DELETE FROM trash")
-            catalog.begin_segment(db)  # the files of the others also are those of this index, which goes on writing
+            catalog.begin_segment(db, self._bits)  # this index goes on writing to the files of the others
 
     # --------------------------------------------------------------------------------------- searching
 
@@ -256,7 +263,7 @@ class EmbeddedIndex:
         place, grid = found
         held = segments.load(self.folder, place.segment, "full", place.last, self.dim)
         span = slice(place.first, place.last)
-        return dequantize(held.codes[span], held.scales[span]), grid
+        return dequantize(held[span]), grid
 
     def _retried(self, read: Callable[[], T]) -> T:
         """A compaction may come between the catalogue and the files."""

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from vrag.errors import UsageError
-from vrag.index.quantize import UNIT, Quantized
+from vrag.index.quantize import Quantized
 
 Rows = slice | np.ndarray
 KernelName = Literal["auto", "numba", "numpy"]
@@ -50,7 +50,7 @@ def maxsim(
 ) -> np.ndarray:
     """Scores [P] by numpy's matrix product, a few pages at a time; `rough` ones are as exact and no quicker."""
     scores = np.empty(len(starts), dtype=np.float32)
-    asked = np.ascontiguousarray(query.T, dtype=np.float32) * np.float32(UNIT)
+    asked = np.ascontiguousarray(query.T, dtype=np.float32) * np.float32(vectors.unit)
     lengths = ends - starts
     parts = list(chunks(starts, ends, max(1, _CHUNK // len(asked))))
     longest = max((lengths[part].sum() for part in parts), default=0)
@@ -58,9 +58,9 @@ def maxsim(
     products = np.empty((longest, asked.shape[1]), dtype=np.float32)
     for part in parts:
         rows, count = rows_of(starts[part], ends[part]), lengths[part].sum()
-        floats[:count] = vectors.codes[rows]
-        similar = np.matmul(floats[:count], asked, out=products[:count])
-        similar *= vectors.scales[rows].astype(np.float32)[:, None]  # N products a vector, where D would come before
+        some = vectors[rows]
+        similar = np.matmul(some.integers(out=floats[:count]), asked, out=products[:count])
+        similar *= some.scales.astype(np.float32)[:, None]  # N products a vector, where D would come before
         scores[part] = np.maximum.reduceat(similar, np.cumsum(lengths[part]) - lengths[part], axis=0).sum(axis=1)
     return scores
 

@@ -20,22 +20,27 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from vrag.index.quantize import UNIT, Quantized
+from vrag.index.quantize import MIDDLE, Quantized
 
 LANES = 16  # sums that a register holds, each of another query vector
 _ROWS = 4
 _BASE = 128  # what 1 in a plane is in the next
+_LOWER, _HALF = np.uint8(15), np.uint8(4)
 _SIGN = -128  # flips int8 to uint8, each 128 more: the instruction wants one side without sign
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _SUMS, _FLOATS = ir.VectorType(_I32, LANES), ir.VectorType(ir.FloatType(), LANES)
 
 
+def is_supported(vectors: Quantized) -> bool:
+    """Whether numba compiles for a CPU with the instruction, and half a vector is whole groups of four."""
+    return vectors.dim % 8 == 0 and _has_instruction()
+
+
 @cache
-def is_supported(dim: int) -> bool:
-    """Whether numba compiles for a CPU with the instruction, and vectors are whole groups of four."""
+def _has_instruction() -> bool:
     target: Any = cpu_target.target_context
     features: str = target.codegen().magic_tuple()[2]
-    return dim % 4 == 0 and "+avx512vnni" in features.split(",")
+    return "+avx512vnni" in features.split(",")
 
 
 def add(
@@ -53,10 +58,10 @@ def add(
     whole[:count] = np.rint(query / np.where(steps > 0, steps, 1)[:, None])
     high = np.rint(whole / _BASE).astype(np.int32)
     planes = (whole,) if rough else (high, whole - _BASE * high)
-    # codes count 128 more than they are
-    bias = tuple((-128 * plane.sum(axis=1)).astype(np.int32) for plane in planes)
+    more = MIDDLE if vectors.bits == 4 else -_SIGN  # than it is, a code counts
+    bias = tuple((-more * plane.sum(axis=1)).astype(np.int32) for plane in planes)
     packed = tuple(register for plane in planes for register in _packed(plane))
-    units = (steps * UNIT).astype(np.float32)
+    units = (steps * vectors.unit).astype(np.float32)
     _add(vectors.codes.reshape(-1), vectors.scales, starts, ends, packed, bias, units, scores)
 
 
@@ -68,20 +73,29 @@ def _packed(plane: np.ndarray) -> list[np.ndarray]:
 
 @numba.njit(parallel=True, fastmath=True, cache=True)  # pragma: no cover
 def _add(codes: Any, scales: Any, starts: Any, ends: Any, packed: Any, bias: Any, units: Any, scores: Any) -> None:
-    """`codes` [V * D]; `packed`: the registers of one or two planes; `bias` for each plane int32 [16 or 32]: where sums
-    start; `units` [N]. How many there are of both is in their types, so that each case is compiled by itself.
+    """`codes` [V * D], or [V * D / 2] with two in a byte; `packed`: the registers of one or two planes; `bias` for
+    each plane int32 [16 or 32]: where sums start; `units` [N]. How many there are of both is in their types, so that
+    each case is compiled by itself.
     """
     dim = 4 * len(packed[0])
+    width = len(codes) // len(scales)
+    apart = dim // 2 if width == dim else _ROWS * width  # the halves of a row
     for page in numba.prange(len(starts)):
         best = np.full(len(bias[0]), np.float32(-1e30))
         flipped = np.empty(_ROWS * dim, np.int8)  # in memory: four bytes of it are spread by a plain load
+        lower, upper = flipped[:apart], flipped[apart:]
         for first in range(starts[page], ends[page], _ROWS):
             last = min(first + _ROWS, ends[page]) - 1
-            four = codes[first * dim : (last + 1) * dim]
-            for place in range(len(four)):
-                flipped[place] = four[place] ^ _SIGN
+            four = codes[first * width : (last + 1) * width]
+            if width == dim:
+                for place in range(len(four)):
+                    flipped[place] = four[place] ^ _SIGN
+            else:
+                for place in range(len(four)):
+                    lower[place] = four[place] & _LOWER
+                    upper[place] = four[place] >> _HALF
             rows = first, min(first + 1, last), min(first + 2, last), last
-            _keep_best(flipped, scales, rows, packed, bias, best)
+            _keep_best(flipped, (width, apart), scales, rows, packed, bias, best)
         total = np.float32(0)
         for n in range(len(units)):
             total += best[n] * units[n]
@@ -89,8 +103,12 @@ def _add(codes: Any, scales: Any, starts: Any, ends: Any, packed: Any, bias: Any
 
 
 @intrinsic
-def _keep_best(context: Any, flipped: Any, scales: Any, rows: Any, packed: Any, bias: Any, best: Any) -> Any:
-    """Raises `best` fp32 [16 or 32] to the similarities of four `rows`, whose codes `flipped` uint8 [4 * D] holds."""
+def _keep_best(
+    context: Any, flipped: Any, steps: Any, scales: Any, rows: Any, packed: Any, bias: Any, best: Any
+) -> Any:
+    """Raises `best` fp32 [16 or 32] to the similarities of four `rows`, whose codes `flipped` uint8 [4 * D] holds: with
+    `steps` from a row to the next, and from the first half of a row to the other.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def array(kind: Any, value: Any) -> Any:
@@ -100,14 +118,16 @@ def _keep_best(context: Any, flipped: Any, scales: Any, rows: Any, packed: Any, 
             kind = signature.args[place]
             return [array(kind.dtype, builder.extract_value(args[place], i)).data for i in range(kind.count)]
 
-        held, scaled, kept = (array(signature.args[place], args[place]) for place in (0, 1, 5))
-        registers, begun = arrays(3), arrays(4)
+        held, scaled, kept = (array(signature.args[place], args[place]) for place in (0, 2, 6))
+        registers, begun = arrays(4), arrays(5)
         width = len(registers) // len(begun)
-        dim = builder.sdiv(builder.extract_value(held.shape, 0), _I64(_ROWS))
-        places = [builder.extract_value(args[2], r) for r in range(_ROWS)]
-        data = [builder.gep(held.data, [builder.mul(dim, builder.sub(place, places[0]))]) for place in places]
+        half = builder.sdiv(builder.extract_value(held.shape, 0), _I64(2 * _ROWS))
+        to_row, to_half = (builder.extract_value(args[1], i) for i in range(2))
+        places = [builder.extract_value(args[3], r) for r in range(_ROWS)]
+        data = [builder.gep(held.data, [builder.mul(to_row, builder.sub(place, places[0]))]) for place in places]
+        halves = data, [builder.gep(row, [to_half]) for row in data]
         zeros = [_load(builder, bias, _I64(64 * r), _SUMS) for bias in begun for r in range(width)]
-        totals = _products(builder, data, dim, registers, zeros)
+        totals = _products(builder, halves, half, registers, zeros)
         for register in range(width):
             at = _I64(64 * register)
             top = _load(builder, kept.data, at, _FLOATS)
@@ -118,19 +138,23 @@ def _keep_best(context: Any, flipped: Any, scales: Any, rows: Any, packed: Any, 
             builder.store(top, _place(builder, kept.data, at, _FLOATS), align=1)
         return context.get_dummy_value()
 
-    return numba.types.void(flipped, scales, rows, packed, bias, best), generate
+    return numba.types.void(flipped, steps, scales, rows, packed, bias, best), generate
 
 
-def _products(builder: Any, rows: Any, dim: Any, registers: Any, zeros: Any) -> list[list[Any]]:
-    """For each of four rows a sum for each of `registers`: of `zeros` and the products with the query."""
-    totals = [[cgutils.alloca_once_value(builder, zero) for zero in zeros] for _ in rows]
-    with cgutils.for_range(builder, builder.sdiv(dim, _I64(4))) as loop:
-        at = builder.mul(loop.index, _I64(64))
-        asked = [_load(builder, register, at, _SUMS) for register in registers]
-        for row, sums in zip(rows, totals, strict=True):
-            spread = _spread(builder, _load(builder, row, builder.mul(loop.index, _I64(4)), _I32))
-            for total, part in zip(sums, asked, strict=True):
-                builder.store(_multiply_add(builder, builder.load(total), spread, part), total)
+def _products(builder: Any, halves: Any, half: Any, registers: Any, zeros: Any) -> list[list[Any]]:
+    """For each of four rows, given as two `halves`, a sum for each of `registers`: of `zeros` and the products with the
+    query.
+    """
+    totals = [[cgutils.alloca_once_value(builder, zero) for zero in zeros] for _ in range(_ROWS)]
+    groups = builder.sdiv(half, _I64(4))
+    with cgutils.for_range(builder, groups) as loop:
+        for number, rows in enumerate(halves):
+            at = builder.mul(_I64(64), builder.add(loop.index, builder.mul(groups, _I64(number))))
+            asked = [_load(builder, register, at, _SUMS) for register in registers]
+            for row, sums in zip(rows, totals, strict=True):
+                spread = _spread(builder, _load(builder, row, builder.mul(loop.index, _I64(4)), _I32))
+                for total, part in zip(sums, asked, strict=True):
+                    builder.store(_multiply_add(builder, builder.load(total), spread, part), total)
     return [[builder.load(total) for total in sums] for sums in totals]
 
 

@@ -1,8 +1,8 @@
 """The files that hold page vectors: append-only, memory-mapped.
 
-A segment is four files: codes and scales of all its pages' vectors, and of their pooled vectors. What a segment holds
-is what the catalogue has committed; bytes beyond that are what a kill left behind, and the next append writes over
-them.
+A segment is four files: codes (`.i8`, or `.u4` with two in a byte) and scales (`.u16`) of all its pages' vectors, and
+of their pooled vectors. What a segment holds is what the catalogue has committed; bytes beyond that are what a kill
+left behind, and the next append writes over them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from vrag.errors import CorpusError
-from vrag.index.quantize import Quantized
+from vrag.index.quantize import Bits, Quantized
 from vrag.staging import link_or_copy, sync_folder
 
 
 def append(folder: Path, segment: int, kind: str, at: int, added: Quantized) -> None:
     """Write vectors behind the first `at`, durably."""
-    _write(folder / f"{kind}-{segment:06d}.i8", at * added.codes.shape[1], added.codes)
-    _write(folder / f"{kind}-{segment:06d}.u16", at * added.scales.itemsize, added.scales)
+    codes, scales = _files(folder, segment, kind, added.bits)
+    _write(codes, at * added.codes.shape[1], added.codes)
+    _write(scales, at * added.scales.itemsize, added.scales)
 
 
 def _write(file: Path, offset: int, data: np.ndarray) -> None:
@@ -39,12 +40,11 @@ def _write(file: Path, offset: int, data: np.ndarray) -> None:
         raise CorpusError(f"{file}: {reason}: free some space there and run the command again") from error
 
 
-def load(folder: Path, segment: int, kind: str, count: int, dim: int) -> Quantized:
-    """Map the first `count` vectors. Raises `CorpusError` when the files hold fewer."""
-    return Quantized(
-        _map(folder / f"{kind}-{segment:06d}.i8", np.dtype(np.int8), (count, dim)),
-        _map(folder / f"{kind}-{segment:06d}.u16", np.dtype(np.uint16), (count,)),
-    )
+def load(folder: Path, segment: int, kind: str, count: int, dim: int, bits: Bits = 8) -> Quantized:
+    """Map the first `count` vectors, whose codes have `bits`. Raises `CorpusError` when the files hold fewer."""
+    codes, scales = _files(folder, segment, kind, bits)
+    shape, dtype = ((count, dim), np.int8) if bits == 8 else ((count, dim // 2), np.uint8)
+    return Quantized(_map(codes, np.dtype(dtype), shape), _map(scales, np.dtype(np.uint16), (count,)))
 
 
 def _map(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
@@ -54,12 +54,17 @@ def _map(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def files(folder: Path, segment: int) -> list[Path]:
-    """All files of a segment."""
-    return [folder / f"{kind}-{segment:06d}.{suffix}" for kind in ("full", "pool") for suffix in ("i8", "u16")]
+    """All files that a segment may have."""
+    return [folder / f"{kind}-{segment:06d}.{suffix}" for kind in ("full", "pool") for suffix in ("i8", "u4", "u16")]
 
 
-def share(folder: Path, segment: int, kind: str, count: int, dim: int, target: Path) -> None:
+def share(folder: Path, segment: int, kind: str, count: int, dim: int, target: Path, bits: Bits = 8) -> None:
     """Give another folder the first `count` vectors, which never change. Raises as `vrag.staging.link_or_copy`."""
-    for suffix, width in (("i8", dim), ("u16", 2)):
-        name = f"{kind}-{segment:06d}.{suffix}"
-        link_or_copy(folder / name, target / name, count * width)
+    for file, width in zip(_files(folder, segment, kind, bits), (dim * bits // 8, 2), strict=True):
+        link_or_copy(file, target / file.name, count * width)
+
+
+def _files(folder: Path, segment: int, kind: str, bits: Bits) -> tuple[Path, Path]:
+    """Of codes and of scales."""
+    name = f"{kind}-{segment:06d}"
+    return folder / f"{name}.{'i8' if bits == 8 else 'u4'}", folder / f"{name}.u16"

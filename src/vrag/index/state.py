@@ -54,7 +54,7 @@ class State:
             if len(pages):
                 full, pool = known.get(segment) or (
                     load(folder, segment.id, "full", segment.vectors, dim),
-                    load(folder, segment.id, "pool", segment.pooled, dim),
+                    load(folder, segment.id, "pool", segment.pooled, dim, segment.bits),
                 )
                 parts.append(Part(segment, pages, places[pages, 2:], full, pool))
         return cls(ids, places[:, 0], parts)

@@ -13,6 +13,7 @@ import numpy as np
 
 from vrag.index import catalog, segments
 from vrag.index.quantize import Quantized
+from vrag.index.state import Part
 from vrag.killpoints import killpoint
 
 SEGMENT = 1 << 23  # vectors, after which a new segment begins
@@ -24,12 +25,14 @@ def append(
 ) -> list[catalog.Place]:
     """Add pages' vectors to the newest segment, or to a new one when that is full."""
     known = catalog.segments(db)
-    segment = known[-1] if known and known[-1].vectors < SEGMENT else catalog.begin_segment(db)
+    bits = pooled[0].bits
+    goes_on = known and known[-1].vectors < SEGMENT and known[-1].bits == bits
+    segment = known[-1] if goes_on else catalog.begin_segment(db, bits)
     segments.append(folder, segment.id, "full", segment.vectors, _joined(full))
     killpoint("index.half-appended")
     segments.append(folder, segment.id, "pool", segment.pooled, _joined(pooled))
     firsts, pool_firsts = _ends(segment.vectors, full), _ends(segment.pooled, pooled)
-    catalog.put_segment(db, catalog.Segment(segment.id, firsts[-1], pool_firsts[-1]))
+    catalog.put_segment(db, catalog.Segment(segment.id, firsts[-1], pool_firsts[-1], bits))
     spans = zip(firsts, firsts[1:], pool_firsts, pool_firsts[1:], strict=False)
     return [catalog.Place(segment.id, *span) for span in spans]
 
@@ -41,14 +44,11 @@ def portions(places: np.ndarray) -> Generator[np.ndarray]:
         yield places[lengths // _COMPACTED == portion]
 
 
-def stored(folder: Path, dim: int, places: np.ndarray, kind: str) -> list[Quantized]:
-    """What pages hold now."""
-    state, first = {}, 2 if kind == "full" else 4
-    for segment in np.unique(places[:, 1]):
-        count = int(places[places[:, 1] == segment, first + 1].max())
-        state[segment] = segments.load(folder, int(segment), kind, count, dim)
-    spans = [(state[row[1]], slice(int(row[first]), int(row[first + 1]))) for row in places]
-    return [Quantized(held.codes[span], held.scales[span]) for held, span in spans]
+def stored(parts: Sequence[Part], places: np.ndarray) -> tuple[list[Quantized], list[Quantized]]:
+    """All vectors and the pooled ones of each page."""
+    held = {part.segment.id: part for part in parts}
+    rows = [(held[segment], first, last, *pooled) for _, segment, first, last, *pooled in places]
+    return [row[0].full[row[1] : row[2]] for row in rows], [row[0].pool[row[3] : row[4]] for row in rows]
 
 
 def _joined(parts: Sequence[Quantized]) -> Quantized:
