@@ -20,9 +20,9 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from vrag.index.pooling import LANES
 from vrag.index.quantize import MIDDLE, Quantized
 
-LANES = 16  # sums that a register holds, each of another query vector
 _ROWS = 4
 _BASE = 128  # what 1 in a plane is in the next
 _LOWER, _HALF = np.uint8(15), np.uint8(4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_LANES = 16  # query vectors that a register of sums has room for (`vrag.index.maxsim_vnni`): fewer cost as much
+LANES = 16  # query vectors that a register of sums has room for (`vrag.index.maxsim_vnni`): fewer cost as much
 
 
 def pool_page(vectors: np.ndarray, size: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def pool_query(query: np.ndarray) -> np.ndarray:
     Vectors that point the same way find the same vector of a page, and then the largest product with their sum is the
     sum of their largest products. So the two sums are joined, again and again, whose joint length falls least short.
     """
-    count, wanted = len(query), -(-len(query) // (2 * _LANES)) * _LANES
+    count, wanted = len(query), -(-len(query) // (2 * LANES)) * LANES
     sums = query.astype(np.float32)
     lengths, there = np.linalg.norm(sums, axis=1), np.ones(count, dtype=bool)
     lost = np.outer(lengths, lengths) - sums @ sums.T  # half of what the square of the joint length lacks
