@@ -1,8 +1,8 @@
-"""Other ways for a model's layers to attend, and a quicker one for a vision tower on a CPU with bf16 in hardware.
+"""Other ways for a model's layers to attend, and a quicker one for training on a CPU with bf16 in hardware.
 
 PyTorch's attention on CPUs takes as long in bf16 as in fp32. A matrix product doesn't: it is three times as fast with
-AVX-512 BF16. So there attention is written out as two products and a softmax, which keeps a page's whole matrix of
-scores (848 x 848 for two heads: 3 MB) and is 1.7 times as fast, forward and backward.
+AVX-512 BF16. So there attention is written out as two products and a softmax, which keeps whole matrices of scores
+(of a page's 848 patches for two heads: 3 MB) and is 1.7 times as fast, forward and backward.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vrag.training.precision import Precision
 
-NAME = "vrag_products"
-LONGEST = 1024  # patches of an image: the scores of longer ones take more memory than the time is worth
+TOWER, TEXT = "vrag_products", "vrag_causal_products"
+LONGEST = 1024  # patches of an image, or tokens: the scores of more take more memory than the time is worth
 
 
 @contextmanager
@@ -34,16 +34,53 @@ def attending(config: Any, name: str, attend: Callable[..., Any]) -> Generator[N
         config._attn_implementation = before
 
 
-def quick_tower(model: Any, precision: Precision) -> AbstractContextManager[None]:
-    """Within, `model`'s tower attends by products where that is quicker: in bf16 on a CPU. Else nothing changes. Go
-    backward within too: activations that are computed again have to be computed in the same way.
+def quick_attention(model: Any, precision: Precision) -> AbstractContextManager[None]:
+    """Within, `model` attends by products where that is quicker: in bf16 on a CPU. Else nothing changes. Go backward
+    within too: activations that are computed again have to be computed in the same way.
     """
-    if precision != "bf16" or model.device.type != "cpu":
-        return nullcontext()
-    return attending(model.config.vision_config, NAME, _attend)
+    return _by_products(model) if precision == "bf16" and model.device.type == "cpu" else nullcontext()
 
 
-def _attend(
+@contextmanager
+def _by_products(model: Any) -> Generator[None]:
+    from transformers import AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionMaskInterface.register(TEXT, sdpa_mask)
+    config = model.config
+    with attending(config.vision_config, TOWER, _see), attending(config.text_config, TEXT, read):
+        yield
+
+
+def read(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float = 1.0,
+    **options: Any,
+) -> tuple[Tensor, Any]:
+    """Of rows of text: query [B, heads, L, D], key and value [B, fewer heads, L, D] to [B, L, heads, D]. Every token
+    sees those before it. Where autocast doesn't ask for bf16 on a CPU, or for a mask, it is the library's attention.
+    """
+    rows, heads, length, width = query.shape
+    quick = torch.is_autocast_enabled("cpu") and query.device.type == "cpu"
+    if not quick or attention_mask is not None or not length == key.shape[2] <= LONGEST:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+    dtype = torch.get_autocast_dtype("cpu")
+    with torch.autocast("cpu", enabled=False):
+        key, value = key.to(dtype), value.to(dtype)
+        together = (query * scaling).to(dtype).reshape(rows, key.shape[1], -1, width)  # heads that share keys
+        scores = (together @ key.transpose(-1, -2)).view(rows, heads, length, length)
+        later = torch.full((length, length), float("-inf"), dtype=dtype).triu(1)
+        weights = (scores + later).softmax(-1).view(rows, key.shape[1], -1, length)
+        return (weights @ value).view(rows, heads, length, width).transpose(1, 2), None
+
+
+def _see(
     module: Any,
     query: Tensor,
     key: Tensor,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vrag.data.glances import Glance
 from vrag.errors import InvariantError
-from vrag.training.attention import attending
+from vrag.training.attention import attending, read
 from vrag.types import Frozen
 
 NAME = "vrag_guided"
@@ -52,7 +52,6 @@ class GuidedHeads:
 def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads]]:
     """While the context lasts, each forward of the language model adds its guided heads to what is yielded."""
     from transformers import AttentionMaskInterface
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
 
     kept: list[GuidedHeads] = []
@@ -61,7 +60,7 @@ def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads
         if module.layer_idx == config.layer:
             keys = key.repeat_interleave(module.num_key_value_groups, dim=1)
             kept.append(GuidedHeads(query, keys, options["scaling"]))
-        return sdpa_attention_forward(module, query, key, value, mask, **options)
+        return read(module, query, key, value, mask, **options)
 
     AttentionMaskInterface.register(NAME, sdpa_mask)
     with attending(model.config.text_config, NAME, attend):

@@ -28,7 +28,7 @@ from vrag.data.lessons import Lesson, PageLessons
 from vrag.data.sights import PageSights, Sight
 from vrag.errors import ConfigError
 from vrag.policies.vision import given
-from vrag.training.attention import quick_tower
+from vrag.training.attention import quick_attention
 from vrag.training.guidance import GuidanceConfig
 from vrag.training.optimizer import OptimizerConfig, apply, make_optimizer, rate
 from vrag.training.precision import Precision, autocast
@@ -133,7 +133,7 @@ def pretrain(
         shown = curriculum.draw(sights, rng)
         taught = [lessons.about(sight, config.queries, rng) for sight in shown]
         copies = extra(rng) if any(taught) else ()
-        with quick_tower(model, config.precision):
+        with quick_attention(model, config.precision):
             with autocast(model, config.precision):
                 loss, right = _loss(model, heads, codec, shown, taught, copies, config, level, rng)
             loss.backward()

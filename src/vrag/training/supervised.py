@@ -16,7 +16,7 @@ from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.data.glances import Glance
 from vrag.data.lessons import Lesson
 from vrag.episode import Tokens
-from vrag.training.attention import quick_tower
+from vrag.training.attention import quick_attention
 from vrag.training.batch import collate, micro_batches
 from vrag.training.guidance import GuidanceConfig, guidance_loss, kept_heads
 from vrag.training.logprobs import sampled_scores
@@ -104,7 +104,7 @@ def supervised_step(
     batch = SupervisedBatch(examples, max_tokens, guidance)
     loss = 0.0
     for group in batch.groups:
-        with quick_tower(model, precision):
+        with quick_attention(model, precision):
             with autocast(model, precision):
                 part = batch.forward(model, codec, group)
             part.backward()
