@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -16,8 +16,9 @@ from vrag.types import Frozen
 
 
 class OptimizerConfig(Frozen):
-    """`warmup` is a share of all steps. After it, "cosine" falls to `floor` times `lr`; with `restart`, it has fallen
-    after this share of the steps, and falls once more from half of `lr` (a warm restart: Loshchilov & Hutter 2017).
+    """`warmup` is a share of all steps. After it, "cosine" falls to `floor` times `lr`; with `restarts`, it has fallen
+    after each of these shares of the steps, and falls once more from half of `lr` (warm restarts: Loshchilov & Hutter
+    2017).
 
     "muon" orthogonalises the updates of matrices (Keller Jordan's method, as torch has it) and leaves embeddings,
     norms and biases to AdamW; its `lr` is on AdamW's scale (`match_rms_adamw`). It teaches a model from nothing in
@@ -31,7 +32,7 @@ class OptimizerConfig(Frozen):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: float = 0.1
     floor: float = 0.05
-    restart: float = Field(default=1.0, gt=0, le=1)
+    restarts: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     weight_decay: float = 0.0
     beta2: float = 0.98
     max_grad_norm: float = 1.0
@@ -90,8 +91,10 @@ def rate(config: OptimizerConfig, step: int, steps: int) -> float:
         return config.lr * (step + 1) / warm
     if config.schedule == "constant":
         return config.lr
-    turn = round(config.restart * steps)
-    lr, first, last = (config.lr, warm, turn) if step < turn else (config.lr / 2, turn, steps)
+    turns = [warm, *(round(share * steps) for share in config.restarts), steps]
+    first = max(turn for turn in turns if turn <= step)
+    last = min((turn for turn in turns if turn > step), default=steps)
+    lr = config.lr if first == warm else config.lr / 2
     progress = min(1.0, (step - first) / max(1, last - first))
     return lr * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
