@@ -25,7 +25,7 @@ from vrag.index.quantize import MIDDLE, Quantized
 
 _ROWS = 4
 _BASE = 128  # what 1 in a plane is in the next
-_LOWER, _HALF = np.uint8(15), np.uint8(4)
+_LOWER, _HALF = np.uint8(15), np.uint8(4)  # what takes a byte of two codes apart
 _SIGN = -128  # flips int8 to uint8, each 128 more: the instruction wants one side without sign
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _SUMS, _FLOATS = ir.VectorType(_I32, LANES), ir.VectorType(ir.FloatType(), LANES)

@@ -48,11 +48,11 @@ def _by_products(model: Any) -> Generator[None]:
 
     AttentionMaskInterface.register(TEXT, sdpa_mask)
     config = model.config
-    with attending(config.vision_config, TOWER, _see), attending(config.text_config, TEXT, read):
+    with attending(config.vision_config, TOWER, _attend_to_all), attending(config.text_config, TEXT, attend_causally):
         yield
 
 
-def read(
+def attend_causally(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -80,7 +80,7 @@ def read(
         return (weights @ value).view(rows, heads, length, width).transpose(1, 2), None
 
 
-def _see(
+def _attend_to_all(
     module: Any,
     query: Tensor,
     key: Tensor,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vrag.data.glances import Glance
 from vrag.errors import InvariantError
-from vrag.training.attention import attending, read
+from vrag.training.attention import attend_causally, attending
 from vrag.types import Frozen
 
 NAME = "vrag_guided"
@@ -60,7 +60,7 @@ def kept_heads(model: Any, config: GuidanceConfig) -> Generator[list[GuidedHeads
         if module.layer_idx == config.layer:
             keys = key.repeat_interleave(module.num_key_value_groups, dim=1)
             kept.append(GuidedHeads(query, keys, options["scaling"]))
-        return read(module, query, key, value, mask, **options)
+        return attend_causally(module, query, key, value, mask, **options)
 
     AttentionMaskInterface.register(NAME, sdpa_mask)
     with attending(model.config.text_config, NAME, attend):
