@@ -18,7 +18,14 @@ SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for s
 OWN_SHIM = "web/file-worker.js"
 _OUTER = re.compile(r"<(?:script|img|iframe|link|source)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/*/README.md")
+PAGES = (
+    "README.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "benchmarks/*/README.md",
+    "src/vrag/models/*/README.md",
+)
 ICON = ROOT / "src/vrag/app/web/static/icon.svg"
 _LINK = re.compile(r"(\]\()([^()\s]+)(\))|(src=\")([^\"]+)(\")")
 _CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
@@ -31,9 +38,10 @@ def outside() -> list[str]:
 
 def in_site(path: str) -> str:
     """Where the site has a file of the repository: docs/ is its root, other folders keep their names. The README of a
-    benchmark is a page beside the others, not the head of a section.
+    benchmark or a model is a page beside the others, not the head of a section.
     """
-    return re.sub(r"^benchmarks/(\w+)/README\.md$", r"benchmarks/\1.md", path).removeprefix("docs/")
+    path = re.sub(r"^benchmarks/(\w+)/README\.md$", r"benchmarks/\1.md", path)
+    return re.sub(r"^src/vrag/models/([\w-]+)/README\.md$", r"cards/\1.md", path).removeprefix("docs/")
 
 
 def in_repository(uri: str, pages: list[str]) -> str:

@@ -27,6 +27,14 @@ def test_every_page_is_in_the_navigation_once(hooks: ModuleType) -> None:
     assert sorted(listed) == sorted([*inside, *map(hooks.in_site, hooks.outside())])
 
 
+def test_what_is_linked_as_a_page_is_one(hooks: ModuleType) -> None:
+    """mkdocs stops at a page that only turns up when another is read."""
+    pages = hooks.outside()
+    for source in [*pages, *(str(file.relative_to(ROOT)) for file in ROOT.glob("docs/**/*.md"))]:
+        _, files = hooks.moved((ROOT / source).read_text(encoding="utf-8"), source, pages)
+        assert not [file for file in files if file.endswith(".md")], source
+
+
 def test_links_between_docs_and_the_rest_are_made_to_fit(hooks: ModuleType) -> None:
     pages = hooks.outside()
     assert {"README.md", "SECURITY.md", "benchmarks/vector_index/README.md"} <= set(pages)
