@@ -112,8 +112,7 @@ class TorchMaxSim:
     def _sent_now(self, vectors: Quantized, rows: Rows) -> _OnDevice:
         some = vectors[rows]
         codes = some.integers()  # a copy: torch takes no array that can't be written to
-        scales = some.scales.astype(np.float32) * np.float32(vectors.unit)
-        return _OnDevice(torch.from_numpy(codes).to(self.device), torch.from_numpy(scales).to(self.device))
+        return _OnDevice(torch.from_numpy(codes).to(self.device), torch.from_numpy(some.units).to(self.device))
 
     def _picked(self, held: _OnDevice, rows: Rows) -> _OnDevice:
         where = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)

@@ -42,7 +42,12 @@ class Quantized:
     @property
     def unit(self) -> float:
         """What a code of 1 at a scale of 1 stands for."""
-        return 1 / (_largest(self.bits) * STEPS)
+        return _unit(self.bits)
+
+    @property
+    def units(self) -> np.ndarray:
+        """fp32 [V]: what a code of 1 stands for at each vector's own scale."""
+        return self.scales.astype(np.float32) * np.float32(self.unit)
 
     def __getitem__(self, rows: slice | np.ndarray) -> Quantized:
         return Quantized(self.codes[rows], self.scales[rows])
@@ -66,7 +71,7 @@ def quantize(vectors: np.ndarray, bits: Bits = 8) -> Quantized:
     largest = _largest(bits)
     peaks = np.abs(vectors).max(axis=1, initial=0)
     scales = np.ceil(peaks * STEPS).clip(1, STEPS).astype(np.uint16)  # rounded up: no code outgrows its bits
-    codes = np.rint(vectors / (scales[:, None] * np.float32(1 / (largest * STEPS)))).clip(-largest, largest)
+    codes = np.rint(vectors / (scales[:, None] * np.float32(_unit(bits)))).clip(-largest, largest)
     if bits == 8:
         return Quantized(codes.astype(np.int8), scales)
     lower, upper = np.split((codes + MIDDLE).astype(np.uint8), 2, axis=1)
@@ -75,11 +80,13 @@ def quantize(vectors: np.ndarray, bits: Bits = 8) -> Quantized:
 
 def dequantize(vectors: Quantized) -> np.ndarray:
     """fp32 [V, D]."""
-    return (
-        vectors.integers().astype(np.float32) * (vectors.scales.astype(np.float32) * np.float32(vectors.unit))[:, None]
-    )
+    return vectors.integers().astype(np.float32) * vectors.units[:, None]
 
 
 def _largest(bits: Bits) -> int:
     """The largest code; the smallest is its opposite."""
     return 2 ** (bits - 1) - 1
+
+
+def _unit(bits: Bits) -> float:
+    return 1 / (_largest(bits) * STEPS)

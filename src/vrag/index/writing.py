@@ -47,8 +47,11 @@ def portions(places: np.ndarray) -> Generator[np.ndarray]:
 def stored(parts: Sequence[Part], places: np.ndarray) -> tuple[list[Quantized], list[Quantized]]:
     """All vectors and the pooled ones of each page."""
     held = {part.segment.id: part for part in parts}
-    rows = [(held[segment], first, last, *pooled) for _, segment, first, last, *pooled in places]
-    return [row[0].full[row[1] : row[2]] for row in rows], [row[0].pool[row[3] : row[4]] for row in rows]
+    full, pooled = list[Quantized](), list[Quantized]()
+    for _, segment, first, last, pool_first, pool_last in places:
+        full.append(held[segment].full[first:last])
+        pooled.append(held[segment].pool[pool_first:pool_last])
+    return full, pooled
 
 
 def _joined(parts: Sequence[Quantized]) -> Quantized:
