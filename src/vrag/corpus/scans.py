@@ -36,8 +36,12 @@ def is_blank(image: Image.Image) -> bool:
 
 def is_scan(page: Any, words: Sequence[Glyphs], width: int, height: int) -> bool:
     """Whether `page` (a `pypdfium2.PdfPage`) is a scan with a stamp; `words` in pixels of a page of that size."""
-    area = sum((word.x2 - word.x1) * (word.y2 - word.y1) for word in words)
-    return 0 < area <= WORDS * width * height and image_share(page) >= IMAGES
+    area, limit = 0.0, WORDS * width * height
+    for word in words:
+        area += (word.x2 - word.x1) * (word.y2 - word.y1)
+        if area > limit:
+            return False
+    return area > 0 and image_share(page) >= IMAGES
 
 
 def image_share(page: Any) -> float:

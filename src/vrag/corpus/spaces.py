@@ -3,14 +3,19 @@
 pdfium guesses them, and misses those of some fonts. They are told here by what is between the advance widths of two
 characters, in sizes of their font: next to nothing within a word, whatever its letters look like, and more than a sixth
 between words. Where letters are spaced out, what is between the others is taken off.
+
+`handle` is that of a text page (`vrag.corpus.characters`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
+from typing import Any
 
-from vrag.corpus.characters import get_box, get_font_size, get_loose_box, get_matrix, get_unicode
+import numpy as np
+from numpy.typing import NDArray
+
+from vrag.corpus.characters import advance, get_font_size, get_unicode, ink, matrix
 from vrag.index.tokens import is_unspaced
 
 # Of the font's size. In 49 PDFs words that belonged apart were 0.18 or more apart, and letters of a word up to 0.15.
@@ -19,16 +24,17 @@ _PLAIN = 0.12  # of a character's height: less than SPACE of any font, and next 
 _NEAR = 8  # characters on each side by which spaced-out letters are told
 _SLOPE = 0.1  # of text that is still horizontal
 
-_before, _after = (ctypes.c_float * 4)(), (ctypes.c_float * 4)()  # left, top, right, bottom
-_ink = (ctypes.c_double * 4)()  # left, right, bottom, top
-_matrix = (ctypes.c_float * 6)()
-_BEFORE, _AFTER, _MATRIX = (ctypes.addressof(buffer) for buffer in (_before, _after, _matrix))
-_INK = [ctypes.addressof(_ink) + 8 * side for side in range(4)]
+
+def apart(handle: Any, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[characters]: where `space_before` isn't surely false; a quick look, for next to no gap passes it."""
+    before, has_before = advance.many(handle, index - 1)
+    after, has_after = advance.many(handle, index)
+    gap, height = after[:, 0] - before[:, 2], before[:, 1] - before[:, 3]
+    return has_before & has_after & (gap > _PLAIN * height)
 
 
-def space_before(handle: int, index: int) -> bool:
-    """Whether character `index` of a text page (its `address`) begins a word, though no space stands between it and
-    the one before.
+def space_before(handle: Any, index: int) -> bool:
+    """Whether character `index` begins a word, though no space stands between it and the one before it.
 
     Never beside scripts that are written without spaces, where text isn't horizontal on the page, or for a font that
     doesn't say how wide its characters are.
@@ -39,7 +45,7 @@ def space_before(handle: int, index: int) -> bool:
     return gap - _tracking(handle, index) >= SPACE
 
 
-def _tracking(handle: int, index: int) -> float:
+def _tracking(handle: Any, index: int) -> float:
     """What is between letters around character `index`: a low quartile, so that neither a pair that is kerned nor the
     gaps between words are taken for it. 0 where there is nothing to compare with.
     """
@@ -52,38 +58,48 @@ def _tracking(handle: int, index: int) -> float:
     return gaps[len(gaps) // 4] if gaps else 0.0
 
 
-def _gap(handle: int, index: int) -> float:
+def _gap(handle: Any, index: int) -> float:
     """What is between a character and the one before it, in sizes of the larger font; 0 for what is small anyway, or
     can't be told.
     """
-    if not get_loose_box(handle, index - 1, _BEFORE) or not get_loose_box(handle, index, _AFTER):
+    before, after = _advance(handle, index - 1), _advance(handle, index)
+    if not before or not after:
         return 0.0
-    gap = _after[0] - _before[2]
-    if gap <= _PLAIN * (_before[1] - _before[3]) or not _has_width(handle, index - 1):
+    gap = after[0] - before[2]
+    if gap <= _PLAIN * (before[1] - before[3]) or not _has_width(handle, index - 1, before):
         return 0.0
     sizes = _size(handle, index - 1), _size(handle, index)
     return gap / max(sizes) if min(sizes) > 0 else 0.0
 
 
-def _has_width(handle: int, index: int) -> bool:
-    """Whether a font says how wide its characters are: else pdfium gives the box of the ink (that of `_before`)."""
-    left, top, right, bottom = _before
-    get_box(handle, index, *_INK)
-    return not all(math.isclose(a, b, abs_tol=1e-3) for a, b in zip((left, right, bottom, top), _ink, strict=True))
+def _advance(handle: Any, index: int) -> list[float]:
+    """Left, top, right and bottom, or nothing."""
+    sides = advance.one(handle, index)
+    return [] if sides is None else sides.tolist()
 
 
-def _size(handle: int, index: int) -> float:
+def _has_width(handle: Any, index: int, advance: list[float]) -> bool:
+    """Whether a font says how wide its characters are: else pdfium gives the box of the ink."""
+    left, top, right, bottom = advance
+    sides = ink.one(handle, index)
+    return sides is None or not all(
+        math.isclose(a, b, abs_tol=1e-3) for a, b in zip((left, right, bottom, top), sides.tolist(), strict=True)
+    )
+
+
+def _size(handle: Any, index: int) -> float:
     """Of a character's font, in points of the page; 0 for text that isn't horizontal."""
-    if not get_matrix(handle, index, _MATRIX):
+    turned = matrix.one(handle, index)
+    if turned is None:
         return 0.0
-    a, b, c, d = _matrix[:4]
+    a, b, c, d, _, _ = turned.tolist()
     return get_font_size(handle, index) * math.hypot(c, d) if abs(b) <= _SLOPE * a else 0.0
 
 
-def _char(handle: int, index: int) -> str:
+def _char(handle: Any, index: int) -> str:
     code: int = get_unicode(handle, index)
     return chr(code) if 0 < code <= 0x10FFFF else " "
 
 
-def _is_space(handle: int, index: int) -> bool:
+def _is_space(handle: Any, index: int) -> bool:
     return index < 0 or _char(handle, index).isspace()

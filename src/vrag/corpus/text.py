@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vrag.types import Box, Word
 
 _TENTHS = 10  # boxes are kept in tenths of a raw pixel
@@ -63,24 +66,43 @@ def assemble(glyphs: Iterable[Glyphs], width: int, height: int) -> PageText:
     cells of a table row, which a text layer lists one after another, so become one line, and columns stay
     apart.
     """
-    words: list[Placed] = []
-    pieces: list[str] = []
-    line, top, bottom, joins = -1, 0.0, -1.0, True
-    for glyph in glyphs:
-        x1, x2 = _clip(glyph.x1, glyph.x2, width)
-        y1, y2 = _clip(glyph.y1, glyph.y2, height)
-        if x2 <= x1 or y2 <= y1 or not glyph.text:
-            continue
-        overlap = min(bottom, y2) - max(top, y1)
-        if line < 0 or overlap < 0.5 * min(bottom - top, y2 - y1):
+    glyphs = [glyph for glyph in glyphs if glyph.text]
+    x1, x2 = _clip([glyph.x1 for glyph in glyphs], [glyph.x2 for glyph in glyphs], width)
+    y1, y2 = _clip([glyph.y1 for glyph in glyphs], [glyph.y2 for glyph in glyphs], height)
+    shown = np.flatnonzero((x2 > x1) & (y2 > y1))
+    sides = [side[shown].tolist() for side in (x1, y1, x2, y2)]
+    lines = _lines(sides[1], sides[3])
+    kept = [glyphs[number] for number in shown.tolist()]
+    placed = list(map(Placed, [glyph.text for glyph in kept], *sides, lines))
+    return PageText(placed, _running(kept, lines))
+
+
+def _lines(tops: Iterable[float], bottoms: Iterable[float]) -> list[int]:
+    """Of each word, from where it begins and ends."""
+    lines: list[int] = []
+    line, top, bottom = -1, 0.0, 0.0
+    for y1, y2 in zip(tops, bottoms, strict=True):
+        overlap = (bottom if bottom < y2 else y2) - (top if top > y1 else y1)
+        tall, own = bottom - top, y2 - y1
+        if line < 0 or overlap < 0.5 * (tall if tall < own else own):
             line, top, bottom = line + 1, y1, y2
-            separator = "\n"
         else:
-            top, bottom, separator = min(top, y1), max(bottom, y2), " "
-        pieces += ["" if joins else separator, glyph.text.removesuffix("-") if glyph.broken else glyph.text]
-        joins = glyph.broken
-        words.append(Placed(glyph.text, x1, y1, x2, y2, line))
-    return PageText(words, "".join(pieces))
+            top, bottom = (top if top < y1 else y1), (bottom if bottom > y2 else y2)
+        lines.append(line)
+    return lines
+
+
+def _running(words: Sequence[Glyphs], lines: Sequence[int]) -> str:
+    pieces = [
+        _joined(word) if word.broken else f"{word.text} " if line == after else f"{word.text}\n"
+        for word, line, after in zip(words[:-1], lines[:-1], lines[1:], strict=True)
+    ]
+    return "".join([*pieces, *map(_joined, words[-1:])])
+
+
+def _joined(word: Glyphs) -> str:
+    """Without the hyphen that broke it."""
+    return word.text.removesuffix("-") if word.broken else word.text
 
 
 def unseen(read: Iterable[Glyphs], layer: Sequence[Word]) -> list[Glyphs]:
@@ -100,23 +122,20 @@ def _holds(box: Box | Glyphs, x: float, y: float) -> bool:
     return box.x1 <= x <= box.x2 and box.y1 <= y <= box.y2
 
 
-def _clip(one: float, other: float, size: int) -> tuple[float, float]:
+def _clip(ends: Sequence[float], others: Sequence[float], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The two ends in order, within the page, to a tenth of a pixel; equal for what lies outside, were it infinite."""
-    low, high = (one, other) if one <= other else (other, one)
-    return _within(low, size) if low > 0 else 0.0, _within(high, size) if high > 0 else 0.0
-
-
-def _within(end: float, size: int) -> float:
-    return round(end * _TENTHS) / _TENTHS if end < size else float(size)
+    one, other = (np.rint(np.clip(np.array(side, float), 0, size) * _TENTHS) / _TENTHS for side in (ends, others))
+    return np.minimum(one, other), np.maximum(one, other)
 
 
 def pack(words: Sequence[Placed]) -> bytes:
     """Words as compressed bytes: texts, then five integers a word (box in tenths of a pixel, line)."""
-    numbers = array("i")
-    for _, x1, y1, x2, y2, line in words:
-        numbers.extend((round(x1 * _TENTHS), round(y1 * _TENTHS), round(x2 * _TENTHS), round(y2 * _TENTHS), line))
-    texts = "\n".join(word.text for word in words).encode()
-    return zlib.compress(len(texts).to_bytes(4, "little") + texts + numbers.tobytes(), _LEVEL)
+    texts, *numbers = zip(*words, strict=True) if words else [()] * 6
+    columns = np.array(numbers, float).T
+    columns[:, :4] *= _TENTHS
+    packed = np.rint(columns).astype(np.int32).tobytes()
+    joined = "\n".join(texts).encode()
+    return zlib.compress(len(joined).to_bytes(4, "little") + joined + packed, _LEVEL)
 
 
 def unpack(data: bytes) -> list[Word]:

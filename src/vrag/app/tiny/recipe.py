@@ -43,6 +43,7 @@ class TinyRecipe(Frozen):
     """
 
     seed: int = 0
+    start: str | None = None  # a checkpoint, by name or folder, whose weights and tokenizer training goes on from
     difficulty: int = 1
     documents: int = 1500  # of a world
     worlds: int = Field(default=3, ge=1)  # of documents to learn to see from; trajectories and RL play in the first

@@ -26,7 +26,7 @@ from vrag.data.synthetic import SyntheticSpec, difficulty
 from vrag.data.trajectories import expert_episodes
 from vrag.environment import EnvironmentConfig
 from vrag.policies.expert import hops
-from vrag.policies.load import load_codec, load_trainable, save_policy
+from vrag.policies.load import checkpoint_path, load_codec, load_trainable, save_policy
 from vrag.policies.vision import remember
 from vrag.rewards.combine import paper_rubric
 from vrag.runs import read_lines
@@ -88,14 +88,16 @@ def _texts(train: SplitData) -> list[str]:
 
 
 def run_pretraining(recipe: TinyRecipe, train: SplitData, seen: Seen, out: Path, log: Log) -> Path:
-    """Teach the tower of a fresh model to see; returns the checkpoint."""
+    """Teach the tower of a fresh model, or of the recipe's start, to see; returns the checkpoint."""
 
     def work(model: Any, codec: QwenVLCodec, folder: Path) -> None:
         sights, lessons = seen().sights(codec, recipe.layout_pages), seen().lessons(codec)
         labels, copies = len(seen().labels), partial(_copies, recipe.copies // 2, train, codec)
         pretrain(model, codec, sights, lessons, labels, recipe.pretrain, folder, partial(log, "pretrain"), copies)
 
-    return _stage(fresh_checkpoint(recipe, train, out), out / "pretrain", train.environment, work)
+    fresh = fresh_checkpoint(recipe, train, out)  # the untrained baseline, whatever is trained
+    start = checkpoint_path(recipe.start) if recipe.start else fresh
+    return _stage(start, out / "pretrain", train.environment, work)
 
 
 def run_grounding(recipe: TinyRecipe, train: SplitData, seen: Seen, start: Path, out: Path, log: Log) -> Path:
