@@ -7,9 +7,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from vrag.app.tiny.recipe import TinyRecipe
+from vrag.app.tiny.stages import material, prepare, run_pretraining
 from vrag.cli import main
+from vrag.config import resolve
 from vrag.encoders.load import load_encoder
-from vrag.policies.load import load_codec, load_model
+from vrag.policies.load import checkpoint_path, load_codec, load_model
 from vrag.policies.speaker import environment_of
 from vrag.runs import read_lines
 from vrag.types import PageVectors
@@ -91,6 +94,21 @@ def test_every_stage_runs_once_and_ends_in_cards(tmp_path: Path, capsys: pytest.
     train(tmp_path)
     assert read_lines(tmp_path / "run" / "pretrain" / "metrics.jsonl") == steps
     assert (checkpoint / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_training_goes_on_from_the_weights_and_tokenizer_of_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    still = ["pretrain.optimizer.lr=0", "pretrain.steps=1", "start=tiny-sft"]
+    recipe = resolve(TinyRecipe, tmp_path / "recipe.toml", still)
+    split = prepare(recipe, "train", tmp_path)
+    final = run_pretraining(recipe, split, material(recipe, split, tmp_path), tmp_path, lambda stage, metrics: None)
+    start = checkpoint_path("tiny-sft")
+    before, after = (load_file(path / "model.safetensors") for path in (start, final))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert load_codec(final).tokenizer.get_vocab() == load_codec(start).tokenizer.get_vocab()
+    fresh = load_codec(tmp_path / "fresh")
+    assert fresh.tokenizer.get_vocab() != load_codec(start).tokenizer.get_vocab(), "the untrained baseline is its own"
 
 
 def test_the_small_encoder_shares_the_run_and_ends_in_a_card(

@@ -21,7 +21,7 @@ _TENTHS = 10  # boxes are kept in tenths of a raw pixel
 _LEVEL = 3  # of compression: 6 takes ten times as long and is not smaller
 
 
-@dataclass
+@dataclass(slots=True)
 class Glyphs:
     """A word as it was read: box in raw pixels; `broken`: it goes on in the next word, after a hyphen."""
 

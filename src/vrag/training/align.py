@@ -40,7 +40,7 @@ class AlignConfig(Frozen):
     tinted: float = 0.5
     scale: float = 25.0
     blank: float = 0.1
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=5e-3, rest=0.3, schedule="cosine", warmup=0.05)
     checkpoints: CheckpointConfig = CheckpointConfig(every=50, keep=1)

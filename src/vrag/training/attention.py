@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vrag.training.precision import Precision
+from vrag.training.precision import Precision, in_bf16
 
 TOWER, TEXT = "vrag_products", "vrag_causal_products"
 LONGEST = 1024  # patches of an image, or tokens: the scores of more take more memory than the time is worth
@@ -38,7 +38,8 @@ def quick_attention(model: Any, precision: Precision) -> AbstractContextManager[
     """Within, `model` attends by products where that is quicker: in bf16 on a CPU. Else nothing changes. Go backward
     within too: activations that are computed again have to be computed in the same way.
     """
-    return _by_products(model) if precision == "bf16" and model.device.type == "cpu" else nullcontext()
+    quicker = model.device.type == "cpu" and in_bf16(model.device, precision)
+    return _by_products(model) if quicker else nullcontext()
 
 
 @contextmanager

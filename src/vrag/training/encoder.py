@@ -59,7 +59,7 @@ class EncoderTrainingConfig(Frozen):
     dim: int | None = None  # train this prefix of each vector; None: all of it
     max_pixels: int | None = None  # larger pages are shrunk to it; use the same when encoding
     lora: LoraConfig | None = None  # None: all weights are trained
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     device: str = "auto"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(lr=5e-5, schedule="cosine", warmup=0.05)

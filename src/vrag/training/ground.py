@@ -38,7 +38,7 @@ class GroundConfig(Frozen):
     seen_weight: float = 4.0
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(method="muon", lr=5e-3, rest=0.5, schedule="cosine", warmup=0.03)
     checkpoints: CheckpointConfig = CheckpointConfig(every=200, keep=1)

@@ -59,7 +59,7 @@ class PretrainConfig(Frozen):
     seen_weight: float = 4.0
     guidance: GuidanceConfig = GuidanceConfig()
     max_tokens: int = 8192
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(
         method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=7 / 750, restarts=(7 / 15, 7 / 10)

@@ -41,7 +41,7 @@ class SFTConfig(Frozen):
     freeze_vision: bool = True  # the tower and what projects its features into the language model
     lora: PolicyLora | None = None  # None: all weights that aren't frozen are trained
     guidance: GuidanceConfig | None = None  # tells the tokens of a box where to look; needs gold boxes
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     # less memory for a second forward: it trains the same, so a run may be continued with it or without
     gradient_checkpointing: bool = Field(default=False, exclude=True)
     seed: int = 0

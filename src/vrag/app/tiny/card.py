@@ -34,9 +34,10 @@ def write_card(
 
 def _about(recipe: TinyRecipe, stage: str) -> str:
     shape = recipe.shape
+    origin = f"on from `{recipe.start}`" if recipe.start else "from nothing"
     return (
-        f"A `{shape.family}` model of {shape.layers} language and {shape.vision_layers} vision layers, trained from "
-        "nothing by vrag. It searches pages, looks, crops and answers, on documents like those of vrag's synthetic "
+        f"A `{shape.family}` model of {shape.layers} language and {shape.vision_layers} vision layers, trained "
+        f"{origin} by vrag. It searches pages, looks, crops and answers, on documents like those of vrag's synthetic "
         "benchmark. It is a demonstration and a test subject: it reads two-digit numbers and short codes, and "
         "knows nothing else of the world.\n\n"
         + (
