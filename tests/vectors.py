@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import astuple, is_dataclass
+
 import numpy as np
 
 from vrag.index.vectors import PageRecord
@@ -33,3 +36,16 @@ def a_query(seed: int, page: PageRecord | None = None) -> np.ndarray:
 
 def oracle(pages: list[PageRecord], query: np.ndarray) -> dict[str, float]:
     return {page.id: float((page.vectors.vectors @ query.T).max(axis=0).sum()) for page in pages}
+
+
+def alike(one: object, other: object) -> bool:
+    """Whether what a search found is the same but for rounding: BLAS may round a row of a product by where it stands,
+    and vectors move when files are compacted.
+    """
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if is_dataclass(one) and is_dataclass(other) and not isinstance(one, type) and not isinstance(other, type):
+        return alike(astuple(one), astuple(other))
+    return one == other

@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw
 
 from tests.catalogues import content_of, page_message, put_document
 from vrag.corpus import paths
+from vrag.corpus.lines import assemble
 from vrag.corpus.store import Corpus
-from vrag.corpus.text import Glyphs, assemble
+from vrag.corpus.text import Glyphs
 from vrag.corpus.writer import Writer
 from vrag.staging import link_or_copy
 

@@ -9,8 +9,9 @@ import pypdfium2
 import pytest
 
 from tests.papers import ZERO_PAGES, write_pdf
+from vrag.corpus.lines import assemble
 from vrag.corpus.pdf import open_pdf, read_page
-from vrag.corpus.text import PageText, assemble
+from vrag.corpus.text import PageText
 from vrag.errors import BudgetExceeded, UnreadableDocument
 
 

@@ -8,8 +8,8 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 from tests.papers import raw_pdf
+from vrag.corpus.lines import assemble
 from vrag.corpus.pdf import open_pdf, read_page
-from vrag.corpus.text import assemble
 
 SIZE = 10
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrag.corpus.text import Glyphs, Placed, assemble, pack, unpack
+from vrag.corpus.lines import assemble
+from vrag.corpus.text import Glyphs, Placed, pack, unpack
 from vrag.types import Box, Word
 
 

@@ -41,12 +41,13 @@ from typing import Any
 
 from PIL import Image
 
+from vrag.corpus.lines import assemble
 from vrag.corpus.ocr import load_engine
 from vrag.corpus.office import suffix_of, to_pdf
 from vrag.corpus.paths import converted_file, page_file, page_id, unfinished_conversions, unfinished_pages
 from vrag.corpus.reader import open_document, sniff
 from vrag.corpus.scans import is_blank
-from vrag.corpus.text import Glyphs, assemble, pack, unpack, unseen
+from vrag.corpus.text import Glyphs, pack, unpack, unseen
 from vrag.errors import DocumentError, UnreadableDocument
 from vrag.index.lexical import index_text
 
