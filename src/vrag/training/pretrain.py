@@ -45,7 +45,7 @@ class PretrainConfig(Frozen):
     image decides weigh `seen_weight`.
     """
 
-    steps: int = 3000
+    steps: int = 2100
     labels: int = 96
     values: int = 96
     crops: int = 12
@@ -62,7 +62,7 @@ class PretrainConfig(Frozen):
     precision: Precision = "auto"
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig(
-        method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=7 / 750, restarts=(7 / 15, 7 / 10)
+        method="muon", lr=1e-2, rest=0.3, schedule="cosine", warmup=1 / 75, restarts=(2 / 3,)
     )
     checkpoints: CheckpointConfig = CheckpointConfig(every=100, keep=1)
 
