@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reportlab.lib.pagesizes import A5
@@ -66,6 +66,23 @@ def raw_pdf(objects: Sequence[bytes]) -> bytes:
         out += b"%010d 00000 n \n" % offset
     out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
     return bytes(out)
+
+
+def mapped_pdf(content: bytes, unicode: Mapping[str, str], size: tuple[int, int] = (600, 800)) -> bytes:
+    """One page of the operators `content`, in a font /F whose letters mean what `unicode` says, in UTF-16 as hex."""
+    pairs = " ".join(f"<{ord(letter):02x}> <{code}>" for letter, code in unicode.items())
+    cmap = f"1 begincodespacerange <00> <ff> endcodespacerange {len(unicode)} beginbfchar {pairs} endbfchar".encode()
+    return raw_pdf(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R >>",
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents 4 0 R"
+            b" /Resources << /Font << /F 5 0 R >> >> >>" % size,
+            b"<< /Length %d >> stream\n%s\nendstream" % (len(content), content),
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
+            b"<< /Length %d >> stream\n%s\nendstream" % (len(cmap), cmap),
+        ]
+    )
 
 
 ZERO_PAGES = raw_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [] /Count 0 >>"])

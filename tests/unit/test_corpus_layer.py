@@ -10,7 +10,7 @@ import pypdfium2.raw as pdfium
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.papers import raw_pdf
+from tests.papers import mapped_pdf
 from vrag.corpus.characters import characters, handle
 from vrag.corpus.layer import read_words
 from vrag.corpus.spaces import space_before
@@ -23,21 +23,8 @@ UNICODE = {"A": "D83DDE00", "B": "E001", "C": "FFFF", "D": "00AD", "E": "3002", 
 
 def opened(lines: list[str]) -> pypdfium2.PdfDocument:
     """A page with a line of text for each of `lines`; `UNICODE` says what some letters mean."""
-    pairs = " ".join(f"<{ord(letter):02x}> <{code}>" for letter, code in UNICODE.items())
-    cmap = f"1 begincodespacerange <00> <ff> endcodespacerange {len(UNICODE)} beginbfchar {pairs} endbfchar".encode()
     shown = " ".join(f"1 0 0 1 20 {700 - 20 * place} Tm {line}" for place, line in enumerate(lines))
-    content = f"BT /F 10 Tf {shown} ET".encode()
-    page = raw_pdf(
-        [
-            b"<< /Type /Catalog /Pages 2 0 R >>",
-            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R"
-            b" /Resources << /Font << /F 5 0 R >> >> >>",
-            b"<< /Length %d >> stream\n%s\nendstream" % (len(content), content),
-            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
-            b"<< /Length %d >> stream\n%s\nendstream" % (len(cmap), cmap),
-        ]
-    )
+    page = mapped_pdf(f"BT /F 10 Tf {shown} ET".encode(), UNICODE)
     return pypdfium2.PdfDocument(io.BytesIO(page))
 
 

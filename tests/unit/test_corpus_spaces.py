@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
-from tests.papers import raw_pdf
+from tests.papers import mapped_pdf
 from vrag.corpus.lines import assemble
 from vrag.corpus.pdf import open_pdf, read_page
 
@@ -67,19 +67,7 @@ def test_thin_letters_of_equal_width_stay_together(tmp_path: Path):
 def test_scripts_without_spaces_stay_together(tmp_path: Path, first: str, text: str):
     """The same glyphs as Han and as Latin: their Unicode values are what the font's CMap says."""
     second = "7248" if text == "排版" else "0059"
-    cmap = f"1 begincodespacerange <00> <ff> endcodespacerange 2 beginbfchar <41> <{first}> <42> <{second}> endbfchar"
-    content = b"BT /F 10 Tf 20 50 Td 3 Tc (AB) Tj ET"
-    document = raw_pdf(
-        [
-            b"<< /Type /Catalog /Pages 2 0 R >>",
-            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 100] /Contents 4 0 R"
-            b" /Resources << /Font << /F 5 0 R >> >> >>",
-            b"<< /Length %d >> stream\n%s\nendstream" % (len(content), content),
-            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
-            b"<< /Length %d >> stream\n%s\nendstream" % (len(cmap), cmap.encode()),
-        ]
-    )
+    document = mapped_pdf(b"BT /F 10 Tf 20 50 Td 3 Tc (AB) Tj ET", {"A": first, "B": second}, (200, 100))
     (tmp_path / "page.pdf").write_bytes(document)
     assert text_of(tmp_path / "page.pdf") == text
 
