@@ -29,7 +29,8 @@ def apart(handle: Any, index: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[characters]: where `space_before` isn't surely false; a quick look, for next to no gap passes it."""
     before, has_before = advance.many(handle, index - 1)
     after, has_after = advance.many(handle, index)
-    gap, height = after[:, 0] - before[:, 2], before[:, 1] - before[:, 3]
+    left, (_, top, right, bottom) = after[:, 0].astype(float), before.astype(float).T
+    gap, height = left - right, top - bottom
     return has_before & has_after & (gap > _PLAIN * height)
 
 
