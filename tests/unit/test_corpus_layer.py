@@ -11,14 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.papers import mapped_pdf
-from vrag.corpus.characters import characters, handle
+from vrag.corpus.characters import UNKNOWN, characters, handle
 from vrag.corpus.layer import read_words
 from vrag.corpus.spaces import space_before
 from vrag.corpus.text import Glyphs
 
 SAME = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-# what the font's letters mean: astral, of private use, no character, soft hyphen, full stop of Chinese, Han
-UNICODE = {"A": "D83DDE00", "B": "E001", "C": "FFFF", "D": "00AD", "E": "3002", "F": "6392", "G": "2003", "H": "D83D"}
+# what the font's letters mean: astral, of private use, no character, soft hyphen, full stop of Chinese, Han, a wide
+# space, and the halves of a surrogate pair
+UNICODE = {
+    "A": "D83DDE00",
+    "B": "E001",
+    "C": "FFFF",
+    "D": "00AD",
+    "E": "3002",
+    "F": "6392",
+    "G": "2003",
+    "H": "D83D",
+    "I": "DE00",
+}
 
 
 def opened(lines: list[str]) -> pypdfium2.PdfDocument:
@@ -67,7 +78,7 @@ def one_after_the_other(layer: pypdfium2.PdfTextPage) -> list[Glyphs]:
     return words if known >= 0 else []
 
 
-letters = st.text(alphabet="ABCDEFGHabcil.,- ", min_size=1, max_size=12).map(lambda text: f"({text}) Tj")
+letters = st.text(alphabet="ABCDEFGHIabcil.,- ", min_size=1, max_size=12).map(lambda text: f"({text}) Tj")
 kerned = st.tuples(letters, st.floats(-3, 9), letters).map(lambda t: f"{t[0]} {t[1]:.2f} Tc {t[2]} 0 Tc")
 moved = st.tuples(st.sampled_from("abdil."), st.integers(-900, 900), st.sampled_from("whenD"), st.floats(0, 4)).map(
     lambda t: f"{t[3]:.2f} Tc [({t[0]}{t[2]}) {t[1]}] TJ 0 Tc (hen) Tj"
@@ -97,6 +108,14 @@ def test_an_astral_character_is_one_character():
     document = opened(["(aAb) Tj"])
     layer = document[0].get_textpage()
     assert [chr(code) for code in characters(layer)[1].tolist()][:3] == ["a", "\U0001f600", "b"]
+    document.close()
+
+
+def test_a_half_of_a_pair_takes_no_other_from_the_end_of_the_page():
+    document = opened(["(Iabc) Tj", "(abcH) Tj"])
+    layer = document[0].get_textpage()
+    assert read_words(layer, SAME) == one_after_the_other(layer)
+    assert characters(layer)[1].tolist()[0] == UNKNOWN
     document.close()
 
 

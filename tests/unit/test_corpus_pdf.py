@@ -82,6 +82,12 @@ def test_why_a_document_is_bad_does_not_depend_on_the_one_before(tmp_path: Path)
             pass
 
 
+def test_a_page_for_which_pdfium_has_no_bitmap_is_no_white_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("vrag.corpus.pdf.pdfium.FPDFBitmap_CreateEx", lambda *_: None)
+    with pytest.raises(UnreadableDocument, match="can't draw"):
+        read(write_pdf(tmp_path / "plain.pdf", [["words"]]))
+
+
 def test_the_image_has_the_asked_resolution(tmp_path: Path):
     path = write_pdf(tmp_path / "inch.pdf", ["x"], size=(144, 72))
     assert read(path, dpi=150)[0].shape == (150, 300, 3)

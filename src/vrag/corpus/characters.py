@@ -40,14 +40,14 @@ def handle(layer: Any) -> Any:
 
 class Table:
     """A function that leaves some numbers about a character, [columns], where it is told to: at one address for all of
-    them or, if it is `apart`, at one for each.
+    them or, if they are `scattered`, at one for each.
     """
 
-    def __init__(self, function: Any, columns: int, dtype: DTypeLike, *, apart: bool = False) -> None:
+    def __init__(self, function: Any, columns: int, dtype: DTypeLike, *, scattered: bool = False) -> None:
         self._function = _declared(function, ctypes.c_int)
         self._rows = np.empty((_ROWS, columns), dtype)
         row, column = self._rows.strides
-        starts = [column * place for place in range(columns)] if apart else [0]
+        starts = [column * place for place in range(columns)] if scattered else [0]
         base = self._rows.ctypes.data
         self._places = [[_argument(base + start + row * number) for number in range(_ROWS)] for start in starts]
         self._first = [places[0] for places in self._places]
@@ -67,7 +67,7 @@ class Table:
         return values, found
 
 
-ink = Table(pdfium.FPDFText_GetCharBox, 4, np.float64, apart=True)  # left, right, bottom, top
+ink = Table(pdfium.FPDFText_GetCharBox, 4, np.float64, scattered=True)  # left, right, bottom, top
 advance = Table(pdfium.FPDFText_GetLooseCharBox, 4, np.float32)  # left, top, right, bottom
 matrix = Table(pdfium.FPDFText_GetMatrix, 6, np.float32)
 
@@ -79,9 +79,9 @@ def characters(layer: Any) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
     code = _codes(layer)
     high, low = (code >= 0xD800) & (code < 0xDC00), (code >= 0xDC00) & (code < 0xE000)
     if high.any() or low.any():
-        before = np.roll(code, 1)
+        before, follows = (np.append(np.zeros(1, one.dtype), one[:-1]) for one in (code, high))
         pairs = 0x10000 + ((before - 0xD800) << 10) + (code - 0xDC00)
-        code = np.where(low, np.where(np.roll(high, 1), pairs, UNKNOWN), code)
+        code = np.where(low, np.where(follows, pairs, UNKNOWN), code)
     code[(code == 0) | (code > 0x10FFFF)] = UNKNOWN
     index = np.flatnonzero(~high)
     return index, code[index]

@@ -18,7 +18,7 @@ Affine = tuple[float, float, float, float, float, float]
 
 _DOUBTFUL = 0.15  # of a word's height: a gap in its ink that may be a space
 _HYPHEN = 0x02  # pdfium's sign for a hyphen at the end of a line, the word going on in the next
-_SPACE, _UNKNOWN, _BREAKS, _ENDS = 1, 2, 4, 8
+_SPACE, _UNKNOWN, _BREAKS, _ENDS = 1, 2, 3, 4  # roles; the last two end a word
 
 
 def _roles() -> NDArray[np.uint8]:

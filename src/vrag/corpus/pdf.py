@@ -84,21 +84,22 @@ def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[G
         width, height = page.get_size()
         check_shape(width, height, "the page")
         scale = stored_scale(width, height, dpi / POINTS_PER_INCH)
-        image = _render(page, scale)
+        image = _render(page, math.ceil(width * scale), math.ceil(height * scale))
         words = _glyphs(page, image.width, image.height)
         return image, words, is_scan(page, words, *image.size)
     finally:
         page.close()
 
 
-def _render(page: Any, scale: float) -> Image.Image:
+def _render(page: Any, width: int, height: int) -> Image.Image:
     """At four bytes a pixel, for which pdfium is quickest, into an array that the image keeps; a bitmap of pdfium's own
     is cleared before it is filled, which takes a twentieth of a page's time.
     """
-    width, height = (math.ceil(side * scale) for side in page.get_size())
     pixels = np.full((height, width, 4), 255, np.uint8)
     start, stride = pixels.ctypes.data_as(ctypes.c_void_p), pixels.strides[0]
     bitmap = pdfium.FPDFBitmap_CreateEx(width, height, pdfium.FPDFBitmap_BGRx, start, stride)
+    if not bitmap:
+        raise UnreadableDocument(f"pdfium can't draw a page of {width} x {height} pixels")
     try:
         flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
         pdfium.FPDF_RenderPageBitmap(bitmap, page.raw, 0, 0, width, height, 0, flags)

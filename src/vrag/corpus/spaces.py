@@ -29,9 +29,8 @@ def apart(handle: Any, index: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[characters]: where `space_before` isn't surely false; a quick look, for next to no gap passes it."""
     before, has_before = advance.many(handle, index - 1)
     after, has_after = advance.many(handle, index)
-    left, (_, top, right, bottom) = after[:, 0].astype(float), before.astype(float).T
-    gap, height = left - right, top - bottom
-    return has_before & has_after & (gap > _PLAIN * height)
+    gap, plain = _between(before.astype(float).T, after.astype(float).T)
+    return has_before & has_after & (gap > plain)
 
 
 def space_before(handle: Any, index: int) -> bool:
@@ -66,11 +65,19 @@ def _gap(handle: Any, index: int) -> float:
     before, after = _advance(handle, index - 1), _advance(handle, index)
     if not before or not after:
         return 0.0
-    gap = after[0] - before[2]
-    if gap <= _PLAIN * (before[1] - before[3]) or not _has_width(handle, index - 1, before):
+    gap, plain = _between(before, after)
+    if gap <= plain or not _has_width(handle, index - 1, before):
         return 0.0
     sizes = _size(handle, index - 1), _size(handle, index)
     return gap / max(sizes) if min(sizes) > 0 else 0.0
+
+
+def _between(before: Any, after: Any) -> tuple[Any, Any]:
+    """What is between the advance widths of two characters, and how much of it is next to nothing; each of the two is
+    left, top, right and bottom, numbers or arrays.
+    """
+    _, top, right, bottom = before
+    return after[0] - right, _PLAIN * (top - bottom)
 
 
 def _advance(handle: Any, index: int) -> list[float]:
