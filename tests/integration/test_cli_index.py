@@ -15,6 +15,7 @@ import pytest
 from tests.engines import BLANK, RAISES, write_scans
 from tests.papers import write_pdf, write_report
 from vrag.cli import main
+from vrag.corpus import store
 from vrag.corpus.store import Corpus
 from vrag.index.tantivy_text import TantivyText
 
@@ -48,6 +49,29 @@ def test_json_is_all_that_stdout_holds(docs: Path, capsys: pytest.CaptureFixture
     found = json.loads(capsys.readouterr().out)
     assert [hit["ref"]["page"] for hit in found["hits"]] == [1, 2]
     assert "page" in found["hits"][0]["snippet"]
+
+
+def test_an_emptied_folder_is_said_and_fails(docs: Path, capsys: pytest.CaptureFixture[str]):
+    vrag("index", docs, "-c", "mine", "--workers", 1)
+    (docs / "report.pdf").unlink()
+    assert vrag("index", docs, "-c", "mine") == 1
+    assert "--emptied" in " ".join(capsys.readouterr().err.split())
+    assert vrag("search", "Report", "-c", "mine") == 0
+    assert "report.pdf" in capsys.readouterr().out
+    assert vrag("index", docs, "-c", "mine", "--emptied") == 0
+    assert "1 document gone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, b"%PDF-bad"], ids=["no document", "a bad one"])
+def test_a_first_run_without_a_page_leaves_no_corpus(docs: Path, content: bytes | None):
+    (docs / "report.pdf").unlink()
+    if content:
+        (docs / "bad.pdf").write_bytes(content)
+    assert vrag("index", docs, "-c", "mine", "--workers", 1) == 1
+    assert store.names() == []
+    write_report(docs / "report.pdf", 1, 2)
+    assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
+    assert store.names() == ["mine"]
 
 
 def test_nothing_found_is_said_on_stderr(docs: Path, capsys: pytest.CaptureFixture[str]):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,51 @@ def test_a_moved_file_keeps_its_pages_and_takes_its_new_name(corpus: Corpus, doc
     assert corpus.search("annual", 1)[0].ref == PageRef(document="b/annual.pdf", page=1)
     with pytest.raises(CorpusError):
         corpus.resolve(PageRef(document="a/report.pdf", page=1))
+
+
+def test_a_folder_that_moved_is_followed(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    moved = docs.rename(docs.with_name("moved"))
+    report = run(corpus, moved)
+    assert (report.pages_added, report.documents_removed, report.pages) == (0, 0, 6)
+    assert names(corpus) == ["a/report.pdf", "b/other.pdf", "photo.png"], "not as a second set of files"
+    (moved / "a/report.pdf").unlink()
+    assert run(corpus, moved).documents_removed == 1, "what leaves there leaves the corpus"
+    assert names(corpus) == ["b/other.pdf", "photo.png"]
+
+
+def test_a_copy_doesnt_take_the_place_of_what_is_still_there(corpus: Corpus, docs: Path, tmp_path: Path):
+    run(corpus, docs)
+    shutil.copytree(docs, tmp_path / "backup")
+    run(corpus, tmp_path / "backup")
+    assert len(names(corpus)) == 6
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["empty", "gone"])
+def test_a_folder_without_any_file_left_loses_no_document(corpus: Corpus, docs: Path, tmp_path: Path, gone: bool):
+    """As when a disk isn't mounted. Others of the same run go on."""
+    write_report(tmp_path / "more/new.pdf", 3, 1)
+    run(corpus, docs)
+    away = docs.rename(tmp_path / "away")
+    if not gone:
+        docs.mkdir()
+    report = run(corpus, docs, tmp_path / "more")
+    assert (report.pages_added, report.documents_removed, report.pages) == (1, 0, 7)
+    assert [one.document for one in report.failures] == ["docs"]
+    assert "none of the 3 files" in report.failures[0].reason
+    if not gone:
+        docs.rmdir()
+    away.rename(docs)
+    report = run(corpus, docs)
+    assert (report.pages_added, report.unchanged, report.failures, corpus.failures()) == (0, 3, [], [])
+
+
+def test_an_emptied_folder_lets_its_documents_leave_when_that_is_meant(corpus: Corpus, docs: Path):
+    run(corpus, docs)
+    shutil.rmtree(docs)
+    report = run(corpus, docs, options=replace(OPTIONS, emptied=True))
+    assert (report.documents_removed, report.pages, report.failures) == (3, 0, [])
+    assert image_files(corpus) == set()
 
 
 def test_one_content_in_two_places_is_read_once_and_has_both_names(corpus: Corpus, docs: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vrag.corpus.files import Found, scan, unique_name
+from vrag.corpus.files import Found, is_gone, scan, unique_name
 from vrag.errors import UsageError
 
 
@@ -22,6 +22,12 @@ def test_a_folder_gives_its_documents_in_order_and_counts_the_rest(tmp_path: Pat
     listed = scan([tmp_path])
     assert [file.name for file in listed.found] == ["b.PDF", "a/z.jpeg", "a/b/c.tiff"]
     assert listed.skipped == {".txt": 1}
+
+
+def test_what_office_lays_beside_an_open_document_is_hidden(tmp_path: Path):
+    touch(tmp_path / "plan.docx", tmp_path / "~$plan.docx", tmp_path / ".~lock.plan.docx#")
+    listed = scan([tmp_path])
+    assert [file.name for file in listed.found] == ["plan.docx"] and not listed.skipped
 
 
 def test_a_file_that_is_named_is_taken_whatever_its_suffix(tmp_path: Path):
@@ -53,6 +59,34 @@ def test_only_what_lies_under_the_paths_is_covered(tmp_path: Path):
     listed = scan([tmp_path / "docs"])
     assert listed.covers(str(tmp_path / "docs/gone.pdf"))
     assert not listed.covers(str(tmp_path / "docs2/other.pdf"))
+
+
+def test_a_folder_that_held_files_and_holds_none_is_blocked(tmp_path: Path):
+    touch(tmp_path / "full/x.pdf", tmp_path / "single.pdf")
+    (tmp_path / "empty").mkdir()
+    known = {str(tmp_path / name) for name in ("full/x.pdf", "full/gone.pdf", "empty/a.pdf", "nowhere/b.pdf", "c.pdf")}
+    listed = scan([tmp_path / name for name in ("full", "empty", "nowhere", "single.pdf", "c.pdf")])
+    listed.hold_emptied(known)
+    assert {Path(path).name for path in listed.blocked} == {"empty", "nowhere"}
+    covered = {Path(path).name for path in known if listed.covers(path)}
+    assert covered == {"x.pdf", "gone.pdf", "c.pdf"}, "a file that is named itself may leave"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_file_that_cant_be_looked_at_may_be_there(tmp_path: Path):
+    touch(tmp_path / "closed/x.pdf")
+    (tmp_path / "closed").chmod(0)
+    try:
+        assert not is_gone(str(tmp_path / "closed/x.pdf"))
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+
+
+def test_what_is_gone(tmp_path: Path):
+    touch(tmp_path / "x.pdf")
+    (tmp_path / "dangling.pdf").symlink_to(tmp_path / "nowhere")
+    gone = {name: is_gone(str(tmp_path / name)) for name in ("x.pdf", "dangling.pdf", "y.pdf", "x.pdf/y", "n" * 300)}
+    assert gone == {"x.pdf": False, "dangling.pdf": False, "y.pdf": True, "x.pdf/y": True, "n" * 300: False}
 
 
 def test_names_grow_by_parent_folders_until_they_are_unique():

@@ -25,6 +25,7 @@ from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.options import IngestOptions, Progress
 from vrag.corpus.paths import corpus_folder, is_corpus
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
+from vrag.corpus.removal import remove_corpus
 from vrag.corpus.store import DPI, Corpus
 from vrag.errors import UsageError
 
@@ -79,6 +80,10 @@ def index(
     ray: Ray = None,
     ray_set: RaySet = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    emptied: Annotated[
+        bool,
+        typer.Option("--emptied", help="Let the documents of a folder leave that is gone or without a file."),
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Turn documents into a searchable corpus. Running it again does only what is new or changed."""
@@ -89,8 +94,10 @@ def index(
         ocr_engine=ocr_engine,
         text=text.value if text else None,
         retry_failed=retry_failed,
+        emptied=emptied,
     )
     missing_engine(options)
+    new = not is_corpus(corpus_folder(corpus))
     name = encoder_name(encoder, encoder_set)
     place = vector_place(corpus, qdrant, collection, name)
     with workers(ray, ray_set, options, named) as who, _open(corpus, named, dpi) as store:
@@ -117,7 +124,15 @@ def index(
     elif recognised.pages or recognised.failures or not report:
         counts = f"{recognised.owed} wait, {counted(len(recognised.failures), 'failure')}; {recognised.seconds:.1f} s"
         print(f"{corpus}: {counted(recognised.pages, 'page')} by OCR ({counts})")
+    if new and report and not vectors:
+        _leave_no_empty(store.folder, report)
     _exit(console, report, recognised)
+
+
+def _leave_no_empty(folder: Path, report: IngestReport) -> None:
+    """Take a new corpus back when there was nothing to put into it, now or once LibreOffice is there."""
+    if not report.pages and not report.office.waiting:
+        remove_corpus(folder)
 
 
 def _open(name: str, paths: list[Path], dpi: int | None) -> Corpus:

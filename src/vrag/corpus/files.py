@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from vrag.errors import UsageError
 
 _BLOCK = 1 << 20
 _ID = 24  # hex digits
+_HIDDEN = (".", "~$")  # the second is what Microsoft Office lays beside an open document
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ class Scan:
     def covers(self, path: str) -> bool:
         """Whether `path` would have been found here, had it been there."""
         return any(_inside(path, root) for root in self.roots) and not any(_inside(path, b) for b in self.blocked)
+
+    def hold_emptied(self, known: Collection[str]) -> None:
+        """Block each root that held files of `known` and holds none now: it may be a disk that isn't mounted."""
+        for root in self.roots:
+            below = [path for path in known if path != root and _inside(path, root) and self.covers(path)]
+            if below and not any(_inside(file.path, root) for file in self.found):
+                self.blocked[root] = (
+                    f"none of the {len(below)} files that were indexed from here is left (a disk that isn't mounted?):"
+                    " their documents stay; --emptied lets them leave"
+                )
 
 
 def scan(paths: Sequence[str | Path]) -> Scan:
@@ -75,7 +86,7 @@ def _walk(root: str, result: Scan, seen: set[str]) -> None:
         for name in sorted(files):
             path = os.path.join(folder, name)  # noqa: PTH118
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
-            if name.startswith("."):
+            if name.startswith(_HIDDEN):
                 continue
             if suffix in SUFFIXES:
                 _add(path, os.path.relpath(path, root), result, seen)
@@ -96,6 +107,17 @@ def _add(path: str, name: str, result: Scan, seen: set[str]) -> None:
         result.found.append(Found(path, name.replace(os.sep, "/"), info.st_size, info.st_mtime_ns))
     else:
         result.blocked[path] = "not a regular file"
+
+
+def is_gone(path: str) -> bool:
+    """Whether there is no such file, for sure: one that can't be looked at may be there."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _inside(path: str, root: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from vrag.corpus import catalog, conversion, following
 from vrag.corpus.conversion import Conversion, OfficeReport
-from vrag.corpus.files import Found, Scan, as_text, content_id, scan
+from vrag.corpus.files import Found, Scan, as_text, content_id, is_gone, scan
 from vrag.corpus.fulltext import TextIndex
 from vrag.corpus.options import IngestOptions, Progress, Stage
 from vrag.corpus.paths import unfinished_pages
@@ -103,6 +103,8 @@ class _Run:
         listed = scan(paths)
         before = self.writer.sources()
         _check_roots(listed, before)
+        if not self.options.emptied:
+            listed.hold_emptied(before.keys())
         present = {file.path for file in listed.found}
         self.writer.forget([one for one in before.values() if listed.covers(one.path) and one.path not in present])
         known = self._register(listed, before)
@@ -146,7 +148,9 @@ class _Run:
                 continue
             self.progress(Progress("hash", count, len(listed.found), current=as_text(file.name)))
             try:
-                self.writer.register(file, content_id(file.path))
+                content = content_id(file.path)
+                self.writer.forget(one for one in self.writer.holders(content) if is_gone(one.path))  # it moved here
+                self.writer.register(file, content)
             except OSError as error:
                 problem = (UnreadableDocument.__name__, error.strerror or str(error))
                 self.writer.register(file, None, problem)

@@ -18,7 +18,9 @@ Stage = Literal["unpack", "hash", "read", "convert", "ocr", "text", "encode"]
 class IngestOptions:
     """`ocr`: "auto" reads the pages that wait for OCR when the engine is installed, "force" every page that OCR hasn't
     read, "off" none: they go on waiting. `ocr_engine`: "module:attribute" of what makes an `OcrEngine` of a number of
-    threads. `text`: what is to search the text from now on; None: what the corpus uses, which is FTS5 at first.
+    threads. `emptied`: let the documents of a folder leave that is gone or without a file; else they stay, for its disk
+    may not be mounted. `text`: what is to search the text from now on; None: what the corpus uses, which is FTS5 at
+    first.
     """
 
     workers: int = 0  # 0: one for each core
@@ -26,6 +28,7 @@ class IngestOptions:
     ocr_engine: str = DEFAULT_ENGINE
     text: TextIndex | None = None
     retry_failed: bool = False
+    emptied: bool = False
     page_seconds: float = 30.0
     ocr_seconds: float = 120.0
     office_seconds: float = 120.0  # of one document

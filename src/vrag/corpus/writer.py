@@ -81,10 +81,15 @@ class Writer:
     # ---------------------------------------------------------------------------------------- sources
 
     def sources(self) -> dict[str, Source]:
-        rows = self._db.execute("SELECT path, size, mtime_ns, document FROM sources")
-        return {
-            os.fsdecode(path): Source(os.fsdecode(path), size, mtime, document) for path, size, mtime, document in rows
-        }
+        return {source.path: source for source in self._sources("1")}
+
+    def holders(self, content: str) -> list[Source]:
+        """The files that held that content when they were last seen."""
+        return self._sources("document = (SELECT seq FROM documents WHERE id = ?)", content)
+
+    def _sources(self, where: str, *values: str) -> list[Source]:
+        rows = self._db.execute(f"SELECT path, size, mtime_ns, document FROM sources WHERE {where}", values)
+        return [Source(os.fsdecode(path), size, mtime, document) for path, size, mtime, document in rows]
 
     def register(self, found: Found, content: str | None, problem: tuple[str, str] | None = None) -> None:
         """Note a file and its content, or the `problem` (kind, reason) with it. Clears older failures to read it."""
