@@ -11,9 +11,11 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vrag.errors import CorpusError
 
+_OPTIONS: dict[str, Any] = {"uri": True, "timeout": 30, "isolation_level": None, "check_same_thread": False}
 _SETTINGS = "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 
 
@@ -27,6 +29,12 @@ class Kind:
     application: int
     format: int
     upgrades: Mapping[int, Sequence[str]] = field(default_factory=lambda: {})
+
+
+class Fixed(sqlite3.Connection):
+    """To a file that can't be written here, as it was when it was opened: it sees no later change of another machine's
+    or user's, and must not outlive one.
+    """
 
 
 class Busy(CorpusError):
@@ -44,21 +52,17 @@ def translated(what: str) -> Generator[None]:
             reason += ": free some space there and run the command again; what was committed is kept"
         elif "locked" in reason:
             reason += ": another process is writing to it; wait for it to end"
+        elif "readonly" in reason or "unable to open" in reason:
+            reason += ": a right is missing there; `vrag snapshot` makes a copy of what can be read"
         raise CorpusError(f"{what}: {reason}") from error
 
 
 def connect(file: Path, kind: Kind) -> sqlite3.Connection:
-    """Open an existing file, and bring it to the newest format. Raises `CorpusError` when it is of another kind, or was
-    written by a newer version.
+    """Open an existing file, and bring it to the newest format; a `Fixed` connection where it can't be written. Raises
+    `CorpusError` when it is of another kind, or was written by a newer version.
     """
     with translated(f"{kind.name} {file.parent}"):
-        db = sqlite3.connect(
-            f"{file.absolute().as_uri()}?mode=rw",
-            uri=True,
-            timeout=30,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        db = _opened(file)
         try:
             application, version = _pragma(db, "application_id"), _pragma(db, "user_version")
             if application != kind.application:
@@ -71,6 +75,27 @@ def connect(file: Path, kind: Kind) -> sqlite3.Connection:
         except BaseException:
             db.close()
             raise
+    return db
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    """SQLite reads a file in WAL mode only where it can write beside it, unless it is told that nobody writes. That is
+    so where no log lies beside it: whoever writes makes one.
+    """
+    uri = file.absolute().as_uri()
+    db = sqlite3.connect(f"{uri}?mode=rw", **_OPTIONS)
+    try:
+        _pragma(db, "application_id")
+    except sqlite3.OperationalError as error:
+        db.close()
+        log = file.with_name(f"{file.name}-wal")
+        unwritable = "readonly" in str(error) or "unable to open" in str(error)
+        if not unwritable or (log.exists() and log.stat().st_size):
+            raise
+        return sqlite3.connect(f"{uri}?mode=ro&immutable=1", factory=Fixed, **_OPTIONS)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -133,7 +133,7 @@ class Corpus:
                 yield db
         finally:
             with self._lock:
-                if self._closed:
+                if self._closed or isinstance(db, database.Fixed):
                     db.close()
                 else:
                     self._idle.append(db)
