@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vrag.corpus.ocr import line_words
+from vrag.corpus.ocr import in_rows, line_words
+from vrag.corpus.text import Glyphs
 
 
 def piece(text: str, x: float) -> tuple[str, float, list[list[float]]]:
@@ -37,3 +38,15 @@ def test_a_piece_of_blanks_is_no_word():
         "a",
         "b",
     ]
+
+
+def test_on_a_tilted_page_a_row_is_read_from_left_to_right():
+    espresso, price = [Glyphs("Espresso", 112, 186, 286, 239)], [Glyphs("2.40", 889, 169, 981, 222)]
+    cake, other = [Glyphs("Cake", 113, 247, 340, 302)], [Glyphs("3.60", 889, 230, 981, 283)]
+    assert in_rows([price, espresso, other, cake]) == [espresso, price, cake, other]
+
+
+def test_lines_below_each_other_stay_in_order():
+    first, second = [Glyphs("far right", 500, 0, 600, 20)], [Glyphs("left", 0, 30, 100, 50)]
+    over = [Glyphs("overlapping", 20, 35, 200, 55)]
+    assert in_rows([first, second, over]) == [first, second, over]

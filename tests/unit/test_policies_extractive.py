@@ -131,6 +131,37 @@ def test_when_nothing_is_found_it_says_so(store: MemoryStore) -> None:
     assert answer(ask(store, "zebra giraffe")) == NOTHING
 
 
+def test_a_question_of_which_a_page_says_little_is_not_answered_but_the_page_is_named() -> None:
+    store = MemoryStore()
+    store.add("cars.pdf", 1, ["The price of the car is 900 and it is paid at once."])
+    turns = ask(store, "What is the price of a night ferry to Venice?")
+    assert answer(turns) == NOTHING
+    assert "cars.pdf" in turns[-1].thought and "25%" in turns[-1].thought
+
+
+def test_an_answer_to_half_of_a_question_says_so() -> None:
+    store = MemoryStore()
+    store.add("cars.pdf", 1, ["The price of the car is 900 and it is paid at once."])
+    turns = ask(store, "What is the price of insurance?", max_pages=1)
+    assert isinstance(turns[-2].action, Crop)
+    assert "900" in answer(turns) and "covers 50% of the question" in turns[-1].thought
+
+
+@pytest.mark.parametrize(
+    ("line", "question", "expected"),
+    [
+        ("The warranty is valid for 24 months.", "How long is the warranty?", "24 months"),
+        ("Revenue rose to 61.4 million euros, again.", "How much revenue?", "61.4 million euros"),
+        ("Growth was 27.4 percent.", "How much growth?", "27.4 percent"),
+        ("The daemon listens on port 873 by default.", "What port does the daemon listen on?", "873"),
+    ],
+)
+def test_a_number_comes_with_what_it_counts(line: str, question: str, expected: str) -> None:
+    store = MemoryStore()
+    store.add("a.pdf", 1, [line])
+    assert answer(ask(store, question)) == expected
+
+
 def test_a_page_without_words_gives_no_answer() -> None:
     store = MemoryStore()
     blank = store.add("scan.pdf", 1, [])

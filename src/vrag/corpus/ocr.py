@@ -71,10 +71,30 @@ class RapidOcr:
         found: Any = self._engine(pixels, return_word_box=True)
         if not found.txts:
             return []
-        words: list[Glyphs] = []
-        for text, pieces in zip(found.txts, found.word_results, strict=True):
-            words += line_words(text, pieces)
-        return words
+        lines = [list(line_words(*line)) for line in zip(found.txts, found.word_results, strict=True)]
+        return [word for line in in_rows([line for line in lines if line]) for word in line]
+
+
+def in_rows(lines: Sequence[Sequence[Glyphs]]) -> list[Sequence[Glyphs]]:
+    """Those that follow each other and stand side by side, from left to right: on a tilted page what stands further
+    right may stand higher, and come first.
+    """
+    rows: list[list[Sequence[Glyphs]]] = []
+    for line in lines:
+        if rows and _beside(rows[-1][-1], line):
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [line for row in rows for line in sorted(row, key=lambda line: line[0].x1)]
+
+
+def _beside(first: Sequence[Glyphs], second: Sequence[Glyphs]) -> bool:
+    """Whether two lines share half of the lower one's height, and no place across."""
+    (left1, top1, right1, low1), (left2, top2, right2, low2) = (
+        (line[0].x1, min(w.y1 for w in line), line[-1].x2, max(w.y2 for w in line)) for line in (first, second)
+    )
+    shared = min(low1, low2) - max(top1, top2)
+    return shared >= 0.5 * min(low1 - top1, low2 - top2) and (right1 <= left2 or right2 <= left1)
 
 
 def line_words(text: str, pieces: Sequence[tuple[str, float, Sequence[Sequence[float]]]]) -> Iterator[Glyphs]:

@@ -23,18 +23,25 @@ SEES_IMAGES = "extractive looks up words of the images that it is shown"  # so n
 
 
 class ExtractivePolicy:
-    """Looks at up to `max_pages` pages until one covers `enough` of the question, crops there, and answers.
+    """Looks at up to `max_pages` pages until one covers `enough` of the question, crops there, and answers; "not found"
+    when the best of them covers no more than `least`.
 
     Stateless: all it knows is in the request, so it serves any number of sessions. `spec` is that of the
     environment, because the box is written in its frame.
     """
 
     def __init__(
-        self, store: PageStore, spec: ViewSpec | None = None, *, max_pages: int = 3, enough: float = 0.65
+        self,
+        store: PageStore,
+        spec: ViewSpec | None = None,
+        *,
+        max_pages: int = 3,
+        enough: float = 0.65,
+        least: float = 1 / 3,
     ) -> None:
         self._store = store
         self._spec = spec or ViewSpec()
-        self._max_pages, self._enough = max_pages, enough
+        self._max_pages, self._enough, self._least = max_pages, enough, least
 
     async def generate(self, request: Request) -> Sample:
         move = self._act(request.messages)
@@ -51,13 +58,18 @@ class ExtractivePolicy:
             return self._search(text) if len(messages) == 1 else _nothing("no page matches")
         readings = [self._read(view, question) for view in views]
         if isinstance(parse(_text(messages[-2])).action, Crop):
-            return _answer("I read it here", readings[-1], views[-1])
+            return _answer(f"I read it here{self._doubt(readings[-1])}", readings[-1], views[-1])
         best = max(range(len(views)), key=lambda i: (_coverage(readings[i]), -i))
         reading, last = readings[best], len(views) - 1
         shown = any(isinstance(part, ImagePart) for part in messages[-1].parts)
         if shown and _coverage(reading) < self._enough and len(views) < self._max_pages:
             return self._search(text, "this page covers too little of the question; see the next one")
-        if reading is None or best != last or not shown:
+        if reading is None:
+            return _nothing()
+        if reading.coverage <= self._least:
+            where = views[best].ref
+            return _nothing(f"the closest is page {where.page} of {where.document}{self._doubt(reading)}")
+        if best != last or not shown:
             return self._settle(reading, views[best])
         return _Move("the words of the question stand here", Crop(box=self._box(reading, views[best])))
 
@@ -65,14 +77,14 @@ class ExtractivePolicy:
         query = _plain(" ".join(content_words(question))) or "?"
         return _Move(thought or f"find {query}", Search(query=query))
 
-    def _settle(self, reading: Reading | None, view: View) -> _Move:
+    def _doubt(self, reading: Reading | None) -> str:
+        covered = _coverage(reading)
+        return "" if covered >= self._enough else f", and covers {covered:.0%} of the question"
+
+    def _settle(self, reading: Reading, view: View) -> _Move:
         """Answer from a page that can't be cropped any more."""
-        if reading is None:
-            return _nothing()
-        covered = reading.coverage
-        doubt = "" if covered >= self._enough else f", and covers {covered:.0%} of the question"
         seen = crop_view(self._store.page(view.page_id), view, self._box(reading, view), self._spec)
-        return _answer(f"page {view.ref.page} of {view.ref.document} fits best{doubt}", reading, seen)
+        return _answer(f"page {view.ref.page} of {view.ref.document} fits best{self._doubt(reading)}", reading, seen)
 
     def _box(self, reading: Reading, view: View) -> Box:
         """Around what was read, with some space that doesn't reach the next line, as written in the frame."""

@@ -43,12 +43,17 @@ class _Named:
     distance: float
 
 
-def find_field(words: Sequence[Word], asked: Sequence[str], question: str, region: Box) -> Field | None:
-    """The value in `region` (raw pixels) whose labels name what is asked, in the terms `asked`; None if none."""
+def find_field(
+    words: Sequence[Word], asked: Sequence[str], question: str, region: Box, grids: Sequence[Box] = ()
+) -> Field | None:
+    """The value in `region` (raw pixels) whose labels name what is asked, in the terms `asked`; None if none. Not of
+    what stands in `grids`.
+    """
     apart = _apart(_blocks(words))
     known = set(numbers(question))
     values = [block for block in apart if _VALUE.fullmatch(block.text) and not _names(block, known)]
     labels = [block for block in apart if block not in values and set(terms(block.text)) <= set(asked)]
+    values = [block for block in values if not any(_holds(grid, block) for grid in grids)]
     values, labels = ([b for b in blocks if _holds(region, b)] for blocks in (values, labels))
     counts = Counter(terms(" ".join(word.text for word in words)))
     named = [_named(value, pair, counts) for value in values for pair in _labels_of(value, labels)]

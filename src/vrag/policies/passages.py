@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -24,10 +24,11 @@ _PARAGRAPH_GAP = 0.7  # in line heights
 
 @dataclass(frozen=True)
 class Passage:
-    """Consecutive words of one page; boxes in raw pixels. `row`: a line with gaps, as in a table."""
+    """Consecutive words of one page; boxes in raw pixels. `row`: a line with gaps, as in a table; `item`: of a list."""
 
     words: Sequence[Word]
     row: bool = False
+    item: bool = False
 
     @cached_property
     def text(self) -> str:
@@ -45,31 +46,71 @@ class Passage:
     @property
     def heading(self) -> bool:
         """Short and no sentence: says what follows rather than anything itself."""
-        return not self.row and len(self.words) <= 8 and not _END.search(self.words[-1].text)
+        return not (self.row or self.item) and len(self.words) <= 8 and not _END.search(self.words[-1].text)
 
 
 def passages(words: Sequence[Word]) -> list[Passage]:
-    """Cut `words` (reading order) where a sentence ends, a paragraph or column does, and around rows."""
+    """Cut `words` (reading order) where a sentence ends, a paragraph or column does, between the lines of a list, and
+    around rows.
+    """
+    found: list[Passage] = []
+    for block in _blocks(lines(words)):
+        if _is_row(block[0]):
+            found.append(Passage(block[0], row=True))
+        elif _is_list(block):
+            found += [replace(part, item=True) for item in _items(block) for part in _sentences(item)]
+        else:
+            found += _sentences(block)
+    return found
+
+
+def _blocks(listed: Sequence[list[Word]]) -> list[list[list[Word]]]:
+    """Lines that go on in the next one; a row stands alone."""
+    blocks: list[list[list[Word]]] = []
+    for line in listed:
+        if blocks and not _is_row(line) and not _apart(blocks[-1][-1], line):
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    return blocks
+
+
+def _is_list(block: Sequence[Sequence[Word]]) -> bool:
+    """Whether most lines end where the next word still had room, and the next one begins as a sentence does: lines of
+    a sign or a receipt, which have no full stops.
+    """
+    right = max(line[-1].box.x2 for line in block)
+    early = [
+        line[-1].box.x2 + below[0].box.width + line[-1].box.height < right and not below[0].text[:1].islower()
+        for line, below in pairwise(block)
+    ]
+    return len(block) >= 3 and sum(early) > len(early) / 2
+
+
+def _items(block: Sequence[list[Word]]) -> list[list[list[Word]]]:
+    """The lines of a list, each with those that go on with it."""
+    items: list[list[list[Word]]] = []
+    for line in block:
+        if items and line[0].text[:1].islower():
+            items[-1].append(line)
+        else:
+            items.append([line])
+    return items
+
+
+def _sentences(block: Sequence[list[Word]]) -> list[Passage]:
+    """Consecutive lines, cut where sentences end, and after too many words."""
     found: list[Passage] = []
     current: list[Word] = []
-    previous: list[Word] = []
-    for line in lines(words):
-        row = _is_row(line)
-        if current and (row or _apart(previous, line)):
-            found.append(Passage(current))
-            current = []
-        if row:
-            found.append(Passage(line, row=True))
-        else:
-            for word in line:
-                if current and _ends(current[-1], word):
-                    found.append(Passage(current))
-                    current = []
-                current.append(word)
-            if len(current) >= MAX_WORDS:
+    for line in block:
+        for word in line:
+            if current and _ends(current[-1], word):
                 found.append(Passage(current))
                 current = []
-        previous = line
+            current.append(word)
+        if len(current) >= MAX_WORDS:
+            found.append(Passage(current))
+            current = []
     return [*found, Passage(current)] if current else found
 
 

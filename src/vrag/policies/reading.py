@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from itertools import pairwise
 from vrag.policies.dates import asks_when, whole_date
 from vrag.policies.fields import find_field
 from vrag.policies.passages import Passage, around, distance, passages
+from vrag.policies.tables import find_cell, find_tables
 from vrag.policies.terms import content_words, expects_number, numbers, terms
 from vrag.types import Box, Word
 
@@ -21,6 +23,12 @@ _NUMBER = 0.6  # for a number that isn't the question's own, when one is asked f
 _LABELLED = 0.6  # of the question must stand in labels and titles for one of them to answer it
 _LEADER, _HEADING = 0.3, 0.7  # what lines of a table of contents and headings count for
 _SHORT = 12  # words of a line from which a lone number is the answer
+_AROUND = ".,;:()[]"  # of a word: not part of an answer
+_UNIT = re.compile(
+    r"%|percent|per|cent|(?:thousand|million|billion|trillion|second|minute|hour|day|week|month|year|euro|dollar|pound|"
+    r"degree|inch|meter|metre|mile|byte|page|item)s?|inches|feet|ft|[kcmµn]?m|[kKMGT]i?B|[kmµ]?g|[kMG]?(?:W|V|A|Hz)|[munµ]?s|"
+    r"bar|°C?|Prozent|Millionen|Milliarden|Euro|Stunden|Tage|Wochen|Monate|Jahre|[$€£¥]"
+)
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,16 @@ class Reading:
 
 
 def read_page(words: Sequence[Word], question: Question, region: Box) -> Reading | None:
-    """What answers the question in `region` of a page: the value beside a label, if the labels of the page say
-    as much of the question as its prose does; else the best passage."""
+    """What answers the question in `region` of a page: a cell of a table or the value beside a label, if the labels of
+    the page say as much of the question as its prose does; else the best passage.
+    """
     prose = read(passages(words), question, region)
-    field = find_field(words, question.terms, question.text, region)
+    tables = find_tables(words)
+    cell = find_cell(tables, question.terms, question.text, region)
+    if cell is not None and cell.coverage >= max(_LABELLED, prose.coverage if prose else 0.0):
+        return Reading(cell.value, cell.labels, cell.value.text, cell.coverage)
+    grids = [table.box for table in tables if table.crossed]
+    field = find_field(words, question.terms, question.text, region, grids)
     if field is None or field.coverage < max(_LABELLED, prose.coverage if prose else 0.0):
         return prose
     return Reading(field.value, field.labels, field.value.text, field.coverage)
@@ -146,12 +160,22 @@ def _concise(item: Passage, question: Question) -> str:
     if date and set(numbers(date)) - known:
         return date
     if question.wants_number and len(words) <= _SHORT:
-        new = [word for word in words if set(numbers(word)) - known]
+        new = [i for i, word in enumerate(words) if set(numbers(word)) - known]
         if len(new) == 1:
-            return new[0].strip(".,;:()[]")
+            return _with_unit(words[new[0] :])
     if len(words) <= MAX_ANSWER_WORDS:
         return item.text
     matches = [bool(set(terms(word)) & set(question.terms)) for word in words]
     spans = range(len(words) - MAX_ANSWER_WORDS + 1)
     start = max(spans, key=lambda k: (sum(matches[k : k + MAX_ANSWER_WORDS]), -k))
     return Passage(item.words[start : start + MAX_ANSWER_WORDS]).text
+
+
+def _with_unit(words: Sequence[str]) -> str:
+    """The number that `words` begin with, and what it counts: 24 months, 61.4 million euros."""
+    found = [words[0]]
+    for word in words[1:]:
+        if found[-1] != found[-1].rstrip(_AROUND) or not _UNIT.fullmatch(word.strip(_AROUND)):
+            break
+        found.append(word)
+    return " ".join(found).strip(_AROUND)

@@ -25,13 +25,17 @@ _CJK_STOP = re.compile(
     "什么|多少|哪些|哪个|哪里|怎么|如何|几个|为什么|请问|是|的|了|吗|呢|在|有|いくら|です|どの|何|か|は|の|を|が"
 )
 _WORD = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])\w)+(?:[-.,:/'’&](?:(?![{_CJK}])\w)+)*")
+_HOW = re.compile(
+    r"\b(how|wie) (?:long|large|big|high|tall|old|far|often|fast|lange?|oft|hoch|groß|weit)\b", re.IGNORECASE
+)
 _IS_CJK = re.compile(f"[{_CJK}]")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,:/-]\d+)*%?")
 
 
 def content_words(text: str) -> list[str]:
     """The words worth searching for, as written, each once; all words if there are only stop words."""
-    words = [piece for word in _WORD.findall(_fold(text)) for piece in _pieces(word)]
+    asked = _HOW.sub(r"\1", _fold(text))
+    words = [piece for word in _WORD.findall(asked) for piece in _pieces(word)]
     content = [word for word in words if re.sub("['’]s$", "", word.casefold()) not in _STOP_WORDS]
     return list(dict.fromkeys(content or words))
 

@@ -1,0 +1,151 @@
+"""Tables as people write them, found by white space, and the cell that a question names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from vrag.policies.reading import Question, read_page
+from vrag.policies.tables import Table, find_cell, find_tables
+from vrag.types import Box, Word
+
+PAGE = Box(x1=0, y1=0, x2=2000, y2=2000)
+
+
+def line(y: float, *blocks: tuple[float, str]) -> list[Word]:
+    """Blocks at their left edges; 10 px a letter, 8 px a space, 20 px a line."""
+    found: list[Word] = []
+    for left, text in blocks:
+        x = left
+        for part in text.split():
+            found.append(Word(text=part, box=Box(x1=x, y1=y, x2=x + 10 * len(part), y2=y + 20), line=int(y)))
+            x += 10 * len(part) + 8
+    return found
+
+
+def report() -> list[Word]:
+    """Headers centred over numbers that stand at the left of their columns; text above and below."""
+    return [
+        *line(0, (0, "Revenue by region")),
+        *line(60, (140, "Region"), (568, "2021"), (797, "2022"), (1035, "2023")),
+        *line(95, (0, "Nordics"), (482, "12.1"), (711, "14.0"), (940, "16.8")),
+        *line(130, (0, "Iberia"), (481, "7.5"), (710, "9.3"), (940, "11.9")),
+        *line(165, (0, "Total"), (482, "19.6"), (710, "23.3"), (940, "28.7")),
+        *line(200, (0, "Figures are in million euros and they are rounded to one place of ten.")),
+    ]
+
+
+def sheet() -> list[Word]:
+    """Numbers at the right of columns that stand as close as a few words, without a header over the first."""
+    return [
+        *line(0, (340, "P-200"), (440, "P-250")),
+        *line(40, (0, "Max. pressure"), (340, "8 bar"), (432, "10 bar")),
+        *line(80, (0, "Power consumption"), (334, "1.1 kW"), (424, "1,500 W")),
+    ]
+
+
+def text(table: Table) -> list[list[str | None]]:
+    return [[cell.text if cell else None for cell in row] for row in table.rows]
+
+
+def answer(words: Sequence[Word], question: str, region: Box = PAGE) -> str | None:
+    asked = Question.of(question)
+    cell = find_cell(find_tables(words), asked.terms, question, region)
+    return cell.value.text if cell else None
+
+
+def test_a_header_belongs_to_the_values_that_it_doesnt_stand_over() -> None:
+    assert [text(table) for table in find_tables(report())] == [
+        [
+            ["Region", "2021", "2022", "2023"],
+            ["Nordics", "12.1", "14.0", "16.8"],
+            ["Iberia", "7.5", "9.3", "11.9"],
+            ["Total", "19.6", "23.3", "28.7"],
+        ]
+    ]
+
+
+def test_cells_as_close_as_words_are_told_apart_by_the_other_rows() -> None:
+    assert [text(table) for table in find_tables(sheet())] == [
+        [
+            [None, "P-200", "P-250"],
+            ["Max. pressure", "8 bar", "10 bar"],
+            ["Power consumption", "1.1 kW", "1,500 W"],
+        ]
+    ]
+
+
+def test_the_order_in_which_a_page_was_written_doesnt_matter() -> None:
+    assert [text(table) for table in find_tables(report()[::-1])] == [text(table) for table in find_tables(report())]
+
+
+def test_a_cell_of_two_lines_is_one() -> None:
+    words = [
+        *line(0, (0, "Item"), (400, "Price")),
+        *line(60, (0, "Cable with two"), (400, "14")),
+        *line(82, (0, "plugs of brass")),
+        *line(140, (0, "Lamp"), (400, "30")),
+    ]
+    assert [text(table) for table in find_tables(words)] == [
+        [["Item", "Price"], ["Cable with two plugs of brass", "14"], ["Lamp", "30"]]
+    ]
+
+
+def test_prose_is_no_table() -> None:
+    words = [
+        *line(0, (0, "The daemon listens on port 873 and writes its log to a file that it keeps.")),
+        *line(25, (0, "It reads its settings at start, and again when it is told so by a signal.")),
+    ]
+    assert find_tables(words) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What was the revenue of Iberia in 2023?", "11.9"),
+        ("revenue Nordics 2022", "14.0"),
+        ("What was the total revenue in 2021?", "19.6"),
+        ("What was the revenue of Iberia?", None),  # of which year?
+        ("What was the revenue in 2023?", None),  # of which region?
+        ("What was the revenue of Iberia in 2020?", None),
+    ],
+)
+def test_the_cell_is_where_the_row_and_the_column_of_the_question_cross(question: str, expected: str | None) -> None:
+    assert answer(report(), question) == expected
+
+
+def test_of_labels_that_share_a_word_the_one_that_says_no_more_than_the_question_is_meant() -> None:
+    assert answer(sheet(), "What is the max pressure of the P-250?") == "10 bar"
+    assert answer(sheet(), "power consumption of the P-200") == "1.1 kW"
+    words = [
+        *line(0, (0, "Sales"), (400, "12")),
+        *line(40, (0, "Sales abroad"), (400, "5")),
+        *line(80, (0, "Tax"), (400, "7")),
+    ]
+    assert answer([*line(-40, (0, "Item"), (400, "Sum")), *words], "sales abroad") == "5"
+
+
+def test_what_two_tables_say_alike_isnt_guessed() -> None:
+    again = [
+        Word(text=w.text, box=w.box.model_copy(update={"y1": w.box.y1 + 600, "y2": w.box.y2 + 600})) for w in report()
+    ]
+    assert answer([*report(), *again], "What was the revenue of Iberia in 2023?") is None
+
+
+def test_only_what_stands_in_the_region_is_read() -> None:
+    question = "What was the revenue of Iberia in 2023?"
+    assert answer(report(), question, Box(x1=0, y1=0, x2=1100, y2=152)) == "11.9"
+    assert answer(report(), question, Box(x1=0, y1=90, x2=1100, y2=152)) is None, "its header isn't seen"
+
+
+def test_a_value_of_a_table_isnt_answered_by_one_of_its_two_labels() -> None:
+    """Under 2023 stand three numbers, and which is meant isn't known."""
+    reading = read_page(report(), Question.of("What was the revenue of Benelux in 2023?"), PAGE)
+    assert reading is None or reading.answer not in {"16.8", "11.9", "28.7"}
+
+
+def test_a_reading_shows_the_value_and_both_labels() -> None:
+    reading = read_page(report(), Question.of("What was the revenue of Iberia in 2023?"), PAGE)
+    assert reading is not None and reading.answer == "11.9" and reading.coverage == 1.0
+    assert [label.text for label in reading.beside] == ["Iberia", "2023"]
