@@ -214,3 +214,36 @@ def test_a_served_model_that_fails_is_one_line_and_no_answer(
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert "policy server" in err and "does it have the model qwen3-vl?" in err
+
+
+def test_a_question_needs_no_quotes(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vrag("ask", "daemon", "port", "-c", corpus, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["question"] == "daemon port"
+    assert vrag("search", "daemon", "port", "-c", corpus, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["query"] == "daemon port"
+
+
+def test_an_empty_query_is_a_usage_error(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("ask", "search"):
+        assert vrag(verb, " ", "-c", corpus) == 2
+        assert "is empty" in capsys.readouterr().err
+
+
+def test_a_name_that_no_corpus_has_is_answered_with_what_it_may_stand_for(
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vrag("search", "port", "-c", f"{corpus}x") == 1
+    assert f"did you mean {corpus}? corpora: {corpus}" in capsys.readouterr().err
+    assert vrag("snapshot", tmp_path / "backup", "-c", corpus) == 0
+    monkeypatch.chdir(tmp_path)
+    assert vrag("search", "port", "-c", "backup") == 1
+    assert "did you mean ./backup?" in capsys.readouterr().err
+
+
+def test_a_retry_is_said_in_words(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with chat_server(fails(503), fails(404)) as server:
+        served = ["--policy", server.url, "--policy-model", "qwen3-vl"]
+        assert vrag("ask", "daemon port", "-c", corpus, *served) == 1
+    first, last = capsys.readouterr().err.splitlines()
+    assert "answered 503" in first and "; again in " in first
+    assert "does it have the model qwen3-vl?" in last

@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: list[str], verbs: list[str]) -> int:
+    from vrag.cli.retries import show_retries
+
+    show_retries()
     try:
         _command(verbs)(args=args, prog_name="vrag")
     except VragError as error:

@@ -29,7 +29,7 @@ from vrag.types import Answer, Crop, Custom, Search, Turn
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    words: Annotated[list[str], typer.Argument(metavar="QUESTION", help="What you want to know.")],
     corpus: Asked = None,
     policy: Policy = "extractive",
     policy_model: PolicyModel = None,
@@ -50,6 +50,7 @@ def ask(
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Ask a corpus. Steps go to stderr as they happen; the answer, with page and box, to stdout."""
+    question = " ".join(words)
     if not question.strip():
         raise typer.BadParameter("the question is empty", param_hint="QUESTION")
     served = served_settings(policy, policy_model, policy_set, policy_recipe)

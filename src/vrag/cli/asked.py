@@ -16,10 +16,10 @@ Asked = Annotated[
 
 
 def open_to_read(corpus: str | None) -> Corpus:
-    """Open it; without a name the only one of the home. Raises `UsageError` where there isn't just one, and
-    `CorpusError` for a corpus without pages, as a run of `vrag index` leaves it that could read nothing.
+    """Open it; raises as `asked_name`, and `CorpusError` for a corpus without pages, as a run of `vrag index` leaves it
+    that could read nothing.
     """
-    name = corpus or _only()
+    name = asked_name(corpus)
     store = Corpus.open(name)
     if store.count():
         return store
@@ -27,7 +27,10 @@ def open_to_read(corpus: str | None) -> Corpus:
     raise CorpusError(f"corpus {name!r} has no pages: `vrag index PATH --corpus {name}` adds some")
 
 
-def _only() -> str:
+def asked_name(corpus: str | None) -> str:
+    """That name, or that of the only corpus of the home. Raises `UsageError` where there isn't just one."""
+    if corpus:
+        return corpus
     known = names()
     if not known:
         raise UsageError("there is no corpus yet: make one with `vrag index PATH --corpus NAME`")

@@ -130,8 +130,8 @@ def index(
 
 
 def _leave_no_empty(folder: Path, report: IngestReport) -> None:
-    """Take a new corpus back when there was nothing to put into it, now or once LibreOffice is there."""
-    if not report.pages and not report.office.waiting:
+    """Take a new corpus back when no document was found for it."""
+    if not report.files and not report.failures:
         remove_corpus(folder)
 
 

@@ -21,7 +21,7 @@ from vrag.types import Hit
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="Words to look for, in any script.")],
+    words: Annotated[list[str], typer.Argument(metavar="QUERY", help="Words to look for, in any script.")],
     corpus: Asked = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Pages to show.")] = 10,
     by: By = Way.auto,
@@ -32,6 +32,9 @@ def search(
     json_: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
     """Find pages of a corpus, best first: by BM25 over their words, by their images, or by both."""
+    query = " ".join(words)
+    if not query.strip():
+        raise typer.BadParameter("the query is empty", param_hint="QUERY")
     chosen = encoder_name(encoder, encoder_set)
     with open_to_read(corpus) as store:
         retriever = open_retriever(store, by.value, chosen, KernelChoice(kernel.value, device))

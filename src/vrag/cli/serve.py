@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vrag.cli.asked import Asked, asked_name
 from vrag.cli.options import (
     By,
     Device,
@@ -55,7 +56,7 @@ def _group() -> None:
 
 @serve.command()
 def search(
-    corpus: Annotated[str, typer.Option("--corpus", "-c", help="Name of the corpus, or a path.")],
+    corpus: Asked = None,
     host: Host = "127.0.0.1",
     port: Port = 8002,
     by: By = Way.auto,
@@ -74,12 +75,14 @@ def search(
         from vrag.servers.limits import Limits
         from vrag.servers.search import create_app
 
+    asked = asked_name(corpus)
+
     def made(token: str | None) -> FastAPI:
         chosen = KernelChoice(kernel.value, device)
-        engine = Engine(corpus_folder(corpus), by.value, encoder_name(encoder, encoder_set), chosen)
+        engine = Engine(corpus_folder(asked), by.value, encoder_name(encoder, encoder_set), chosen)
         return create_app(engine, Limits(max_queue, max_batch, timeout), token)
 
-    serve_app(f"search {corpus}", made, host, port, timeout, token_file, "VRAG_TOKEN")
+    serve_app(f"search {asked}", made, host, port, timeout, token_file, "VRAG_TOKEN")
 
 
 @serve.command()

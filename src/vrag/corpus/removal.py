@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vrag.corpus import catalog, paths
 from vrag.corpus.recognition import sole_recogniser
+from vrag.corpus.store import alternatives
 from vrag.corpus.writer import sole_writer
 from vrag.errors import CorpusError
 
@@ -15,7 +16,7 @@ from vrag.errors import CorpusError
 def check_corpus(folder: Path) -> None:
     """Raises `CorpusError` when the folder holds no corpus that this vrag knows."""
     if not paths.is_corpus(folder):
-        raise CorpusError(f"{folder} holds no corpus")
+        raise CorpusError(f"{folder} holds no corpus ({alternatives(folder.name)})")
     catalog.connect(folder).close()
 
 

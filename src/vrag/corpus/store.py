@@ -21,6 +21,7 @@ from vrag.corpus.fulltext import TextIndex, TextSearch, chosen
 from vrag.corpus.text import unpack
 from vrag.errors import CorpusError
 from vrag.index import lexical, tantivy_text
+from vrag.suggest import did_you_mean
 from vrag.types import Frozen, Hit, Page, PageRef, Word
 
 if TYPE_CHECKING:
@@ -79,9 +80,8 @@ class Corpus:
         """Open an existing corpus by name (in the home) or path."""
         folder = paths.corpus_folder(name_or_path)
         if not paths.is_corpus(folder):
-            known = ", ".join(names()) or "none yet"
             raise CorpusError(
-                f"no corpus {str(name_or_path)!r} (corpora: {known}): make it with"
+                f"no corpus {str(name_or_path)!r} ({alternatives(str(name_or_path))}): make it with"
                 f" `vrag index PATH --corpus {name_or_path}`"
             )
         return cls(folder)
@@ -315,6 +315,15 @@ def page_image(folder: Path, page_id: str) -> Image:
 def names() -> list[str]:
     """The named corpora of the home."""
     return sorted(folder.name for folder in paths.corpora_folder().glob("*") if paths.is_corpus(folder))
+
+
+def alternatives(name: str) -> str:
+    """What a name that no corpus has may stand for: a folder of that name here, or one of the corpora there are."""
+    if paths.is_corpus(Path(name)):
+        return f"did you mean ./{name}?"
+    known = names()
+    near = did_you_mean(name, known)
+    return f"{near}{' ' if near else ''}corpora: {', '.join(known) or 'none yet'}"
 
 
 def _page(row: Any) -> Page:

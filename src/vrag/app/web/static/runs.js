@@ -7,6 +7,7 @@ import { state } from "./state.js";
 
 const FIRST = 100;
 let runs = [];
+let shown = false; // whether the server was given a folder of runs
 let left = null; // { run, episodes }
 let right = null;
 let listed = FIRST;
@@ -16,6 +17,7 @@ export async function startRuns() {
   const found = (await get("/v1/runs")).runs;
   if (!found) return;
   runs = found;
+  shown = true;
   document.querySelector('[data-view="runs"]').hidden = false;
   options($("run"), runs.map((run) => [run.name, label(run)]));
   options($("beside"), [["", "no other"], ...runs.map((run) => [run.name, label(run)])]);
@@ -40,7 +42,9 @@ function go(more) {
 
 export async function showRuns({ run, beside, episode }) {
   if (!runs.length) {
-    $("run-status").textContent = "There are no runs in this folder: `vrag eval --out FOLDER/NAME` makes one.";
+    $("run-status").textContent = shown
+      ? "There are no runs in this folder: `vrag eval --out FOLDER/NAME` makes one."
+      : "This app shows no runs: `vrag app --runs FOLDER` does.";
     return;
   }
   if (run) $("run").value = run;
