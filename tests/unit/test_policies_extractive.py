@@ -152,6 +152,7 @@ def test_an_answer_to_half_of_a_question_says_so() -> None:
     [
         ("The warranty is valid for 24 months.", "How long is the warranty?", "24 months"),
         ("Revenue rose to 61.4 million euros, again.", "How much revenue?", "61.4 million euros"),
+        ("The valve opens at 179 bar.", "At how many bar does the valve open?", "179"),
         ("Growth was 27.4 percent.", "How much growth?", "27.4 percent"),
         ("The daemon listens on port 873 by default.", "What port does the daemon listen on?", "873"),
     ],

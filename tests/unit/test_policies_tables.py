@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 
@@ -50,8 +51,7 @@ def text(table: Table) -> list[list[str | None]]:
 
 
 def answer(words: Sequence[Word], question: str, region: Box = PAGE) -> str | None:
-    asked = Question.of(question)
-    cell = find_cell(find_tables(words), asked.terms, question, region)
+    cell = find_cell(find_tables(words), Question.of(question).terms, region)
     return cell.value.text if cell else None
 
 
@@ -64,6 +64,44 @@ def test_a_header_belongs_to_the_values_that_it_doesnt_stand_over() -> None:
             ["Total", "19.6", "23.3", "28.7"],
         ]
     ]
+
+
+def test_titles_at_the_left_of_values_at_the_right_arent_the_titles_of_the_column_before() -> None:
+    words = [
+        *line(0, (446, "2018"), (691, "2019"), (936, "2020")),
+        *line(42, (0, "Energy use"), (597, "38 EUR"), (823, "48.3 EUR"), (1065, "7,955 EUR")),
+        *line(84, (0, "Headcount"), (578, "90.2 EUR"), (811, "7,932 EUR"), (1089, "9.5 EUR")),
+    ]
+    assert answer(words, "headcount 2018") == "90.2 EUR"
+    assert answer(words, "energy use 2020") == "7,955 EUR"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_each_cell_of_a_table_is_found_however_it_is_aligned(seed: int) -> None:
+    random = Random(seed)
+    rows, columns = random.randint(2, 8), random.randint(2, 6)
+    names = ["Sales staff", "Engineers", "Net revenue", "Gross margin", "Costs", "Energy use", "Rent", "Visits"][:rows]
+    years = [str(2015 + j) for j in range(columns)]
+    values = [
+        [f"{random.choice([7, 88, 999, 1234, 56789]) + i * 10 + j:,}" for j in range(columns)] for i in range(rows)
+    ]
+    titles, cells = random.choice(["left", "middle", "right"]), random.choice(["left", "middle", "right"])
+    width, pitch = random.choice([90, 130, 220]), random.choice([26, 40, 60])
+    corner = random.choice(["", "Item"])
+
+    def row(y: float, first: str, rest: Sequence[str], align: str) -> list[Word]:
+        blocks = [(0.0, first)] if first else []
+        for j, text in enumerate(rest):
+            room = width - 15 - 10 * len(text)
+            blocks.append((150 + width * j + {"left": 0, "middle": room / 2, "right": room}[align], text))
+        return line(y, *blocks)
+
+    words = row(0, corner, years, titles)
+    for i, (name, held) in enumerate(zip(names, values, strict=True)):
+        words += row(pitch * (i + 1), name, held, cells)
+    region = Box(x1=-10, y1=-10, x2=3000, y2=3000)
+    found = [[answer(words, f"{name} {year}", region) for year in years] for name in names]
+    assert found == values
 
 
 def test_cells_as_close_as_words_are_told_apart_by_the_other_rows() -> None:
@@ -124,6 +162,16 @@ def test_of_labels_that_share_a_word_the_one_that_says_no_more_than_the_question
         *line(80, (0, "Tax"), (400, "7")),
     ]
     assert answer([*line(-40, (0, "Item"), (400, "Sum")), *words], "sales abroad") == "5"
+
+
+def test_what_names_a_row_may_stand_in_its_second_column() -> None:
+    words = [
+        *line(0, (0, "No"), (100, "Name"), (300, "City"), (500, "Phone")),
+        *line(40, (0, "1"), (100, "Miller"), (300, "Bern"), (500, "555 12 34")),
+        *line(80, (0, "2"), (100, "Meier"), (300, "Basel"), (500, "555 98 76")),
+    ]
+    assert answer(words, "What is the phone of Meier?") == "555 98 76"
+    assert answer(words, "In which city is Miller?") == "Bern"
 
 
 def test_what_two_tables_say_alike_isnt_guessed() -> None:

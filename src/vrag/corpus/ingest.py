@@ -104,7 +104,8 @@ class _Run:
         before = self.writer.sources()
         _check_roots(listed, before)
         if not self.options.emptied:
-            listed.hold_emptied(before.keys())
+            own = f"{self.corpus.folder.absolute()}{os.sep}"  # uploads: no disk that may be missing
+            listed.hold_emptied([path for path in before if not path.startswith(own)])
         present = {file.path for file in listed.found}
         self.writer.forget([one for one in before.values() if listed.covers(one.path) and one.path not in present])
         known = self._register(listed, before)

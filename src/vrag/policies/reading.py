@@ -67,7 +67,7 @@ def read_page(words: Sequence[Word], question: Question, region: Box) -> Reading
     """
     prose = read(passages(words), question, region)
     tables = find_tables(words)
-    cell = find_cell(tables, question.terms, question.text, region)
+    cell = find_cell(tables, question.terms, region)
     if cell is not None and cell.coverage >= max(_LABELLED, prose.coverage if prose else 0.0):
         return Reading(cell.value, cell.labels, cell.value.text, cell.coverage)
     grids = [table.box for table in tables if table.crossed]
@@ -162,7 +162,7 @@ def _concise(item: Passage, question: Question) -> str:
     if question.wants_number and len(words) <= _SHORT:
         new = [i for i, word in enumerate(words) if set(numbers(word)) - known]
         if len(new) == 1:
-            return _with_unit(words[new[0] :])
+            return _with_unit(words[new[0] :], set(question.terms))
     if len(words) <= MAX_ANSWER_WORDS:
         return item.text
     matches = [bool(set(terms(word)) & set(question.terms)) for word in words]
@@ -171,11 +171,14 @@ def _concise(item: Passage, question: Question) -> str:
     return Passage(item.words[start : start + MAX_ANSWER_WORDS]).text
 
 
-def _with_unit(words: Sequence[str]) -> str:
-    """The number that `words` begin with, and what it counts: 24 months, 61.4 million euros."""
+def _with_unit(words: Sequence[str], asked: set[str]) -> str:
+    """The number that `words` begin with, and what it counts, unless the question says that: 24 months, 61.4 million
+    euros.
+    """
     found = [words[0]]
     for word in words[1:]:
-        if found[-1] != found[-1].rstrip(_AROUND) or not _UNIT.fullmatch(word.strip(_AROUND)):
+        bare = word.strip(_AROUND)
+        if found[-1] != found[-1].rstrip(_AROUND) or not _UNIT.fullmatch(bare) or set(terms(bare)) & asked:
             break
         found.append(word)
     return " ".join(found).strip(_AROUND)

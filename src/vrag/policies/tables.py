@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from statistics import median
+from itertools import combinations, pairwise
+from statistics import mean, median
 
 from vrag.policies.passages import Passage, around, inside
-from vrag.policies.terms import numbers, terms
+from vrag.policies.terms import terms
 from vrag.types import Box, Word
 
 _WIDE = 2.0  # line heights: such a gap in a line makes it a row
-_STRIPE = 0.75  # line heights: white space between columns is wider than that between words
+_TITLES = 1.0  # line heights: the same of titles, where the line below is a row
+_STRIPE, _SPACES = 0.6, 1.4  # line heights, and spaces of the page's words, by which columns are apart at least
+_MOST = 0.6  # line heights: a wider space is one between columns
 _PITCH = 2.5  # line heights between the rows of one table, at most
 _TIGHT = 0.6  # of the usual space between rows: less, and a line goes on with the cell above it
+_NEAR = 0.3  # what the distance between titles and their columns counts for, beside its evenness
+_TERSE = 3  # words of a cell on average, at most: lines of prose have spaces below each other too
 _CELL = 8  # words: a longer cell is prose
-_FILLED = 0.7  # of the cells of a table that isn't a chart
+_FILLED, _FULL = 0.5, 0.7  # of the cells of a table, and of one that isn't a chart
 _LEAD = 3  # lines above a table that say what it is about
 _UNASKED = 0.3  # what a term of a label costs that the question doesn't have
 
@@ -53,19 +57,20 @@ class Table:
     def crossed(self) -> bool:
         """Whether a value in it needs the labels of its row and of its column: a grid of cards doesn't, nor a chart."""
         filled = sum(cell is not None for row in self.rows for cell in row)
-        return min(len(self.rows), len(self.rows[0])) >= 3 and filled >= _FILLED * len(self.rows) * len(self.rows[0])
+        return min(len(self.rows), len(self.rows[0])) >= 3 and filled >= _FULL * len(self.rows) * len(self.rows[0])
 
 
 def find_tables(words: Sequence[Word]) -> list[Table]:
     """All tables of a page with at least two rows and two columns, from top to bottom."""
     lines = _lines(words)
+    space = _space(lines)
     found: list[Table] = []
     start = 0
     while start < len(lines):
-        end, stripes = _extent(lines, start)
-        if end - start >= 2 and stripes:
+        end = _end(lines, start, space)
+        rows = _rows(lines[start:end], space) if end - start >= 2 else []
+        if rows and _is_table(rows):
             lead = [Passage(line).text for line in lines[max(0, start - _LEAD) : start]]
-            rows = _joined(_merged([_cells(line, stripes) for line in lines[start:end]]))
             found.append(Table(rows, frozenset(term for text in lead for term in terms(text))))
             start = end
         else:
@@ -73,15 +78,21 @@ def find_tables(words: Sequence[Word]) -> list[Table]:
     return found
 
 
-def find_cell(tables: Sequence[Table], asked: Sequence[str], question: str, region: Box) -> Cell | None:
+def _is_table(rows: Sequence[Sequence[Passage | None]]) -> bool:
+    """Rather than lines of prose whose spaces happen to stand below each other."""
+    cells = [cell for row in rows for cell in row if cell]
+    filled = len(cells) / (len(rows) * len(rows[0]))
+    return len(rows[0]) >= 2 and filled >= _FILLED and mean(len(cell.words) for cell in cells) <= _TERSE
+
+
+def find_cell(tables: Sequence[Table], asked: Sequence[str], region: Box) -> Cell | None:
     """The one cell in `region` (raw pixels) that the terms `asked` name by its row and, where the table has several
     columns of values, by its column; None when there is none, or another is named as well.
     """
-    known = set(numbers(question))
     scored = [
         (score, cell)
         for table in tables
-        for score, cell in _named(table, asked, known)
+        for score, cell in _named(table, asked)
         if all(_inside(part, region) for part in (cell.value, *cell.labels))
     ]
     if not scored:
@@ -91,26 +102,30 @@ def find_cell(tables: Sequence[Table], asked: Sequence[str], question: str, regi
     return None if others else first
 
 
-def _named(table: Table, asked: Sequence[str], known: set[str]) -> list[tuple[float, Cell]]:
+def _named(table: Table, asked: Sequence[str]) -> list[tuple[float, Cell]]:
     """The cells whose labels share a term with the question, and how well they fit."""
     found: list[tuple[float, Cell]] = []
     header, wanted = table.rows[0], set(asked)
     for row in table.rows[1:]:
-        label = row[0]
-        if label is None or not set(terms(label.text)) & wanted:
-            continue
-        for title, value in zip(header[1:], row[1:], strict=True):
-            if value is None or len(value.words) > _CELL or set(terms(value.text)) <= wanted:
+        labels: list[Passage] = []  # of this row, so far: what names it may stand in its second column
+        for title, value in zip(header, row, strict=True):
+            if value is None:
                 continue
-            named = title is not None and bool(set(terms(title.text)) & wanted)
-            if not named and len(header) > 2:
-                continue
-            labels = [label, *([title] if named and title else [])]
-            own = {term for one in labels for term in terms(one.text)}
-            held = own | table.lead | set(terms(header[0].text) if header[0] else ())
-            coverage = sum(term in held for term in asked) / max(1, len(asked))
-            found.append((len(own & wanted) - _UNASKED * len(own - wanted), Cell(value, labels, coverage)))
+            if set(terms(value.text)) & wanted:
+                labels.append(value)
+            elif labels and len(value.words) <= _CELL:
+                above = [title] if title and set(terms(title.text)) & wanted else []
+                if above or len(header) == 2:
+                    found.append(_cell(table, value, [*labels, *above], asked))
     return found
+
+
+def _cell(table: Table, value: Passage, labels: Sequence[Passage], asked: Sequence[str]) -> tuple[float, Cell]:
+    """With how well its labels fit: by what they share with the question, less what they say besides."""
+    own, wanted = {term for label in labels for term in terms(label.text)}, set(asked)
+    held = own | table.lead | {term for title in table.rows[0] if title for term in terms(title.text)}
+    coverage = sum(term in held for term in asked) / max(1, len(asked))
+    return len(own & wanted) - _UNASKED * len(own - wanted), Cell(value, labels, coverage)
 
 
 def _lines(words: Sequence[Word]) -> list[list[Word]]:
@@ -126,29 +141,76 @@ def _lines(words: Sequence[Word]) -> list[list[Word]]:
 
 
 Stripe = tuple[float, float]
+_EVERYWHERE: Stripe = (float("-inf"), float("inf"))
 
 
-def _extent(lines: Sequence[Sequence[Word]], start: int) -> tuple[int, list[Stripe]]:
-    """Where the table that begins with line `start` ends (the line after it), and the stripes between its columns."""
-    if not _is_row(lines[start]):
-        return start, []
-    stripes, height = _gaps(lines[start]), _height(lines[start])
+def _space(lines: Sequence[Sequence[Word]]) -> float:
+    """How wide columns are apart at least, in line heights."""
+    gaps = [(right.box.x1 - left.box.x2) / _height(line) for line in lines for left, right in pairwise(line)]
+    usual = median(gap for gap in [*gaps, 0.0] if gap <= _MOST)
+    return max(_STRIPE, _SPACES * usual)
+
+
+def _end(lines: Sequence[Sequence[Word]], start: int, space: float) -> int:
+    """The line after the table that begins with line `start`; `start` itself where none does. Its first line may stand
+    anywhere over its columns; those below go on as long as none crosses a stripe.
+    """
+    wide, titles = _widest(lines[start]), start + 1 < len(lines) and _widest(lines[start + 1]) > _WIDE
+    if wide <= (_TITLES if titles else _WIDE):
+        return start
+    stripes, least, columns = [_EVERYWHERE], space * _height(lines[start]), 1
     end = start + 1
     while end < len(lines):
         above, line = around(word.box for word in lines[end - 1]), lines[end]
-        height = min(height, _height(line))
-        if around(word.box for word in line).y1 - above.y2 > _PITCH * height:
+        least = min(least, space * _height(line))
+        stripes = _common(stripes, _gaps(line), least)
+        far = around(word.box for word in line).y1 - above.y2 > _PITCH * _height(line)
+        if far or len(_inner(stripes)) < columns:
             break
-        narrower = _common(stripes, _gaps(line), _STRIPE * height)
-        if len(_inner(narrower)) < max(1, len(_inner(stripes))):
-            break
-        stripes = narrower
+        columns = len(_inner(stripes))
         end += 1
-    return end, _inner(stripes)
+    return end
 
 
-def _is_row(line: Sequence[Word]) -> bool:
-    return any(right.box.x1 - left.box.x2 > _WIDE * _height(line) for left, right in pairwise(line))
+def _rows(lines: Sequence[Sequence[Word]], space: float) -> list[list[Passage | None]]:
+    """Cells by the stripes between the values; what the first line holds is put over these, as far as it fits."""
+    body, [first] = _split(lines[1:], space), _split(lines[:1], space)
+    titles = [cell for cell in first if cell]
+    if len(titles) > len(body[0]):
+        return _joined(_split(lines, space))
+    return _joined([_over(titles, body), *body])
+
+
+def _split(lines: Sequence[Sequence[Word]], space: float) -> list[list[Passage | None]]:
+    """Cells by the stripes that all `lines` have in common."""
+    least = space * min(_height(line) for line in lines)
+    stripes = [_EVERYWHERE]
+    for line in lines:
+        stripes = _common(stripes, _gaps(line), least)
+    return _merged([_cells(line, _inner(stripes)) for line in lines])
+
+
+def _over(titles: Sequence[Passage], body: Sequence[Sequence[Passage | None]]) -> list[Passage | None]:
+    """Each title over its column: in order, and shifted alike, for titles at the left of columns whose values stand at
+    the right may be nearer to the next. There are no more titles than columns.
+    """
+    columns = [around(cell.box for cell in column if cell) for column in zip(*body, strict=True)]
+
+    def apart(chosen: Sequence[int]) -> float:
+        shifts = [_middle(title.box) - _middle(columns[j]) for title, j in zip(titles, chosen, strict=True)]
+        return max(shifts) - min(shifts) + _NEAR * mean(map(abs, shifts))
+
+    held = dict(zip(min(combinations(range(len(columns)), len(titles)), key=apart), titles, strict=True))
+    return [held.get(j) for j in range(len(columns))]
+
+
+def _middle(box: Box) -> float:
+    return (box.x1 + box.x2) / 2
+
+
+def _widest(line: Sequence[Word]) -> float:
+    """Of the gaps in a line, in its heights."""
+    return max((right.box.x1 - left.box.x2 for left, right in pairwise(line)), default=0.0) / _height(line)
 
 
 def _height(line: Sequence[Word]) -> float:
@@ -181,7 +243,7 @@ def _cells(line: Sequence[Word], stripes: Sequence[Stripe]) -> list[Passage | No
 
 
 def _merged(rows: Sequence[Sequence[Passage | None]]) -> list[list[Passage | None]]:
-    """Columns together that no row fills both of: a header that is centred stands beside its values, not above them."""
+    """Columns together that no row fills both of: values that aren't aligned stand beside each other."""
     columns = [[row[j] for row in rows] for j in range(len(rows[0]))]
     found = [columns[0]]
     for column in columns[1:]:
