@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from tests.fabricated import GOLD, answer_turn, crop_turn, episode, failed, invalid_turn, make_task, search_turn
+from vrag.episode import EpisodeRecord
 from vrag.evaluation.evidence import box_scores, first_hits
 from vrag.evaluation.metrics import Summary, best_constant, compare_runs, said_pages, summarize
 from vrag.evaluation.table import judge_hint, summary_table
@@ -42,6 +43,29 @@ def test_accuracy_is_split_by_hops_kind_and_seed() -> None:
     assert {kind: share.value for kind, share in summary.by_kind.items()} == {"bar": 0.75, "pie": 0.0}
     assert summary.by_sample == pytest.approx({"0.0": 2 / 3, "1.0": 1 / 3})
     assert summary.questions == 3
+
+
+def test_the_answer_that_most_samples_give_is_scored_beside_each_alone() -> None:
+    def samples(id: str, *answers: str | None) -> list[EpisodeRecord]:
+        made = [
+            episode(make_task(id), right=answer is not None and "42" in answer, seed=n)
+            for n, answer in enumerate(answers)
+        ]
+        return [record.model_copy(update={"answer": answer}) for record, answer in zip(made, answers, strict=True)]
+
+    records = [
+        *samples("most are right", "7", "42", "42 "),
+        *samples("one is right", "42", "7", "7"),
+        *samples("a tie goes to the first", "42", "7", "8"),
+        *samples("no answer is none", None, None, "42"),
+        *samples("none is right", "7", "7", "7"),
+    ]
+    summary = summarize(records[::-1])
+    assert summary.majority is not None and (summary.majority.value, summary.majority.n) == (0.6, 5)
+    assert summary.best is not None and summary.best.value == 0.8
+    assert "most frequent answer of a question" in said(summary)
+    alone = summarize([record for record in records if record.seed == 0])
+    assert alone.majority is None and alone.best is None and "most frequent" not in said(alone)
 
 
 def test_gold_answers_that_stand_in_an_answer_are_counted_and_older_summaries_open() -> None:

@@ -50,6 +50,8 @@ class Summary(Frozen):
     questions: int
     accuracy: Interval | None
     by_sample: dict[str, float]  # accuracy of each sample (seed) alone
+    majority: Interval | None = None  # share whose most frequent answer is right; None: one sample, or an older run
+    best: Interval | None = None  # the same of any of the answers: what choosing among them could reach at most
     by_hop: dict[str, Interval]
     by_kind: dict[str, Interval]  # kind of content; a question about "chart+table" counts in both
     by_document: dict[str, Interval]  # that which it is about, or each that has a gold page
@@ -126,6 +128,7 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
             name: float(np.mean([is_correct(record) for record in group]))
             for name, group in _grouped(scored, lambda record: [f"{record.seed}.{record.sample}"]).items()
         },
+        **_together(scored),
         by_hop=_accuracy_by(scored, lambda record: [str(record.task.hops)]),
         by_kind=_accuracy_by(scored, lambda record: record.task.kind.split("+")),
         by_document=_accuracy_by(scored, documents),
@@ -152,6 +155,27 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         usage=_spent(records),
         mmlongbench=published(scored),
     )
+
+
+def most_frequent(records: Sequence[EpisodeRecord]) -> EpisodeRecord:
+    """Of the samples of one question, the first with the answer that most of them give, whatever its spelling; ties go
+    to the answer that came first, and episodes without one don't count ("self-consistency", arXiv 2203.11171).
+    """
+    answered = [record for record in records if record.answer] or records
+    answers = [normalise(record.answer or "") for record in answered]
+    return answered[answers.index(Counter(answers).most_common(1)[0][0])]
+
+
+def _together(scored: Sequence[EpisodeRecord]) -> dict[str, Interval | None]:
+    """`majority` and `best`, where questions have several samples."""
+    samples: defaultdict[str, list[EpisodeRecord]] = defaultdict(list)
+    for record in sorted(scored, key=lambda record: (record.seed, record.sample)):
+        samples[record.task.id].append(record)
+    if all(len(group) == 1 for group in samples.values()):
+        return {}
+    right = sum(is_correct(most_frequent(group)) for group in samples.values())
+    any_right = sum(any(map(is_correct, group)) for group in samples.values())
+    return {"majority": wilson(right, len(samples)), "best": wilson(any_right, len(samples))}
 
 
 def _spent(records: Sequence[EpisodeRecord]) -> Usage | None:

@@ -46,6 +46,8 @@ def _answers(table: Table, summary: Summary) -> None:
     if len(summary.by_sample) > 1:
         for name, value in summary.by_sample.items():
             table.add_row(f"  seed.sample {name}", percent(value))
+    _share(table, "most frequent answer", summary.majority)
+    _share(table, "any of the answers", summary.best)
     _share(table, "gold answer stands in the answer", summary.contained)
     if summary.constant:
         table.add_row(f"best constant answer ({summary.constant.answer[:24]!r})", percent(summary.constant.share))
