@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.papers import write_pdf, write_report
+from vrag.corpus import ingest as ingest_module
 from vrag.corpus.ingest import IngestOptions, IngestReport, ingest
 from vrag.corpus.store import Corpus
 from vrag.errors import CorpusError, InfrastructureError, UsageError
@@ -127,6 +128,25 @@ def test_a_folder_that_moved_is_followed(corpus: Corpus, docs: Path):
     (moved / "a/report.pdf").unlink()
     assert run(corpus, moved).documents_removed == 1, "what leaves there leaves the corpus"
     assert names(corpus) == ["b/other.pdf", "photo.png"]
+
+
+def test_a_file_that_goes_while_its_copy_is_read_stops_nothing(
+    corpus: Corpus, docs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(corpus, docs)
+    shutil.copy(docs / "b/other.pdf", docs / "a/copy.pdf")  # found first, and new
+    real = ingest_module.content_id
+
+    def hashed(path: str) -> str:
+        found = real(path)
+        (docs / "b/other.pdf").unlink()
+        return found
+
+    monkeypatch.setattr(ingest_module, "content_id", hashed)
+    assert run(corpus, docs).pages == 6
+    monkeypatch.undo()
+    assert run(corpus, docs).documents_removed == 0
+    assert names(corpus) == ["a/copy.pdf", "a/report.pdf", "photo.png"]
 
 
 def test_a_copy_doesnt_take_the_place_of_what_is_still_there(corpus: Corpus, docs: Path, tmp_path: Path):

@@ -139,6 +139,7 @@ class _Run:
     def _register(self, listed: Scan, before: dict[str, Source]) -> list[int]:
         """Note every file that is new or changed; returns the documents of those that are neither."""
         unchanged: list[int] = []
+        present = {file.path for file in listed.found}
         for path, reason in listed.blocked.items():
             problem = (UnreadableDocument.__name__, reason)
             self.writer.register(Found(path, Path(path).name, -1, -1), None, problem)
@@ -150,7 +151,8 @@ class _Run:
             self.progress(Progress("hash", count, len(listed.found), current=as_text(file.name)))
             try:
                 content = content_id(file.path)
-                self.writer.forget(one for one in self.writer.holders(content) if is_gone(one.path))  # it moved here
+                others = [one for one in self.writer.holders(content) if one.path not in present]
+                self.writer.forget(one for one in others if is_gone(one.path))  # it was moved here
                 self.writer.register(file, content)
             except OSError as error:
                 problem = (UnreadableDocument.__name__, error.strerror or str(error))
