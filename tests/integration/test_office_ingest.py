@@ -128,6 +128,25 @@ def web() -> Generator[tuple[str, list[str]]]:
 
 
 @real
+def test_tables_of_text_rtf_and_documents_with_macros_become_pages(
+    corpus: Corpus, tmp_path: Path, web: tuple[str, list[str]]
+) -> None:
+    url, asked = web
+    docs = write_docx(tmp_path / "docs/macros.docm", ["The amber harbour opened"]).parent
+    fetched = f'=WEBSERVICE("{url}/c")'
+    (docs / "prices.csv").write_text(f"Größe;Preis\nLampe;1.234,50\n{fetched};7\n", encoding="utf-8")
+    (docs / "old.csv").write_bytes("Müller,Bern\n".encode("cp1252"))
+    (docs / "letter.rtf").write_bytes(rb"{\rtf1\ansi The kelp farm was sold.\par}")
+    report = ingest([docs], corpus, OPTIONS)
+    assert (report.failures, report.pages, report.office.converted) == ([], 4, 4)
+    found = {page.ref.document: " ".join(page.text.split()) for page in corpus.pages()}
+    assert found["prices.csv"].startswith(f"prices Page 1 Größe Preis Lampe 1.234,50 {fetched}")
+    assert found["old.csv"] == "old Page 1 Müller Bern" and found["letter.rtf"] == "The kelp farm was sold."
+    assert found["macros.docm"] == "The amber harbour opened"
+    assert asked == []
+
+
+@real
 def test_documents_of_each_kind_become_pages_and_reach_neither_the_network_nor_another_file(
     corpus: Corpus, tmp_path: Path, web: tuple[str, list[str]]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.offices import write_docx, write_pptx, write_xlsx
-from vrag.corpus.office import SUFFIXES, suffix_of
+from vrag.corpus.office import SUFFIXES, _csv_filter, suffix_of
 from vrag.corpus.reader import sniff
 from vrag.errors import DocumentError, UnreadableDocument, UnsupportedFormat
 
@@ -64,6 +64,30 @@ def test_what_only_begins_like_one_is_refused_with_its_reason(
     assert sniff(tmp_path / "x.docx") == "office"
     with pytest.raises(kind, match=reason):
         suffix_of(tmp_path / "x.docx")
+
+
+def test_csv_goes_by_its_name_and_rtf_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "prices.CSV").write_text("item,price\nlamp,30\n")
+    (tmp_path / "letter.doc").write_bytes(b"{\\rtf1 hello}")
+    found = {path.name: (sniff(path), suffix_of(path)) for path in tmp_path.iterdir()}
+    assert found == {"prices.CSV": ("office", ".csv"), "letter.doc": ("office", ".rtf")}
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter", "charset"),
+    [
+        (b"item,price\nlamp;a,30\n", ",", 76),
+        ("Größe;Preis, netto\n".encode(), ";", 76),
+        ("Größe;Preis\n".encode("cp1252"), ";", 1),
+        (b"\xef\xbb\xbfitem\tprice\n", "\t", 76),
+        ("ä".encode() * 40_000, ";", 76),  # what is looked at ends within a letter
+    ],
+)
+def test_a_table_of_text_says_what_divides_it_and_how_it_is_written(
+    content: bytes, delimiter: str, charset: int, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_bytes(content)
+    assert f":{ord(delimiter)},34,{charset},1," in _csv_filter(tmp_path / "x.csv")
 
 
 def test_html_in_the_name_of_a_pdf_is_a_download_that_failed(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ that it is given here forbids both, and macros.
 
 from __future__ import annotations
 
+import codecs
 import mmap
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -16,12 +18,13 @@ from pathlib import Path
 
 from vrag.errors import UnreadableDocument, UnsupportedFormat
 
-SUFFIXES = (".docx", ".pptx", ".xlsx", ".odt", ".odp", ".ods", ".doc", ".ppt", ".xls", ".html", ".htm")
+_NEWER = (".docx", ".pptx", ".xlsx", ".docm", ".pptm", ".ppsx", ".xlsm", ".odt", ".odp", ".ods")
+SUFFIXES = (*_NEWER, ".doc", ".ppt", ".pps", ".xls", ".rtf", ".csv", ".html", ".htm")
 INSTALL = (
     "install LibreOffice (Debian and Ubuntu: apt-get install libreoffice-writer libreoffice-calc libreoffice-impress)"
 )
 
-_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP, _OLE, _RTF = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"{\\rtf"
 _PARTS = {"word/": ".docx", "ppt/": ".pptx", "xl/": ".xlsx"}
 _MIMETYPES = {
     b"application/vnd.oasis.opendocument.text": ".odt",
@@ -36,6 +39,10 @@ _PLACES = (  # where its installers put it without a name on the PATH
 _ARGUMENTS = ("--headless", "--norestore", "--nolockcheck", "--nodefault", "--nofirststartwizard", "--nologo")
 # as a text document: as a web page, which is the default, it loses the first heading
 _FILTERS = {".html": ("--infilter=HTML (StarWriter)", "pdf:writer_pdf_Export")}
+_UTF8, _WINDOWS = 76, 1  # what LibreOffice calls these character sets
+_AS_TEXT = "1,,0,false,false,false,false,false,0,false"  # from the first line on; the last: formulas aren't evaluated
+_SHEET = 31  # characters of a sheet's name, at most
+_LOOKED = 1 << 16  # bytes of a CSV file
 _SHOWN = 300  # characters of what it says
 
 _SETTINGS = (
@@ -57,21 +64,25 @@ def find_soffice() -> str | None:
 
 
 def is_office(head: bytes, suffix: str) -> bool:
-    """Whether a file that begins so may be one: an archive, an old office file, or HTML. That goes by its name: a
-    download that failed is often HTML in the name of a PDF, and no document.
+    """Whether a file that begins so may be one: an archive, an old office file, RTF, or HTML or CSV. The last two go by
+    their names: CSV has no other mark, and a download that failed is often HTML in the name of a PDF, and no document.
     """
-    return head.startswith((_ZIP, _OLE)) or suffix.lower() in (".html", ".htm")
+    return head.startswith((_ZIP, _OLE, _RTF)) or suffix.lower() in (".html", ".htm", ".csv")
 
 
 def suffix_of(path: Path) -> str:
-    """One of `SUFFIXES`, by the content of what `is_office`. Raises `UnsupportedFormat` for what only begins like one,
-    `UnreadableDocument` for a damaged or encrypted one.
+    """One of `SUFFIXES`, by the content of what `is_office`; the same with macros and without. Raises
+    `UnsupportedFormat` for what only begins like one, `UnreadableDocument` for a damaged or encrypted one.
     """
     with path.open("rb") as file:
         head = file.read(len(_OLE))
     if head.startswith(_ZIP):
         return _in_zip(path)
-    return _in_ole(path) if head == _OLE else ".html"
+    if head == _OLE:
+        return _in_ole(path)
+    if head.startswith(_RTF):
+        return ".rtf"
+    return ".csv" if path.suffix.lower() == ".csv" else ".html"
 
 
 def _in_zip(path: Path) -> str:
@@ -105,13 +116,14 @@ def to_pdf(source: Path, suffix: str, folder: Path, soffice: str) -> Path:
     """`source`, of the kind that `suffix_of` says, as a PDF in `folder`, which is empty and LibreOffice's own: for
     its profile and its temporary files, too. Raises `UnreadableDocument` when no PDF comes out.
     """
-    copy = folder / f"document{suffix}"  # alone, so that nothing beside the original can be linked to
+    name = re.sub(r"[^\w -]", "_", source.stem)[:_SHEET] if suffix == ".csv" else "document"  # it heads the sheet
+    copy = folder / f"{name}{suffix}"  # alone, so that nothing beside the original can be linked to
     shutil.copyfile(source, copy)
     profile, temporary, log = folder / "profile", folder / "tmp", folder / "log"
     (profile / "user").mkdir(parents=True)
     temporary.mkdir()
     (profile / "user" / "registrymodifications.xcu").write_text(_profile(), encoding="utf-8")
-    infilter, output = _FILTERS.get(suffix, ("", "pdf"))
+    infilter, output = (_csv_filter(copy), "pdf") if suffix == ".csv" else _FILTERS.get(suffix, ("", "pdf"))
     command = [soffice, f"-env:UserInstallation={profile.absolute().as_uri()}", *_ARGUMENTS]
     command += [*([infilter] if infilter else []), "--convert-to", output, "--outdir", str(folder), str(copy)]
     environment = {**os.environ, "TMPDIR": str(temporary), "SAL_USE_VCLPLUGIN": "svp"}
@@ -120,12 +132,25 @@ def to_pdf(source: Path, suffix: str, folder: Path, soffice: str) -> Path:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment)
         except OSError as error:
             raise UnreadableDocument(f"LibreOffice doesn't start: {error}") from error
-    made = folder / "document.pdf"
+    made = copy.with_suffix(".pdf")
     if done.returncode != 0 or not _is_pdf(made):
         status = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
         words = " ".join(log.read_bytes()[-4 * _SHOWN :].decode(errors="replace").split())[-_SHOWN:]
         raise UnreadableDocument(f"LibreOffice makes no PDF of it ({status}): {words or 'it says nothing'}")
     return made
+
+
+def _csv_filter(path: Path) -> str:
+    """How LibreOffice is to read a table of text: by its delimiter, and as UTF-8 if that is what it is."""
+    with path.open("rb") as file:
+        raw = file.read(_LOOKED)
+    try:
+        text, charset = codecs.getincrementaldecoder("utf-8-sig")().decode(raw), _UTF8
+    except UnicodeDecodeError:
+        text, charset = raw.decode("latin-1"), _WINDOWS
+    first = text.partition("\n")[0]
+    delimiter = max(";\t|,", key=first.count)  # a comma may stand within a cell
+    return f"--infilter=Text - txt - csv (StarCalc):{ord(delimiter)},34,{charset},{_AS_TEXT}"
 
 
 def _is_pdf(path: Path) -> bool:
