@@ -53,7 +53,7 @@ def translated(what: str) -> Generator[None]:
         elif "locked" in reason:
             reason += ": another process is writing to it; wait for it to end"
         elif "readonly" in reason or "unable to open" in reason:
-            reason += ": a right is missing there; `vrag snapshot` makes a copy of what can be read"
+            reason += ": it can't be written here, by this user or on this disk; `vrag snapshot` makes a copy"
         raise CorpusError(f"{what}: {reason}") from error
 
 

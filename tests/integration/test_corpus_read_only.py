@@ -79,7 +79,7 @@ def test_what_would_write_says_so(folder: Path, tmp_path: Path, command: Sequenc
     before = held(folder)
     done = vrag(*command, *where)
     assert done.returncode == 1
-    assert "a right is missing" in done.stderr and "Traceback" not in done.stderr
+    assert "can't be written here" in done.stderr and "Traceback" not in done.stderr
     assert held(folder) == before
 
 
@@ -125,4 +125,4 @@ def test_what_a_killed_writer_left_in_the_log_is_not_passed_over(folder: Path, t
         done = vrag("search", "Report", "-c", torn)
     finally:
         set_modes(torn, write=True)
-    assert done.returncode == 1 and "a right is missing" in done.stderr
+    assert done.returncode == 1 and "can't be written here" in done.stderr

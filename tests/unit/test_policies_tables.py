@@ -114,6 +114,45 @@ def test_cells_as_close_as_words_are_told_apart_by_the_other_rows() -> None:
     ]
 
 
+def test_rows_far_below_each_other_are_one_table_and_the_heading_of_the_next_is_none() -> None:
+    words = [
+        *line(0, (150, "2022"), (250, "2023")),
+        *line(76, (0, "Revenue"), (146, "151.2"), (246, "164.8")),
+        *line(152, (0, "Employees"), (146, "1,098"), (246, "1,161")),
+    ]
+    heading = [
+        w.model_copy(update={"box": w.box.model_copy(update={"y2": w.box.y2 + 14})})
+        for w in line(240, (0, "By region"))
+    ]
+    more = [
+        *line(310, (0, "Region"), (146, "Sensors"), (246, "Valves")),
+        *line(386, (0, "Germany"), (146, "31.4"), (246, "22.8")),
+        *line(462, (0, "Asia"), (146, "14.5"), (246, "8.8")),
+    ]
+    assert answer([*words, *heading, *more], "employees in 2022") == "1,098"
+    assert answer([*words, *heading, *more], "valves in Asia") == "8.8"
+
+
+def test_of_two_lines_far_from_each_other_the_first_is_no_title() -> None:
+    words = [*line(0, (150, "2022"), (250, "2023")), *line(90, (0, "Acme revenue"), (246, "Page 2 of 6"))]
+    assert find_tables(words) == []
+
+
+def test_a_footer_isnt_the_value_of_a_table() -> None:
+    words = [*report()[:-13], *line(200, (0, "Revenue | Iberia"), (1035, "Page 2 of 6"))]
+    assert answer(words, "What was the revenue of Iberia in 2023?") == "11.9"
+
+
+def test_other_words_are_values_where_both_labels_are_needed() -> None:
+    words = [
+        *line(0, (0, "Part"), (100, "Colour"), (200, "Made in")),
+        *line(40, (0, "Lamp"), (100, "red"), (200, "Bern")),
+        *line(80, (0, "Cable"), (100, "black"), (200, "Basel")),
+    ]
+    assert answer(words, "What colour is the cable?") == "black"
+    assert answer(words[:5], "What colour is the lamp?") is None
+
+
 def test_the_order_in_which_a_page_was_written_doesnt_matter() -> None:
     assert [text(table) for table in find_tables(report()[::-1])] == [text(table) for table in find_tables(report())]
 

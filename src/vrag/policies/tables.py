@@ -6,6 +6,7 @@ a header may stand centred over numbers at the right, and cells may be as close 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,16 +19,19 @@ from vrag.types import Box, Word
 
 _WIDE = 2.0  # line heights: such a gap in a line makes it a row
 _TITLES = 1.0  # line heights: the same of titles, where the line below is a row
-_STRIPE, _SPACES = 0.6, 1.4  # line heights, and spaces of the page's words, by which columns are apart at least
+_STRIPE, _SPACES = 0.55, 1.2  # line heights, and spaces of the page's words, by which columns are apart at least
 _MOST = 0.6  # line heights: a wider space is one between columns
-_PITCH = 2.5  # line heights between the rows of one table, at most
+_NEAR_ROWS, _PITCH = 2.5, 4.0  # line heights between two rows, at most, and where more follow as far below
+_EVEN = 1.7  # of the space between the first two rows: more, and a row isn't of their table
+_LARGER = 1.4  # as high as the other lines of its table: a heading
 _TIGHT = 0.6  # of the usual space between rows: less, and a line goes on with the cell above it
 _NEAR = 0.3  # what the distance between titles and their columns counts for, beside its evenness
-_TERSE = 3  # words of a cell on average, at most: lines of prose have spaces below each other too
+_TERSE = 3  # words of a row for each of its cells, at most: lines of prose have spaces below each other too
 _CELL = 8  # words: a longer cell is prose
-_FILLED, _FULL = 0.5, 0.7  # of the cells of a table, and of one that isn't a chart
+_FILLED, _FULL = 0.6, 0.7  # of the cells of a table, and of one that isn't a chart
+_NUMBER = re.compile(r"(?:[^\W\d]{1,3}\.? )?\W{0,2}\d")  # 14 kg, EUR 5, ca. 3, -2
 _LEAD = 3  # lines above a table that say what it is about
-_UNASKED = 0.3  # what a term of a label costs that the question doesn't have
+_UNASKED = 0.5  # what a term of a label costs that the question doesn't have
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,12 @@ class Table:
     def box(self) -> Box:
         """Raw pixels of the page."""
         return around(cell.box for row in self.rows for cell in row if cell)
+
+    @cached_property
+    def counted(self) -> Sequence[bool]:
+        """Of each column, whether it holds numbers."""
+        columns = [[cell for cell in column if cell] for column in zip(*self.rows[1:], strict=True)]
+        return [sum(map(_is_number, column)) > len(column) / 2 for column in columns]
 
     @property
     def crossed(self) -> bool:
@@ -81,8 +91,7 @@ def find_tables(words: Sequence[Word]) -> list[Table]:
 def _is_table(rows: Sequence[Sequence[Passage | None]]) -> bool:
     """Rather than lines of prose whose spaces happen to stand below each other."""
     cells = [cell for row in rows for cell in row if cell]
-    filled = len(cells) / (len(rows) * len(rows[0]))
-    return len(rows[0]) >= 2 and filled >= _FILLED and mean(len(cell.words) for cell in cells) <= _TERSE
+    return len(rows[0]) >= 2 and len(cells) >= _FILLED * len(rows) * len(rows[0])
 
 
 def find_cell(tables: Sequence[Table], asked: Sequence[str], region: Box) -> Cell | None:
@@ -105,19 +114,24 @@ def find_cell(tables: Sequence[Table], asked: Sequence[str], region: Box) -> Cel
 def _named(table: Table, asked: Sequence[str]) -> list[tuple[float, Cell]]:
     """The cells whose labels share a term with the question, and how well they fit."""
     found: list[tuple[float, Cell]] = []
-    header, wanted = table.rows[0], set(asked)
+    header, wanted, counted = table.rows[0], set(asked), table.counted
     for row in table.rows[1:]:
         labels: list[Passage] = []  # of this row, so far: what names it may stand in its second column
-        for title, value in zip(header, row, strict=True):
-            if value is None:
+        for title, value, number in zip(header, row, counted, strict=True):
+            if value is None or len(value.words) > _CELL:
                 continue
             if set(terms(value.text)) & wanted:
                 labels.append(value)
-            elif labels and len(value.words) <= _CELL:
+            elif labels and (_is_number(value) or (table.crossed and not number)):
                 above = [title] if title and set(terms(title.text)) & wanted else []
                 if above or len(header) == 2:
                     found.append(_cell(table, value, [*labels, *above], asked))
     return found
+
+
+def _is_number(cell: Passage) -> bool:
+    """With its unit or currency, if it has one."""
+    return _NUMBER.match(cell.text) is not None
 
 
 def _cell(table: Table, value: Passage, labels: Sequence[Passage], asked: Sequence[str]) -> tuple[float, Cell]:
@@ -158,18 +172,23 @@ def _end(lines: Sequence[Sequence[Word]], start: int, space: float) -> int:
     wide, titles = _widest(lines[start]), start + 1 < len(lines) and _widest(lines[start + 1]) > _WIDE
     if wide <= (_TITLES if titles else _WIDE):
         return start
-    stripes, least, columns = [_EVERYWHERE], space * _height(lines[start]), 1
+    stripes, height, columns = [_EVERYWHERE], _height(lines[start]), 1
+    least, room = space * height, _PITCH * height
     end = start + 1
     while end < len(lines):
         above, line = around(word.box for word in lines[end - 1]), lines[end]
         least = min(least, space * _height(line))
         stripes = _common(stripes, _gaps(line), least)
-        far = around(word.box for word in line).y1 - above.y2 > _PITCH * _height(line)
-        if far or len(_inner(stripes)) < columns:
+        below = around(word.box for word in line).y1 - above.y2
+        if below > room or _height(line) > _LARGER * height or len(_inner(stripes)) < columns:
+            break
+        if end == start + 1:
+            room, columns = _EVEN * max(below, height), len(_inner(stripes))
+        if len(line) > _TERSE * (columns + 1):
             break
         columns = len(_inner(stripes))
         end += 1
-    return end
+    return start if end == start + 2 and room > _EVEN * _NEAR_ROWS * height else end
 
 
 def _rows(lines: Sequence[Sequence[Word]], space: float) -> list[list[Passage | None]]:
