@@ -169,6 +169,30 @@ def test_a_cell_of_two_lines_is_one() -> None:
     ]
 
 
+def test_a_page_of_many_columns_takes_no_time() -> None:
+    columns = range(40)
+    words = [
+        *line(0, *((40 * j, str(j)) for j in columns[:40:2])),
+        *(word for i in range(3) for word in line(30 + 30 * i, *((40 * j, "7") for j in columns))),
+    ]
+    assert [len(table.rows[0]) for table in find_tables(words)] == [40]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_stands_on_a_page_is_read(seed: int) -> None:
+    """Boxes without an extent, over each other, in a raster or anywhere."""
+    random = Random(seed)
+
+    def word() -> Word:
+        x, y = random.choice([(random.uniform(0, 999), random.uniform(0, 999)), (40 * random.randint(0, 30), 300)])
+        box = Box(x1=x, y1=y, x2=x + random.choice([0, 5, 30, 300]), y2=y + random.choice([0, 1, 20, 200]))
+        return Word(text=random.choice(["a", "7", "x-1", "...", "年", "42 %"]), box=box)
+
+    tables = find_tables([word() for _ in range(random.choice([0, 1, 2, 5, 30, 200]))])
+    assert all(len(row) == len(table.rows[0]) >= 2 for table in tables for row in table.rows)
+    find_cell(tables, ["a", "x"], PAGE)
+
+
 def test_prose_is_no_table() -> None:
     words = [
         *line(0, (0, "The daemon listens on port 873 and writes its log to a file that it keeps.")),

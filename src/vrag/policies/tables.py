@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, pairwise
+from math import comb
 from statistics import mean, median
 
 from vrag.policies.passages import Passage, around, inside
@@ -26,6 +27,7 @@ _EVEN = 1.7  # of the space between the first two rows: more, and a row isn't of
 _LARGER = 1.4  # as high as the other lines of its table: a heading
 _TIGHT = 0.6  # of the usual space between rows: less, and a line goes on with the cell above it
 _NEAR = 0.3  # what the distance between titles and their columns counts for, beside its evenness
+_TRIED = 5000  # ways of putting titles over columns: more, and they are ticks of an axis
 _TERSE = 3  # words of a row for each of its cells, at most: lines of prose have spaces below each other too
 _CELL = 8  # words: a longer cell is prose
 _FILLED, _FULL = 0.6, 0.7  # of the cells of a table, and of one that isn't a chart
@@ -195,7 +197,7 @@ def _rows(lines: Sequence[Sequence[Word]], space: float) -> list[list[Passage | 
     """Cells by the stripes between the values; what the first line holds is put over these, as far as it fits."""
     body, [first] = _split(lines[1:], space), _split(lines[:1], space)
     titles = [cell for cell in first if cell]
-    if len(titles) > len(body[0]):
+    if len(titles) > len(body[0]) or comb(len(body[0]), len(titles)) > _TRIED:
         return _joined(_split(lines, space))
     return _joined([_over(titles, body), *body])
 
@@ -233,7 +235,7 @@ def _widest(line: Sequence[Word]) -> float:
 
 
 def _height(line: Sequence[Word]) -> float:
-    return median(word.box.height for word in line)
+    return max(1.0, median(word.box.height for word in line))
 
 
 def _gaps(line: Sequence[Word]) -> list[Stripe]:
