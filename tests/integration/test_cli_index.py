@@ -71,6 +71,18 @@ def test_a_first_run_that_finds_no_document_leaves_no_corpus(docs: Path):
     assert store.names() == ["mine"]
 
 
+def test_a_new_name_that_is_also_a_folder_here_is_said(
+    docs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(docs.parent)
+    vrag("index", docs, "-c", "./snap", "--workers", 1)
+    assert "another corpus" not in capsys.readouterr().err
+    vrag("index", docs, "-c", "snap", "--workers", 1)
+    assert "this makes another corpus than ./snap, in" in capsys.readouterr().err
+    vrag("index", docs, "-c", "snap", "--workers", 1)
+    assert "another corpus" not in capsys.readouterr().err, "it isn't new any more"
+
+
 def test_nothing_found_is_said_on_stderr(docs: Path, capsys: pytest.CaptureFixture[str]):
     vrag("index", docs, "-c", "mine", "--workers", 1)
     capsys.readouterr()

@@ -101,6 +101,8 @@ def index(
     name = encoder_name(encoder, encoder_set)
     place = vector_place(corpus, qdrant, collection, name)
     with workers(ray, ray_set, options, named) as who, _open(corpus, named, dpi) as store:
+        if new and store.folder.absolute() != Path(corpus).absolute() and is_corpus(Path(corpus)):
+            print(f"vrag: this makes another corpus than ./{corpus}, in {store.folder}", file=sys.stderr)
         who.check(store, name, place)
         report = _read(store, named, options, console, who)
         if report and not json_:
