@@ -31,6 +31,15 @@ def close(lines: list[str]) -> list[Word]:
     return found
 
 
+def test_the_dot_of_a_day_ends_no_sentence() -> None:
+    lease = ["Das Mietverhältnis beginnt am 1. April 2023 und endet am 31. März 2030.", "Die Miete beträgt 900 Euro."]
+    assert [item.text for item in passages(close([" ".join(lease)]))] == lease
+    counted = ["Er zählte nur bis 31.", "Marzipan gab es nicht."]
+    assert [item.text for item in passages(close([" ".join(counted)]))] == counted
+    reading = read(passages(close([" ".join(lease)])), Question.of("Wann endet das Mietverhältnis?"), PAGE)
+    assert reading is not None and "31. März 2030" in reading.answer
+
+
 def test_lines_of_a_sign_are_no_running_text() -> None:
     found = [item.text for item in passages(close(SIGN))]
     assert found == [*SIGN[:2], "Closed on Sundays and on public holidays", *SIGN[4:]]

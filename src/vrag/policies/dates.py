@@ -16,6 +16,7 @@ _NAMES = """
     enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
 """
 _ALL = "|".join(sorted(_NAMES.split(), key=len, reverse=True))
+_ORDINAL, _MONTH = re.compile(r"\(?\d{1,2}\."), re.compile(rf"(?:{_ALL})(?!\w)")
 _DAY, _YEAR, _OF = r"\d{1,2}(?:st|nd|rd|th|er|\.)?", r"(?:19|20)\d\d", r"(?:of |de |del )?"
 _DATE = re.compile(rf"(?<!\S)\(?(?:({_DAY}) {_OF})?(?:{_ALL})\.?,?(?: ({_DAY}),?)?(?: {_OF}({_YEAR}))?(?!\w)")
 
@@ -23,6 +24,11 @@ _DATE = re.compile(rf"(?<!\S)\(?(?:({_DAY}) {_OF})?(?:{_ALL})\.?,?(?: ({_DAY}),?
 def asks_when(question: str) -> bool:
     """Whether a question is about a date."""
     return _ASKED.search(question) is not None
+
+
+def starts_date(first: str, second: str) -> bool:
+    """Whether two words are a day with a dot and its month: 31. März. The dot ends no sentence then."""
+    return _ORDINAL.fullmatch(first) is not None and _MONTH.match(second) is not None
 
 
 def whole_date(text: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
+from vrag.policies.dates import starts_date
 from vrag.types import Box, Word
 
 MAX_WORDS = 60
@@ -188,6 +189,6 @@ def _ends(word: Word, following: Word) -> bool:
     if _BULLET.match(following.text) and following.line != word.line:
         return True
     dots = not word.text.strip(".·…")  # of a table of contents
-    if dots or not _END.search(word.text) or _ABBREVIATION.match(word.text):
+    if dots or not _END.search(word.text) or _ABBREVIATION.match(word.text) or starts_date(word.text, following.text):
         return False
     return not following.text[:1].islower()
