@@ -52,7 +52,7 @@ def translated(what: str) -> Generator[None]:
             reason += ": free some space there and run the command again; what was committed is kept"
         elif "locked" in reason:
             reason += ": another process is writing to it; wait for it to end"
-        elif "readonly" in reason or "unable to open" in reason:
+        elif _is_unwritable(reason):
             reason += ": it can't be written here, by this user or on this disk; `vrag snapshot` makes a copy"
         raise CorpusError(f"{what}: {reason}") from error
 
@@ -86,17 +86,17 @@ def _opened(file: Path) -> sqlite3.Connection:
     db = sqlite3.connect(f"{uri}?mode=rw", **_OPTIONS)
     try:
         _pragma(db, "application_id")
-    except sqlite3.OperationalError as error:
+        return db
+    except sqlite3.Error as error:
         db.close()
         log = file.with_name(f"{file.name}-wal")
-        unwritable = "readonly" in str(error) or "unable to open" in str(error)
-        if not unwritable or (log.exists() and log.stat().st_size):
+        if not _is_unwritable(str(error)) or (log.exists() and log.stat().st_size):
             raise
-        return sqlite3.connect(f"{uri}?mode=ro&immutable=1", factory=Fixed, **_OPTIONS)
-    except BaseException:
-        db.close()
-        raise
-    return db
+    return sqlite3.connect(f"{uri}?mode=ro&immutable=1", factory=Fixed, **_OPTIONS)
+
+
+def _is_unwritable(reason: str) -> bool:
+    return "readonly" in reason or "unable to open" in reason
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

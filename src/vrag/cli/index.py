@@ -98,10 +98,11 @@ def index(
     )
     missing_engine(options)
     new = not is_corpus(corpus_folder(corpus))
+    namesake = new and is_corpus(Path(corpus))
     name = encoder_name(encoder, encoder_set)
     place = vector_place(corpus, qdrant, collection, name)
     with workers(ray, ray_set, options, named) as who, _open(corpus, named, dpi) as store:
-        if new and store.folder.absolute() != Path(corpus).absolute() and is_corpus(Path(corpus)):
+        if namesake:
             print(f"vrag: this makes another corpus than ./{corpus}, in {store.folder}", file=sys.stderr)
         who.check(store, name, place)
         report = _read(store, named, options, console, who)

@@ -41,9 +41,17 @@ class Scan:
         """Whether `path` would have been found here, had it been there."""
         return any(_inside(path, root) for root in self.roots) and not any(_inside(path, b) for b in self.blocked)
 
+    @property
+    def present(self) -> set[str]:
+        """The paths that were found."""
+        return {file.path for file in self.found}
+
     def hold_emptied(self, known: Collection[str]) -> None:
         """Block each root that held files of `known` and holds none now: it may be a disk that isn't mounted."""
+        present = self.present
         for root in self.roots:
+            if root in present:
+                continue  # a file itself, of maybe thousands that were named
             below = [path for path in known if path != root and _inside(path, root) and self.covers(path)]
             if below and not any(_inside(file.path, root) for file in self.found):
                 self.blocked[root] = (

@@ -106,7 +106,7 @@ class _Run:
         if not self.options.emptied:
             own = f"{self.corpus.folder.absolute()}{os.sep}"  # uploads: no disk that may be missing
             listed.hold_emptied([path for path in before if not path.startswith(own)])
-        present = {file.path for file in listed.found}
+        present = listed.present
         self.writer.forget([one for one in before.values() if listed.covers(one.path) and one.path not in present])
         known = self._register(listed, before)
         self.writer.rename_documents()
@@ -139,7 +139,7 @@ class _Run:
     def _register(self, listed: Scan, before: dict[str, Source]) -> list[int]:
         """Note every file that is new or changed; returns the documents of those that are neither."""
         unchanged: list[int] = []
-        present = {file.path for file in listed.found}
+        present = listed.present
         for path, reason in listed.blocked.items():
             problem = (UnreadableDocument.__name__, reason)
             self.writer.register(Found(path, Path(path).name, -1, -1), None, problem)

@@ -37,8 +37,6 @@ _PLACES = (  # where its installers put it without a name on the PATH
     "C:\\Program Files\\LibreOffice\\program\\soffice.exe",
 )
 _ARGUMENTS = ("--headless", "--norestore", "--nolockcheck", "--nodefault", "--nofirststartwizard", "--nologo")
-# as a text document: as a web page, which is the default, it loses the first heading
-_FILTERS = {".html": ("--infilter=HTML (StarWriter)", "pdf:writer_pdf_Export")}
 _UTF8, _WINDOWS = 76, 1  # what LibreOffice calls these character sets
 _AS_TEXT = "1,,0,false,false,false,false,false,0,false"  # from the first line on; the last: formulas aren't evaluated
 _SHEET = 31  # characters of a sheet's name, at most
@@ -123,9 +121,8 @@ def to_pdf(source: Path, suffix: str, folder: Path, soffice: str) -> Path:
     (profile / "user").mkdir(parents=True)
     temporary.mkdir()
     (profile / "user" / "registrymodifications.xcu").write_text(_profile(), encoding="utf-8")
-    infilter, output = (_csv_filter(copy), "pdf") if suffix == ".csv" else _FILTERS.get(suffix, ("", "pdf"))
     command = [soffice, f"-env:UserInstallation={profile.absolute().as_uri()}", *_ARGUMENTS]
-    command += [*([infilter] if infilter else []), "--convert-to", output, "--outdir", str(folder), str(copy)]
+    command += [*_filters(copy), "--outdir", str(folder), str(copy)]
     environment = {**os.environ, "TMPDIR": str(temporary), "SAL_USE_VCLPLUGIN": "svp"}
     with log.open("wb") as said:
         try:
@@ -138,6 +135,13 @@ def to_pdf(source: Path, suffix: str, folder: Path, soffice: str) -> Path:
         words = " ".join(log.read_bytes()[-4 * _SHOWN :].decode(errors="replace").split())[-_SHOWN:]
         raise UnreadableDocument(f"LibreOffice makes no PDF of it ({status}): {words or 'it says nothing'}")
     return made
+
+
+def _filters(path: Path) -> list[str]:
+    """How a file of that suffix is to be read, where LibreOffice wouldn't know, and that it becomes a PDF."""
+    if path.suffix == ".html":  # as a text document: as a web page, which is the default, it loses the first heading
+        return ["--infilter=HTML (StarWriter)", "--convert-to", "pdf:writer_pdf_Export"]
+    return [*([_csv_filter(path)] if path.suffix == ".csv" else []), "--convert-to", "pdf"]
 
 
 def _csv_filter(path: Path) -> str:

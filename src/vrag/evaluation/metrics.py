@@ -168,9 +168,8 @@ def most_frequent(records: Sequence[EpisodeRecord]) -> EpisodeRecord:
 
 def _together(scored: Sequence[EpisodeRecord]) -> dict[str, Interval | None]:
     """`majority` and `best`, where questions have several samples."""
-    samples: defaultdict[str, list[EpisodeRecord]] = defaultdict(list)
-    for record in sorted(scored, key=lambda record: (record.seed, record.sample)):
-        samples[record.task.id].append(record)
+    in_order = sorted(scored, key=lambda record: (record.seed, record.sample))
+    samples = _grouped(in_order, lambda record: [record.task.id])
     if all(len(group) == 1 for group in samples.values()):
         return {}
     right = sum(is_correct(most_frequent(group)) for group in samples.values())

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from vrag.policies.passages import Passage, distance, inside, lines
+from vrag.policies.passages import Passage, distance, lines
 from vrag.policies.terms import numbers, terms
 from vrag.types import Box, Word
 
@@ -53,8 +53,8 @@ def find_field(
     known = set(numbers(question))
     values = [block for block in apart if _VALUE.fullmatch(block.text) and not _names(block, known)]
     labels = [block for block in apart if block not in values and set(terms(block.text)) <= set(asked)]
-    values = [block for block in values if not any(_holds(grid, block) for grid in grids)]
-    values, labels = ([b for b in blocks if _holds(region, b)] for blocks in (values, labels))
+    values = [block for block in values if not any(block.lies_in(grid) for grid in grids)]
+    values, labels = ([b for b in blocks if b.lies_in(region)] for blocks in (values, labels))
     counts = Counter(terms(" ".join(word.text for word in words)))
     named = [_named(value, pair, counts) for value in values for pair in _labels_of(value, labels)]
     if not named:
@@ -117,10 +117,6 @@ def _share(first: Box, second: Box, axis: str) -> float:
     """How much of the narrower of two boxes lies beside the other, along x or y; 0..1."""
     (a1, a2), (b1, b2) = ((box.x1, box.x2) if axis == "x" else (box.y1, box.y2) for box in (first, second))
     return max(0.0, min(a2, b2) - max(a1, b1)) / max(1.0, min(a2 - a1, b2 - b1))
-
-
-def _holds(region: Box, block: Passage) -> bool:
-    return len(inside(block.words, region)) == len(block.words)
 
 
 def _mean(values: Sequence[float]) -> float:

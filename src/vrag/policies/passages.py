@@ -39,6 +39,10 @@ class Passage:
     def box(self) -> Box:
         return around(word.box for word in self.words)
 
+    def lies_in(self, region: Box) -> bool:
+        """Whether the middle of each word does."""
+        return len(inside(self.words, region)) == len(self.words)
+
     @property
     def leader(self) -> bool:
         """Whether this is a line of a table of contents."""

@@ -14,7 +14,7 @@ from itertools import combinations, pairwise
 from math import comb
 from statistics import mean, median
 
-from vrag.policies.passages import Passage, around, inside
+from vrag.policies.passages import Passage, around
 from vrag.policies.terms import terms
 from vrag.types import Box, Word
 
@@ -58,6 +58,11 @@ class Table:
     def box(self) -> Box:
         """Raw pixels of the page."""
         return around(cell.box for row in self.rows for cell in row if cell)
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """The terms of what stands above, and of all titles."""
+        return self.lead.union(*(terms(title.text) for title in self.rows[0] if title))
 
     @cached_property
     def counted(self) -> Sequence[bool]:
@@ -104,7 +109,7 @@ def find_cell(tables: Sequence[Table], asked: Sequence[str], region: Box) -> Cel
         (score, cell)
         for table in tables
         for score, cell in _named(table, asked)
-        if all(_inside(part, region) for part in (cell.value, *cell.labels))
+        if all(part.lies_in(region) for part in (cell.value, *cell.labels))
     ]
     if not scored:
         return None
@@ -139,7 +144,7 @@ def _is_number(cell: Passage) -> bool:
 def _cell(table: Table, value: Passage, labels: Sequence[Passage], asked: Sequence[str]) -> tuple[float, Cell]:
     """With how well its labels fit: by what they share with the question, less what they say besides."""
     own, wanted = {term for label in labels for term in terms(label.text)}, set(asked)
-    held = own | table.lead | {term for title in table.rows[0] if title for term in terms(title.text)}
+    held = own | table.told
     coverage = sum(term in held for term in asked) / max(1, len(asked))
     return len(own & wanted) - _UNASKED * len(own - wanted), Cell(value, labels, coverage)
 
@@ -162,8 +167,11 @@ _EVERYWHERE: Stripe = (float("-inf"), float("inf"))
 
 def _space(lines: Sequence[Sequence[Word]]) -> float:
     """How wide columns are apart at least, in line heights."""
-    gaps = [(right.box.x1 - left.box.x2) / _height(line) for line in lines for left, right in pairwise(line)]
-    usual = median(gap for gap in [*gaps, 0.0] if gap <= _MOST)
+    gaps = [0.0]
+    for line in lines:
+        height = _height(line)
+        gaps += [(right.box.x1 - left.box.x2) / height for left, right in pairwise(line)]
+    usual = median(gap for gap in gaps if gap <= _MOST)
     return max(_STRIPE, _SPACES * usual)
 
 
@@ -175,22 +183,23 @@ def _end(lines: Sequence[Sequence[Word]], start: int, space: float) -> int:
     if wide <= (_TITLES if titles else _WIDE):
         return start
     stripes, height, columns = [_EVERYWHERE], _height(lines[start]), 1
-    least, room = space * height, _PITCH * height
+    least, room, pitch = space * height, _PITCH * height, 0.0
     end = start + 1
     while end < len(lines):
         above, line = around(word.box for word in lines[end - 1]), lines[end]
         least = min(least, space * _height(line))
         stripes = _common(stripes, _gaps(line), least)
-        below = around(word.box for word in line).y1 - above.y2
-        if below > room or _height(line) > _LARGER * height or len(_inner(stripes)) < columns:
+        below, inner = around(word.box for word in line).y1 - above.y2, len(_inner(stripes))
+        if below > room or _height(line) > _LARGER * height or inner < columns:
             break
         if end == start + 1:
-            room, columns = _EVEN * max(below, height), len(_inner(stripes))
+            pitch, columns = max(below, height), inner
+            room = _EVEN * pitch
         if len(line) > _TERSE * (columns + 1):
             break
-        columns = len(_inner(stripes))
+        columns = inner
         end += 1
-    return start if end == start + 2 and room > _EVEN * _NEAR_ROWS * height else end
+    return start if end == start + 2 and pitch > _NEAR_ROWS * height else end
 
 
 def _rows(lines: Sequence[Sequence[Word]], space: float) -> list[list[Passage | None]]:
@@ -293,7 +302,3 @@ def _both(above: Passage | None, below: Passage | None) -> Passage | None:
     if above is None or below is None:
         return above or below
     return Passage([*above.words, *below.words], row=True)
-
-
-def _inside(part: Passage, region: Box) -> bool:
-    return len(inside(part.words, region)) == len(part.words)

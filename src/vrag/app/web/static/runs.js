@@ -6,8 +6,7 @@ import { trajectory } from "./trajectory.js";
 import { state } from "./state.js";
 
 const FIRST = 100;
-let runs = [];
-let shown = false; // whether the server was given a folder of runs
+let runs = null; // until the server is found to have a folder of them
 let left = null; // { run, episodes }
 let right = null;
 let listed = FIRST;
@@ -17,7 +16,6 @@ export async function startRuns() {
   const found = (await get("/v1/runs")).runs;
   if (!found) return;
   runs = found;
-  shown = true;
   document.querySelector('[data-view="runs"]').hidden = false;
   options($("run"), runs.map((run) => [run.name, label(run)]));
   options($("beside"), [["", "no other"], ...runs.map((run) => [run.name, label(run)])]);
@@ -41,8 +39,8 @@ function go(more) {
 }
 
 export async function showRuns({ run, beside, episode }) {
-  if (!runs.length) {
-    $("run-status").textContent = shown
+  if (!runs?.length) {
+    $("run-status").textContent = runs
       ? "There are no runs in this folder: `vrag eval --out FOLDER/NAME` makes one."
       : "This app shows no runs: `vrag app --runs FOLDER` does.";
     return;
