@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.layouts import line
 from vrag.policies.passages import passages
 from vrag.policies.reading import Question, read
 from vrag.types import Box, Word
@@ -20,15 +21,8 @@ SIGN = [
 
 
 def close(lines: list[str]) -> list[Word]:
-    """Lines of 20 px, 8 px apart; 10 px a letter, 8 px a space."""
-    found: list[Word] = []
-    for number, text in enumerate(lines):
-        x = 0
-        for part in text.split():
-            box = Box(x1=x, y1=28 * number, x2=x + 10 * len(part), y2=28 * number + 20)
-            found.append(Word(text=part, box=box, line=number))
-            x += 10 * len(part) + 8
-    return found
+    """Lines of 20 px, 8 px apart."""
+    return [word for number, text in enumerate(lines) for word in line(28 * number, (0, text))]
 
 
 def test_the_dot_of_a_day_ends_no_sentence() -> None:

@@ -7,22 +7,12 @@ from random import Random
 
 import pytest
 
+from tests.layouts import line
 from vrag.policies.reading import Question, read_page
 from vrag.policies.tables import Table, find_cell, find_tables
 from vrag.types import Box, Word
 
 PAGE = Box(x1=0, y1=0, x2=2000, y2=2000)
-
-
-def line(y: float, *blocks: tuple[float, str]) -> list[Word]:
-    """Blocks at their left edges; 10 px a letter, 8 px a space, 20 px a line."""
-    found: list[Word] = []
-    for left, text in blocks:
-        x = left
-        for part in text.split():
-            found.append(Word(text=part, box=Box(x1=x, y1=y, x2=x + 10 * len(part), y2=y + 20), line=int(y)))
-            x += 10 * len(part) + 8
-    return found
 
 
 def report() -> list[Word]:
