@@ -10,7 +10,7 @@ from vrag.locate import locate
 from vrag.policies.extractive import NOTHING, ExtractivePolicy
 from vrag.policies.passages import join, passages
 from vrag.policies.reading import Question, read
-from vrag.policies.terms import content_words, expects_number, terms
+from vrag.policies.terms import content_words, expects_number, names, people, terms
 from vrag.rollout import Limits, rollout
 from vrag.testing import FixedRetriever, MemoryStore, WordRetriever
 from vrag.types import Answer, Box, Crop, Sampling, Search, StopReason, Task, Turn, Word
@@ -145,6 +145,79 @@ def test_an_answer_to_half_of_a_question_says_so() -> None:
     turns = ask(store, "What is the price of insurance?", max_pages=1)
     assert isinstance(turns[-2].action, Crop)
     assert "900" in answer(turns) and "covers 50% of the question" in turns[-1].thought
+
+
+PLANT = "The plant in Porto opened in April 2016, and its manager is Inês Duarte."
+
+
+def test_a_page_about_something_of_another_name_does_not_answer() -> None:
+    store = MemoryStore()
+    store.add("plants.pdf", 1, [PLANT])
+    for question, name in (
+        ("When did the plant in Brno open?", "Brno"),
+        ("Who is the manager of the Lyon plant?", "Lyon"),
+        ("What happened to the plant in 2019?", "2019"),
+    ):
+        turns = ask(store, question)
+        assert answer(turns) == NOTHING and f"doesn't say {name}" in turns[-1].thought
+    assert "April 2016" in answer(ask(store, "When did the plant in Porto open?"))
+
+
+def test_an_answer_that_lacks_a_name_beside_much_else_says_which() -> None:
+    store = MemoryStore()
+    store.add("plants.pdf", 1, [PLANT])
+    turns = ask(store, "Who is the manager of the plant in Porto, opened in April, Portugal?")
+    assert "Duarte" in answer(turns) and turns[-1].thought.endswith("doesn't say Portugal")
+
+
+def test_the_name_of_the_document_and_the_title_of_the_page_say_what_it_is_about() -> None:
+    store = MemoryStore()
+    store.add("lakeside.pdf", 1, ["Branch library", "It has a garden.", "People read in it. Telephone 555 0184."])
+    store.add("hillside.pdf", 1, ["Branch library", "It has a cellar.", "People read in it. Telephone 555 0199."])
+    for place, number in (("Lakeside", "0184"), ("Hillside", "0199")):
+        turns = ask(store, f"What is the telephone of the {place} library?")
+        assert number in answer(turns) and "covers" not in turns[-1].thought
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is the phone number of the library?", "Telephone: 0131 555 0184"),
+        ("What is the e-mail of the library?", "desk@library.example"),
+        ("Where is the library?", "Address: 12 Mill Lane, Brackley"),
+        ("Who leads the library?", "In Mill Lane, Piotr Wolski has led it since 2021."),
+        ("What is not allowed in the library?", "• food • drinks • flash photography"),
+    ],
+)
+def test_contacts_people_and_lists(question: str, expected: str) -> None:
+    store = MemoryStore()
+    lines = ["Telephone: 0131 555 0184", "desk@library.example", "Address: 12 Mill Lane, Brackley"]
+    rest = ["In Mill Lane, Piotr Wolski has led it since 2021.", "The library opened in 1974."]
+    points = ["Not allowed in the library:", "• food", "• drinks", "• flash photography"]
+    store.add("library.pdf", 1, ["The library", "Contact", *lines, *rest, *points])
+    assert answer(ask(store, question)) == expected
+
+
+def test_names_are_words_with_a_capital_or_a_digit() -> None:
+    assert names("When did the plant in Brno open?") == ["Brno"]
+    assert names("Lisbon office: what is the weight of the P-250 in 2023?") == ["P-250", "2023"]
+    assert names("WHAT IS THE TOTAL OF 2023?") == ["2023"]
+    assert names("what is the total?") == []
+    assert people("The Board met. Piotr Wolski spoke, then Ana M. Costa.") == ["Piotr Wolski", "Ana M. Costa"]
+
+
+def test_half_of_a_name_is_no_match() -> None:
+    store = MemoryStore()
+    store.add("pumps.pdf", 1, ["The weight of the P-200 is 14 kg."])
+    assert "14 kg" in answer(ask(store, "What is the weight of the P-200?"))
+    assert answer(ask(store, "What is the weight of the P-250?")) == NOTHING
+
+
+def test_labels_are_known_by_their_other_words() -> None:
+    assert terms("Invoice no. 4711") == terms("invoice number 4711")
+    assert terms("Tel") == terms("phone") == terms("telephone") and terms("e-mail") == terms("email")
+    assert "number" not in terms("there is no printer")
+    assert "email" in terms("desk@library.example") and "website" in terms("www.library.example")
 
 
 @pytest.mark.parametrize(

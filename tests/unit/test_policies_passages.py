@@ -63,3 +63,8 @@ def test_the_line_that_answers_is_the_answer(question: str, expected: str) -> No
 )
 def test_running_text_goes_on_over_its_lines(lines: list[str]) -> None:
     assert [item.text for item in passages(close(lines))] == [" ".join(lines)]
+
+
+def test_lines_with_labels_are_each_their_own() -> None:
+    contact = ["Telephone: 0131 555 0184", "E-mail: desk@lakeside.example", "Address: 12 Mill Lane,", "Brackley"]
+    assert [item.text for item in passages(close(contact))] == [*contact[:2], "Address: 12 Mill Lane, Brackley"]

@@ -19,6 +19,7 @@ from vrag.protocols import PageStore
 from vrag.types import Action, Answer, Box, Crop, ImagePart, Message, Request, Sample, Search, View
 
 NOTHING = "not found"
+_OTHER = 0.5
 SEES_IMAGES = "extractive looks up words of the images that it is shown"  # so nothing where pages are shown as text
 
 
@@ -59,14 +60,14 @@ class ExtractivePolicy:
         readings = [self._read(view, question) for view in views]
         if isinstance(parse(_text(messages[-2])).action, Crop):
             return _answer(f"I read it here{self._doubt(readings[-1])}", readings[-1], views[-1])
-        best = max(range(len(views)), key=lambda i: (_coverage(readings[i]), -i))
+        best = max(range(len(views)), key=lambda i: (_worth(readings[i]), -i))
         reading, last = readings[best], len(views) - 1
         shown = any(isinstance(part, ImagePart) for part in messages[-1].parts)
-        if shown and _coverage(reading) < self._enough and len(views) < self._max_pages:
+        if shown and _worth(reading) < self._enough and len(views) < self._max_pages:
             return self._search(text, "this page covers too little of the question; see the next one")
         if reading is None:
             return _nothing()
-        if reading.coverage <= self._least:
+        if _worth(reading) <= self._least:
             where = views[best].ref
             return _nothing(f"the closest is page {where.page} of {where.document}{self._doubt(reading)}")
         if best != last or not shown:
@@ -78,8 +79,11 @@ class ExtractivePolicy:
         return _Move(thought or f"find {query}", Search(query=query))
 
     def _doubt(self, reading: Reading | None) -> str:
-        covered = _coverage(reading)
-        return "" if covered >= self._enough else f", and covers {covered:.0%} of the question"
+        covered = reading.coverage if reading else 0.0
+        doubts = [f"covers {covered:.0%} of the question"] if covered < self._enough else []
+        if reading and reading.missing:
+            doubts.append(f"doesn't say {', '.join(reading.missing)}")
+        return "".join(f", and {doubt}" for doubt in doubts)
 
     def _settle(self, reading: Reading, view: View) -> _Move:
         """Answer from a page that can't be cropped any more."""
@@ -94,7 +98,7 @@ class ExtractivePolicy:
         return from_raw(view, grown, self._spec.frame)
 
     def _read(self, view: View, question: Question) -> Reading | None:
-        return read_page(self._store.words(view.page_id), question, view.region)
+        return read_page(self._store.words(view.page_id), question, view.region, view.ref.document)
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,9 @@ class _Move:
     read_from: View | None = None
 
 
-def _coverage(reading: Reading | None) -> float:
-    return reading.coverage if reading else 0.0
+def _worth(reading: Reading | None) -> float:
+    """The coverage, of which half is lost where the page is about something of another name."""
+    return (reading.coverage if reading else 0.0) * (_OTHER if reading and reading.missing else 1.0)
 
 
 def _answer(thought: str, reading: Reading | None, view: View) -> _Move:

@@ -21,6 +21,7 @@ _BULLET = re.compile(r"[•‣▪▶►◦●○*–—·-]$|\(?\d{1,2}[.)]$")
 _SPACELESS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3000-\u303f\uff00-\uffef"
 _ROW_GAP = 2.0  # in line heights: words further apart are cells of a row
 _PARAGRAPH_GAP = 0.7  # in line heights
+_LABEL_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Passage:
     def leader(self) -> bool:
         """Whether this is a line of a table of contents."""
         return re.search(r"(?:[.·…] ?){4,}", self.text) is not None
+
+    @property
+    def point(self) -> bool:
+        """Whether this is one of a list with bullets or numbers."""
+        return _BULLET.match(self.words[0].text) is not None
 
     @property
     def heading(self) -> bool:
@@ -81,9 +87,11 @@ def _blocks(listed: Sequence[list[Word]]) -> list[list[list[Word]]]:
 
 
 def _is_list(block: Sequence[Sequence[Word]]) -> bool:
-    """Whether most lines end where the next word still had room, and the next one begins as a sentence does: lines of
-    a sign or a receipt, which have no full stops.
+    """Whether several lines begin with a label, or most end where the next word still had room, and the next one
+    begins as a sentence does: lines of a sign or a receipt, which have no full stops.
     """
+    if _labelled(block):
+        return True
     right = max(line[-1].box.x2 for line in block)
     early = [
         line[-1].box.x2 + below[0].box.width + line[-1].box.height < right and not below[0].text[:1].islower()
@@ -95,12 +103,22 @@ def _is_list(block: Sequence[Sequence[Word]]) -> bool:
 def _items(block: Sequence[list[Word]]) -> list[list[list[Word]]]:
     """The lines of a list, each with those that go on with it."""
     items: list[list[list[Word]]] = []
+    labelled = _labelled(block)
     for line in block:
-        if items and line[0].text[:1].islower():
+        if items and (line[0].text[:1].islower() or (labelled and not _label(line))):
             items[-1].append(line)
         else:
             items.append([line])
     return items
+
+
+def _labelled(block: Sequence[Sequence[Word]]) -> bool:
+    return sum(_label(line) for line in block) >= 2
+
+
+def _label(line: Sequence[Word]) -> bool:
+    """Whether a line begins with one, such as "Telephone:" or "Due date:"."""
+    return any(word.text.endswith(":") for word in line[:_LABEL_WORDS]) and line[0].text[:1].isupper()
 
 
 def _sentences(block: Sequence[list[Word]]) -> list[Passage]:

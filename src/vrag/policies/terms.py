@@ -28,6 +28,16 @@ _WORD = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])\w)+(?:[-.,:/'’&](?:(?![{_CJK}]
 _HOW = re.compile(
     r"\b(how|wie) (?:long|large|big|high|tall|old|far|often|fast|lange?|oft|hoch|groß|weit)\b", re.IGNORECASE
 )
+_WHO = re.compile(r"\b(who|whom|wer|wem|wen|qui|quién)\b", re.IGNORECASE)
+_WHERE = re.compile(r"\b(where|wo|où|dónde)\b", re.IGNORECASE)
+_PERSON = re.compile(r"\b([A-ZÀ-ÖØ-Þ][\w'’-]*) (?:[A-Z]\. )?[A-ZÀ-ÖØ-Þ][\w'’-]+")
+# words of labels that people call otherwise when they ask, by what they count as
+_MEANS = {"number": "number", "telephone": "telephone", "mail": "email"}
+_SAME = re.compile(
+    r"(?P<number>\b(?:no|nr|num)\.?(?=\s*[:#]?\s*(?:$|\S*\d)))|(?P<telephone>\b(?:tel|phone|telefon)\b)|(?P<mail>\be-?mails?\b)",
+    re.IGNORECASE,
+)
+_ADDRESSES = {"email": re.compile(r"[\w.]@[\w-]+\.\w"), "website": re.compile(r"\bwww\.|\bhttps?://")}
 _IS_CJK = re.compile(f"[{_CJK}]")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,:/-]\d+)*%?")
 
@@ -40,9 +50,26 @@ def content_words(text: str) -> list[str]:
     return list(dict.fromkeys(content or words))
 
 
+def names(question: str) -> list[str]:
+    """The content words that name one thing, so that a page without them is about another: those with a capital within
+    the question (Porto), and those with a digit (P-250, 2019).
+    """
+    folded = _fold(question)
+    first = next(iter(_WORD.findall(folded)), "")
+    shouted = folded == folded.upper()
+    return [
+        word
+        for word in content_words(question)
+        if any(char.isdigit() for char in word) or (word[:1].isupper() and word != first and not shouted)
+    ]
+
+
 def terms(text: str) -> list[str]:
-    """What words are compared by: the tokens of the index without English inflection."""
-    return [_stem(token) for token in query_tokens(text)]
+    """What words are compared by: the tokens of the index without English inflection, other words for the same, and
+    what an address is.
+    """
+    found = [_stem(token) for token in query_tokens(_SAME.sub(lambda match: _MEANS[match.lastgroup or ""], text))]
+    return found + [kind for kind, shape in _ADDRESSES.items() if shape.search(text)]
 
 
 def numbers(text: str) -> list[str]:
@@ -62,6 +89,19 @@ _EXPECTS_NUMBER = re.compile(
 def expects_number(question: str) -> bool:
     """Whether the question asks for an amount or a date."""
     return _EXPECTS_NUMBER.search(_fold(question)) is not None
+
+
+def people(text: str) -> list[str]:
+    """What may be names of persons: two words with capitals, of which the first is no article."""
+    return [match.group() for match in _PERSON.finditer(text) if match.group(1).casefold() not in _STOP_WORDS]
+
+
+def asks_who(question: str) -> bool:
+    return _WHO.search(question) is not None
+
+
+def asks_where(question: str) -> bool:
+    return _WHERE.search(question) is not None
 
 
 def _fold(text: str) -> str:
