@@ -149,6 +149,12 @@ def test_pages_that_are_not_there_and_answers_that_do_not_score_are_listed(
         ("answer", f"the gold answer '14%' doesn't score 1.0 {form}"),
     ]
     assert [one["document"] for one in report["failures"][:2]] == ["samples.json row 5", "samples.json row 1"]
+    assert (report["without_gold"], report["lost_gold"]) == (1, 2), "gone.pdf and broken.pdf are not to be found"
+    assert (report["documents"], report["unread"]) == (3, 1)
+    assert vrag("data", "mmlongbench", folder, tmp_path / "out", "-c", "paper", "--no-ocr", "--workers", 1) == 0
+    said = capsys.readouterr().out
+    assert "2 questions about documents that aren't here or can't be read" in said
+    assert "3 documents (1 can't be read)" in said
     tasks = read_tasks(tmp_path / "out/tasks.jsonl")
     assert [gold(task) for task in tasks] == [[], [("report.pdf", 2)], [("gone.pdf", 4)], [("broken.pdf", 1)]]
     assert len((tmp_path / "out/problems.jsonl").read_text().splitlines()) == len(report["failures"])

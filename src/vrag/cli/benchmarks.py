@@ -229,9 +229,12 @@ def _said(report: BenchmarkReport, corpus: str) -> str:
     kinds = ", ".join(f"{count} {said_kind(kind)}" for kind, count in report.kinds.items())
     answers = sum(failure.stage == "answer" for failure in report.failures)
     about = [hops, *([kinds] if len(report.kinds) > 1 else []), f"{report.without_gold} without a gold page"]
+    unread = f" ({report.unread} can't be read)" if report.unread else ""
+    lost = f"; {counted(report.lost_gold, 'question')} about documents that aren't here or can't be read"
     return (
         f"{corpus}: {counted(report.questions, 'question')} ({'; '.join(about)}) about"
-        f" {counted(report.documents, 'document')}, {counted(report.pages, 'page')};"
+        f" {counted(report.documents, 'document')}{unread}, {counted(report.pages, 'page')};"
         f" {counted(len(report.failures) - answers, 'problem')},"
-        f" {counted(answers, 'gold answer')} that can't score\n{report.tasks}"
+        f" {counted(answers, 'gold answer')} that can't score"
+        f"{lost if report.lost_gold else ''}\n{report.tasks}"
     )

@@ -35,7 +35,9 @@ class BenchmarkReport(Frozen):
     tasks: Path
     questions: int
     without_gold: int  # questions without a gold page
+    lost_gold: int  # questions about a document that isn't there or can't be read
     documents: int  # of the dataset, or else of the corpus
+    unread: int  # of these, that can't be read at all
     pages: int  # of these, that could be read
     hops: dict[int, int]
     kinds: dict[str, int]
@@ -66,13 +68,16 @@ def build(
     write_tasks(run.path / "tasks.jsonl", tasks)
     lines = "".join(failure.model_dump_json() + "\n" for failure in failures)
     atomic_write(run.path / "problems.jsonl", lines.encode())
+    readable = shelf.readable()
     pages = ingested.pages_here if ingested else corpus.count()
     documents = ingested.files if ingested else len(corpus.documents())
     return BenchmarkReport(
         tasks=run.path / "tasks.jsonl",
         questions=len(tasks),
         without_gold=sum(not task.gold for task in tasks),
+        lost_gold=sum(task.document is not None and task.document not in readable for task in tasks),
         documents=documents,
+        unread=len({failure.document for failure in broken if failure.page is None}),
         pages=pages,
         hops=dict(sorted(Counter(task.hops for task in tasks).items())),
         kinds=dict(Counter(task.kind for task in tasks).most_common()),

@@ -22,6 +22,10 @@ class Shelf:
                 self._by_name.setdefault(key, {})[document.id] = document
                 self._names.setdefault(key, PurePosixPath(name).name)
 
+    def readable(self) -> set[str]:
+        """What the corpus calls those that have pages."""
+        return {document.name for held in self._by_name.values() for document in held.values() if document.pages}
+
     @classmethod
     def of(cls, corpus: Corpus, paths: Sequence[Path]) -> Shelf:
         """The documents of these files and folders, by their content: another dataset's may have the same names.
