@@ -18,6 +18,16 @@ def test_words_keep_their_boxes():
     ]
 
 
+def test_a_word_that_is_glued_to_a_number_is_cut_off_it():
+    words = list(line_words("11October 2024, 5GHz", [piece("11October", 0), piece("2024,", 20), piece("5GHz", 40)]))
+    assert [(word.text, word.x1, word.x2) for word in words] == [
+        ("11", 0, 2),
+        ("October", 2, 9),
+        ("2024,", 20, 29),
+        ("5GHz", 40, 49),
+    ]
+
+
 def test_single_characters_become_the_words_of_the_line():
     pieces = [piece(char, 10 * index) for index, char in enumerate("3.1章节，目录")]
     words = list(line_words("3.1 章节，目录", pieces))

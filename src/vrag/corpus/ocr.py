@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Any, Protocol, TypeAlias
 
 from PIL import Image
 
@@ -19,6 +21,8 @@ from vrag.imports import is_import_name
 DEFAULT_ENGINE = "vrag.corpus.ocr:RapidOcr"
 HINT = "pip install 'vrag[ocr]'"
 _ENDS_WORD = "、。，；：！？"
+_GLUED = re.compile(r"(?<=\d)(?=[A-Z][a-z]{2})")
+Extent: TypeAlias = tuple[float, float, float, float]
 
 
 class OcrEngine(Protocol):
@@ -101,15 +105,17 @@ def line_words(text: str, pieces: Sequence[tuple[str, float, Sequence[Sequence[f
     """The words of one line. `pieces` are (text, confidence, four corners) of a word or one character.
 
     Characters are put together into the words that the spaces of `text` and its punctuation delimit; where
-    the pieces don't add up to the line (the engine drops some signs), each piece is a word of its own.
+    the pieces don't add up to the line (the engine drops some signs), each piece is a word of its own. The space that
+    the engine leaves out after a number is put back: 11October.
     """
-    boxed = [(piece, _extent(corners)) for piece, _, corners in pieces if piece.strip()]
+    text = _GLUED.sub(" ", text)
+    boxed = [part for piece, _, corners in pieces if piece.strip() for part in _apart(piece, _extent(corners))]
     if "".join(piece for piece, _ in boxed) != "".join(text.split()):
         yield from (Glyphs("".join(piece.split()), *extent) for piece, extent in boxed)
         return
     rest = iter(boxed)
     for word in _split(text):
-        taken, extents = "", list[tuple[float, float, float, float]]()
+        taken, extents = "", list[Extent]()
         while len(taken) < len(word):
             piece, extent = next(rest, (None, None))
             if piece is None or extent is None:
@@ -132,6 +138,17 @@ def _split(text: str) -> Iterator[str]:
             yield word[start:]
 
 
-def _extent(corners: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
+def _apart(piece: str, extent: Extent) -> list[tuple[str, Extent]]:
+    """A piece, cut after a number that a word is glued to; each part gets its share of the width."""
+    x1, y1, x2, y2 = extent
+    ends = [0, *(match.start() for match in _GLUED.finditer(piece)), len(piece)]
+    places = [x1 + (x2 - x1) * end / len(piece) for end in ends]
+    return [
+        (piece[start:end], (left, y1, right, y2))
+        for (start, end), (left, right) in zip(pairwise(ends), pairwise(places), strict=True)
+    ]
+
+
+def _extent(corners: Sequence[Sequence[float]]) -> Extent:
     xs, ys = [float(x) for x, _ in corners], [float(y) for _, y in corners]
     return min(xs), min(ys), max(xs), max(ys)

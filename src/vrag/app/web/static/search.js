@@ -44,7 +44,7 @@ async function find(k) {
     $("search-results").replaceChildren(...hits.map((hit, index) => card(hit, index, query)));
     $("search-more").hidden = hits.length < k || k >= MOST;
     const ms = Math.round(performance.now() - began);
-    $("search-status").textContent = hits.length ? `The best ${hits.length} pages of ${state.info?.pages.toLocaleString() ?? "?"}, in ${ms} ms` : "No page matches.";
+    $("search-status").textContent = hits.length ? `The best ${hits.length === 1 ? "page" : `${hits.length} pages`} of ${state.info?.pages.toLocaleString() ?? "?"}, in ${ms} ms` : "No page matches.";
   } catch (error) {
     alertUser(error.message);
   }
