@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import anyio
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, AsyncStream
 from openai.resources.chat.completions import AsyncCompletions
 
@@ -108,10 +109,9 @@ class _Told:
         """To a stream, until it ends or goes on after the message."""
         while not (self.end is not None and self.text[self.end :].strip()):
             whole = self.end is not None or self.finish is not None
-            try:
-                part = await asyncio.wait_for(_parsed(anext(parts, None)), _GRACE if whole else None)
-            except asyncio.TimeoutError:
-                break
+            part = None
+            with anyio.move_on_after(_GRACE if whole else None):
+                part = await _parsed(anext(parts, None))
             if part is None and not whole:
                 raise _NoCompletion("broke off amid its answer")
             if part is None:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import anyio
 import httpx
 import stamina
 
@@ -149,8 +150,10 @@ class Server:
     async def patiently(self, patience: Patience, attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` returns; called again after what may pass, as `Unusable` may. Raises as `ask` does."""
         try:
-            return await asyncio.wait_for(self._again(patience, attempt), patience.total)
-        except asyncio.TimeoutError:
+            # no `wait_for`: the shield behind which httpx closes connections holds off scopes alone
+            with anyio.fail_after(patience.total):
+                return await self._again(patience, attempt)
+        except TimeoutError:
             raise InfrastructureError(f"{self}: no answer within {patience.total:g} s") from None
         except httpx.HTTPError as error:
             raise InfrastructureError(f"{self}: {type(error).__name__}: {error}") from error

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Generator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import stamina
@@ -172,6 +173,20 @@ def test_patience_ends_what_never_answers():
 
     with pytest.raises(InfrastructureError, match=r"no answer within 0\.05 s"):
         search(remote(silent, patience=0.05))
+
+
+def test_a_connection_that_is_being_closed_when_patience_ends_is_closed():
+    closed: list[bool] = []
+
+    async def ends(_: httpx.Request) -> httpx.Response:
+        with anyio.CancelScope(shield=True):  # as httpx closes one whose time is over
+            await anyio.sleep(0.2)
+            closed.append(True)
+        raise httpx.ReadTimeout("")
+
+    with pytest.raises(InfrastructureError, match=r"no answer within 0\.05 s"):
+        search(remote(ends, patience=0.05))
+    assert closed == [True]
 
 
 @pytest.mark.parametrize("url", ["search.example", "ftp://x", "http://", "http://me:secret@x", ""])
