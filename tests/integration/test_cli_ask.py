@@ -76,6 +76,15 @@ def test_the_only_corpus_need_not_be_named(corpus: str, tmp_path: Path, capsys: 
         assert "which corpus? Name one as --corpus: mine, other" in capsys.readouterr().err
 
 
+def test_words_of_no_page_are_told_with_what_may_be_meant(corpus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vrag("search", "instalation archive", "-c", corpus) == 0
+    assert capsys.readouterr().err == "on no page: instalation (did you mean installation?)\n"
+    assert vrag("ask", "Where could the deamon listenes?", "-c", corpus) == 1
+    assert "on no page: deamon (did you mean daemon?), listenes (did you mean listens?)\n" in capsys.readouterr().err
+    assert vrag("ask", "Which port does the daemon use?", "-c", corpus) == 0
+    assert "on no page" not in capsys.readouterr().err
+
+
 def test_without_any_corpus_the_way_to_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert vrag("ask", "daemon port") == 2
     assert "no corpus yet: make one with `vrag index PATH --corpus NAME`" in capsys.readouterr().err

@@ -49,6 +49,12 @@ def test_any_word_is_enough_and_scores_fall(db: sqlite3.Connection):
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
 
+def test_a_word_of_no_page_is_told_with_the_nearest_of_one(db: sqlite3.Connection):
+    assert lexical.misspelt(db, "the harbor revnue") == {"harbor": "harbour", "revnue": "revenue"}
+    assert lexical.misspelt(db, "harbour Revenue") == {}, "these are there"
+    assert lexical.misspelt(db, "giraffe pam 12345") == {}, "unlike any, short, a number"
+
+
 def test_chinese_is_found_by_a_part_of_a_sentence_and_by_one_character(db: sqlite3.Connection):
     assert rows(db, "收入增长") == [4]
     assert rows(db, "京") == [4]

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from vrag.agent import Agent, Reply
-from vrag.cli.asked import Asked, open_to_read
+from vrag.cli.asked import Asked, hint_spelling, open_to_read
 from vrag.cli.options import (
     By,
     Encoder,
@@ -62,6 +62,8 @@ def ask(
         steps = Console(stderr=True, highlight=False, markup=False, emoji=False)
         reply = agent.ask(question, on_turn=lambda turn: _show(steps, turn))
         files = reply.save(out) if out else {}
+        if not reply.answered:
+            hint_spelling(store, question)
     if json_:
         print(json.dumps(_result(reply, files, agent.speaker.name), ensure_ascii=False))
     else:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from vrag.corpus.store import Corpus, names
 from vrag.errors import CorpusError, UsageError
+from vrag.policies.terms import content_words
 
 Asked = Annotated[
     str | None,
@@ -25,6 +27,14 @@ def open_to_read(corpus: str | None) -> Corpus:
         return store
     store.close()
     raise CorpusError(f"corpus {name!r} has no pages: `vrag index PATH --corpus {name}` adds some")
+
+
+def hint_spelling(store: Corpus, words: str) -> None:
+    """Which words no page has, and what may be meant, to stderr."""
+    found = store.misspelt(" ".join(content_words(words)))
+    hints = [f"{word} (did you mean {near}?)" for word, near in found.items()]
+    if hints:
+        Console(stderr=True).print(f"on no page: {', '.join(hints)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def asked_name(corpus: str | None) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vrag.cli.asked import Asked, open_to_read
+from vrag.cli.asked import Asked, hint_spelling, open_to_read
 from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
 from vrag.cli.progress import printable
 from vrag.index.lexical import snippet
@@ -40,6 +40,7 @@ def search(
         retriever = open_retriever(store, by.value, chosen, KernelChoice(kernel.value, device))
         hits = asyncio.run(retriever.search(query, k))
         snippets = [snippet(store.page(hit.page_id).text, query) for hit in hits]
+        hint_spelling(store, query)
     if json_:
         found = [{**hit.model_dump(), "snippet": text} for hit, text in zip(hits, snippets, strict=True)]
         print(json.dumps({"query": query, "hits": found}, ensure_ascii=False))

@@ -294,6 +294,11 @@ class Corpus:
             if row is not None
         ]
 
+    def misspelt(self, query: str) -> dict[str, str]:
+        """The words of a query that stand on no page, and what may be meant, in lower case."""
+        with self._reader() as db:
+            return lexical.misspelt(db, query)
+
 
 def page_image(folder: Path, page_id: str) -> Image:
     """The stored image of a page of the corpus in `folder`, RGB, without a look into the catalogue."""

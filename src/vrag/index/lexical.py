@@ -7,6 +7,7 @@ are found by the page's row id, which is ordered by document and page: equal sco
 
 from __future__ import annotations
 
+import difflib
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ SCHEMA = "CREATE VIRTUAL TABLE page_words USING fts5(name, body, tokenize = 'asc
 VERSION = 1  # of the tokens: other tokens need another index
 QUERY_TOKENS = 64  # of one query: bounds the time of any search
 _QUERY_CHARACTERS = 100_000  # of a query that are read
+_MISSPELT = 5  # letters: of a shorter word too many others are alike
+_ALIKE = 0.8  # ratio of difflib
 _NAME_WEIGHT, _BODY_WEIGHT = 0.5, 1.0
 
 Rows = tuple[int, int]  # the first and the last
@@ -75,6 +78,26 @@ def terms(query: str) -> list[str]:
     return list(islice(dict.fromkeys(query_tokens(query[:_QUERY_CHARACTERS])), QUERY_TOKENS))
 
 
+def misspelt(db: sqlite3.Connection, query: str) -> dict[str, str]:
+    """The words of a query that no page holds, and of the most similar ones with the same first letter that on most
+    pages.
+    """
+    _vocabulary(db)
+    found: dict[str, str] = {}
+    for token in terms(query):
+        if not token.isalpha() or len(token) < _MISSPELT or _pages_with(db, token):
+            continue
+        span = (token[0], token[0] + chr(0x10FFFF), len(token) - 2, len(token) + 2)
+        rows = db.execute(
+            "SELECT term, doc FROM temp.page_terms WHERE term BETWEEN ? AND ? AND length(term) BETWEEN ? AND ?", span
+        )
+        pages = {term: count for term, count in rows if term.isalpha()}
+        near = difflib.get_close_matches(token, pages, cutoff=_ALIKE)
+        if near:
+            found[token] = max(near, key=lambda term: pages[term])
+    return found
+
+
 def match_expression(tokens: Sequence[str]) -> str:
     """An FTS5 expression: each token quoted, joined by OR."""
     return " OR ".join(f'"{token[:-1]}"*' if token.endswith("*") else f'"{token}"' for token in tokens)
@@ -82,10 +105,18 @@ def match_expression(tokens: Sequence[str]) -> str:
 
 def _telling(db: sqlite3.Connection, tokens: Sequence[str]) -> list[str]:
     """Those of at most half of the pages, and beginnings, of which that isn't known."""
-    db.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.page_terms USING fts5vocab(main, page_words, row)")
+    _vocabulary(db)
     half = db.execute("SELECT count(*) FROM page_words_docsize").fetchone()[0] / 2
-    counts = [db.execute("SELECT doc FROM temp.page_terms WHERE term = ?", (token,)).fetchone() for token in tokens]
-    return [token for token, count in zip(tokens, counts, strict=True) if count is None or count[0] <= half]
+    return [token for token in tokens if _pages_with(db, token) <= half]
+
+
+def _vocabulary(db: sqlite3.Connection) -> None:
+    db.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.page_terms USING fts5vocab(main, page_words, row)")
+
+
+def _pages_with(db: sqlite3.Connection, token: str) -> int:
+    row = db.execute("SELECT doc FROM temp.page_terms WHERE term = ?", (token,)).fetchone()
+    return row[0] if row else 0
 
 
 def _best(db: sqlite3.Connection, tokens: Sequence[str], k: int, rows: Rows | None) -> list[Scored]:
