@@ -388,6 +388,13 @@ def test_a_document_of_the_servers_own_folders_isnt_removed(server: Running, man
     assert (manual.parent / "documents" / "manual.pdf").is_file()
 
 
+def test_what_a_get_cant_have_is_said_at_once(notes: Path):
+    with agent_serving() as server:
+        refused = server.client.get("/v1/corpora/notes/search?q=red&by=visual", timeout=10)
+        assert refused.status_code == 422 and "no search by 'visual' here" in refused.json()["detail"]
+        assert server.client.get("/v1/corpora/notes/pages/none", timeout=10).status_code == 404
+
+
 def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
     with Corpus.open(notes) as corpus:
         index = make_index(corpus, ColourEncoder(), EncoderName(name="tests.colours:ColourEncoder"))

@@ -228,6 +228,18 @@ def test_too_many_queries_are_refused_at_once_and_say_when_to_come_back(folder: 
         assert post(server, {"queries": ["red"] * 3}).status_code == 422  # would never be admitted
 
 
+def test_what_is_refused_at_once_is_answered_at_once_to_a_get_too(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    gate = Gate(monkeypatch, Corpus, "search")
+    with serving(folder, "text", Limits(queue=1, batch=1)) as server:
+        get = server.client.get
+        assert get("/v1/search?q=amber&by=visual", timeout=10).status_code == 422
+        held = in_threads(1, lambda n: server.search("amber"))
+        server.until(lambda: server.metric("vrag_admitted_queries") == 1)
+        assert [get("/v1/search?q=amber", timeout=10).status_code for _ in range(3)] == [429] * 3
+        gate.open()
+        assert held[0].result(10)
+
+
 def test_what_takes_too_long_is_504(folder: Path, monkeypatch: pytest.MonkeyPatch):
     gate = Gate(monkeypatch, Corpus, "search")
     with serving(folder, "text", Limits(queue=1, timeout=0.2)) as server:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from pydantic import Field, StringConstraints
 from starlette.requests import ClientDisconnect, Request
@@ -121,8 +121,9 @@ def _length(request: Request) -> int:
 
 async def _body(request: Request, seconds: float) -> bytes:
     try:
-        return await asyncio.wait_for(request.body(), seconds)
-    except asyncio.TimeoutError:
+        with anyio.fail_after(seconds):
+            return await request.body()
+    except TimeoutError:
         raise HTTPException(408, "the request took too long to arrive") from None
     except ClientDisconnect:
         raise HTTPException(499, "the client is gone") from None

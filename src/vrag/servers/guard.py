@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -98,8 +98,9 @@ class _Bounded:
         if self._complete:  # all that can come is that the client goes away
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), self._seconds)
-        except asyncio.TimeoutError:
+            with anyio.fail_after(self._seconds):  # `wait_for` loses a cancellation that comes with the message
+                message = await self._receive()
+        except TimeoutError:
             raise HTTPException(408, "the request took too long to arrive") from None
         self._bytes += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)

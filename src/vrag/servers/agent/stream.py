@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
+import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -64,7 +65,8 @@ def frame(data: str, event: str | None = None) -> bytes:
 
 
 async def _write(send: Send, body: bytes, *, more: bool = True) -> None:
-    await asyncio.wait_for(send({"type": "http.response.body", "body": body, "more_body": more}), SLOW)
+    with anyio.fail_after(SLOW):  # `wait_for` may lose the cancellation of a client that goes away
+        await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def _disconnected(receive: Receive) -> None:
