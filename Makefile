@@ -32,6 +32,7 @@ install: $(VENV)/.installed-own
 demo: $(VENV)/.installed
 	$(BIN)/vrag demo $(ARGS)
 
+test: export OMP_WAIT_POLICY = passive
 test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 

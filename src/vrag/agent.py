@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vrag.blocking import run_blocking
 from vrag.corpus.store import Corpus
@@ -86,8 +86,11 @@ class Agent:
     ) -> None:
         """`policy`: "extractive" (no model), "tiny", "tiny-sft", a checkpoint's folder or name, one of your own as
         "module:attribute", a model behind a URL (`ServedSettings(url=…, model=…)`), or a `Speaker` around one's own.
-        `retriever`: by default that of `open_retriever(corpus)`. Raises what loading them raises.
+        `retriever`: by default that of `open_retriever(corpus)`. Raises what loading them raises, and `UsageError` for
+        the name of a corpus.
         """
+        if isinstance(cast(object, corpus), (str, Path)):
+            raise UsageError(f"an agent needs a corpus that is open: Agent(Corpus.open({str(corpus)!r}))")
         self.corpus = corpus
         self.speaker = policy if isinstance(policy, Speaker) else _speaker(policy, corpus)
         self.environment: EnvironmentConfig = self.speaker.config

@@ -16,12 +16,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
 from vrag.errors import DataError, UsageError, VragError
 from vrag.staging import sync_folder
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 Json = dict[str, Any]
 _QUESTIONS = ("tasks.key: ", "tasks.count: ")  # of a run over questions: their content, and how many
@@ -121,8 +127,8 @@ class Log:
 class RunDir:
     """One run's folder. Made by `open`, which is also how a run is resumed."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, hold: _Hold | None = None) -> None:
+        self.path, self._hold = path, hold
         self.metrics = Log(path / "metrics.jsonl")
 
     @classmethod
@@ -130,14 +136,16 @@ class RunDir:
         """Start the run at `path`, or resume it if it was started with the same `config`.
 
         `overwrite` deletes what an earlier run left there. Raises `UsageError` if the folder holds a run with
-        another configuration, or holds something and is no run.
+        another configuration, or holds something and is no run, or another process is at work there.
         """
         file = path / "run.json"
         wanted = to_json(config)
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path}: is a file; a run needs a folder")
+        hold = _Hold.of(path)
         if file.exists() and overwrite:
             shutil.rmtree(path)
+            hold = _Hold.of(path)
         if file.exists():
             found = read_config(path)
             if changes := list(_differences(found, wanted)):
@@ -146,11 +154,68 @@ class RunDir:
             if path.exists() and any(path.iterdir()):
                 raise UsageError(f"{path}: is not empty and holds no run (no run.json); name another folder")
             atomic_write(file, json.dumps(wanted, indent=2, ensure_ascii=False).encode() + b"\n")
-        return cls(path)
+        return cls(path, hold)
 
     def log(self, name: str, *, durable: bool = False) -> Log:
         """The log `name`.jsonl of this run."""
         return Log(self.path / f"{name}.jsonl", durable=durable)
+
+
+class _Hold:
+    """Keeps other processes out of a folder, as long as this one has it; shared by all who ask for it here."""
+
+    _held: ClassVar[WeakValueDictionary[tuple[int, int], _Hold]] = WeakValueDictionary()
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._descriptor = descriptor
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as busy:
+            raise UsageError(f"{path}: another process is at work in this run; wait for it, or name another") from busy
+        except OSError:
+            pass  # a file system without locks
+
+    @classmethod
+    def of(cls, path: Path) -> _Hold:
+        """That of the folder at `path`, which is made if there is none. Raises `UsageError` when another process has
+        it, and `VragError` when it can't be made.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if fcntl is None:  # Windows: nobody is kept out
+                return cls(path, -1)
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError as failure:
+            raise _write_failed(path, failure) from failure
+        status = os.fstat(descriptor)
+        key = status.st_dev, status.st_ino
+        held = cls._held.get(key)
+        if held is None:
+            held = cls._held[key] = cls(path, descriptor)
+        else:
+            os.close(descriptor)
+        return held
+
+    def __del__(self) -> None:
+        self.release()
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    @classmethod
+    def forget(cls) -> None:
+        """In a forked child, which would keep others out after its parent has ended."""
+        for one in list(cls._held.values()):
+            one.release()
+        cls._held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Hold.forget)
 
 
 def read_config(path: Path) -> Json:

@@ -388,6 +388,12 @@ def test_a_document_of_the_servers_own_folders_isnt_removed(server: Running, man
     assert (manual.parent / "documents" / "manual.pdf").is_file()
 
 
+def test_a_question_without_its_content_type_is_told_what_is_missing(notes: Path):
+    with agent_serving() as server:
+        refused = server.client.post("/v1/corpora/notes/ask", content=b'{"question": "hi"}')
+        assert refused.status_code == 422 and "Content-Type: application/json" in refused.json()["detail"]
+
+
 def test_what_a_get_cant_have_is_said_at_once(notes: Path):
     with agent_serving() as server:
         refused = server.client.get("/v1/corpora/notes/search?q=red&by=visual", timeout=10)

@@ -269,6 +269,10 @@ def test_a_benchmark_in_a_folder_right_here_is_found_by_its_name(
     monkeypatch.chdir(tmp_path)
     assert vrag("eval", "-b", "mine_out", "--out", "run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["questions"] == 1
+    (tmp_path / "docs/tasks.jsonl").write_bytes((tmp_path / "mine_out/tasks.jsonl").read_bytes())
+    assert vrag("eval", "-b", "docs", "--out", "run", "--json") == 2
+    assert "give --corpus and --tasks docs/tasks.jsonl" in capsys.readouterr().err
+    (tmp_path / "docs/tasks.jsonl").unlink()
     assert vrag("eval", "-b", "docs", "--out", "run", "--json") == 2
     assert "no benchmark 'docs'" in capsys.readouterr().err
     assert vrag("eval", "-b", "mine_uot", "--out", "run", "--json") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -128,3 +129,12 @@ def test_what_a_link_in_the_folder_points_to_stays(folder: Path, tmp_path: Path)
     (folder / "uploads").symlink_to(tmp_path / "kept")
     assert vrag("corpora", "remove", "mine", "--yes") == 0
     assert not folder.exists() and (tmp_path / "kept/manual.pdf").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("chosen", [None, "active"])
+def test_threads_that_wait_leave_the_cores_to_others_unless_told(chosen: str | None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert vrag("corpora") == 0
+    assert os.environ["OMP_WAIT_POLICY"] == (chosen or "passive")

@@ -64,6 +64,12 @@ def test_it_is_asked(corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "again   please\n        manual.pdf, page 1\n" in printed.err
 
 
+@pytest.mark.parametrize("name", ["Again", "SCRIPT"])
+def test_what_cant_be_called_with_a_store_is_told(corpus: str, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main(["ask", QUESTION, "-c", corpus, "--policy", f"{__name__}:{name}"]) == 2
+    assert "a function that makes a Speaker" in capsys.readouterr().err
+
+
 def test_it_is_evaluated_and_the_run_keeps_its_name(corpus: str, tmp_path: Path) -> None:
     write_tasks(tmp_path / "tasks.jsonl", [Task(id="a", question=QUESTION, answers=["873"])])
     run = tmp_path / "run"

@@ -18,6 +18,7 @@ import vrag
 from tests.agents import plays
 from tests.asking import make_corpus, scripted
 from tests.chats import chat_server
+from tests.papers import write_pdf
 from vrag.data.tasks import write_tasks
 from vrag.errors import InfrastructureError, UsageError
 from vrag.policies.served import ServedSettings
@@ -131,6 +132,20 @@ def test_what_fails_is_raised_and_an_empty_question_refused(corpus: vrag.Corpus)
         broken.search("daemon")
     with pytest.raises(UsageError, match="empty"):
         broken.ask(" \n")
+
+
+def test_a_path_of_questions_or_of_documents_is_taken_and_the_name_of_a_corpus_is_told_how(
+    corpus: vrag.Corpus, tmp_path: Path
+):
+    write_tasks(tmp_path / "tasks.jsonl", [TASK])
+    measured = vrag.evaluate(vrag.Agent(corpus), str(tmp_path / "tasks.jsonl"), str(tmp_path / "run"))
+    assert [record.answer for record in measured.records] == ["873"]
+    write_pdf(tmp_path / "own.pdf", ["amber"])
+    with vrag.Corpus.create(tmp_path / "own") as own:
+        vrag.ingest(str(tmp_path / "own.pdf"), own, vrag.IngestOptions(workers=1, ocr="off"))
+        assert own.count() == 1
+    with pytest.raises(UsageError, match=r"Agent\(Corpus\.open\('notes'\)\)"):
+        vrag.Agent("notes")  # type: ignore[arg-type]
 
 
 def test_a_measured_run_is_kept_continued_and_not_mixed_with_another(corpus: vrag.Corpus, tmp_path: Path):

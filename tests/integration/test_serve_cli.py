@@ -121,7 +121,7 @@ def test_other_verbs_dont_load_the_web():
 
 def test_a_corpus_that_isnt_there_and_vectors_that_arent_are_said(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert vrag("serve", "search", "-c", "nothing", "--port", 0) == 1
-    assert "no corpus" in capsys.readouterr().err
+    assert "no corpus 'nothing'" in capsys.readouterr().err
     assert vrag("serve", "search", "-c", folder, "--port", 0, "--by", "visual") == 2
     assert "--encoder MODEL" in capsys.readouterr().err
 

@@ -1,6 +1,9 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,6 +127,39 @@ def test_a_run_with_the_same_configuration_is_resumed(tmp_path: Path) -> None:
     again = RunDir.open(tmp_path / "run", Settings())
     assert again.metrics.read() == [{"step": 1}]
     assert read_config(tmp_path / "run") == json.loads(Settings().model_dump_json())
+
+
+def test_a_run_that_another_process_is_at_work_in_is_left_to_it(tmp_path: Path) -> None:
+    code = (
+        f"from vrag.runs import *; r = RunDir.open(Path({str(tmp_path / 'run')!r}), {{}}); print(flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"\n"
+        for overwrite in (False, True):
+            with pytest.raises(UsageError, match="another process is at work in this run"):
+                RunDir.open(tmp_path / "run", {}, overwrite=overwrite)
+        other.kill()
+    assert RunDir.open(tmp_path / "run", {}).path.is_dir()
+
+
+def test_a_process_may_open_its_run_again_and_a_child_of_it_keeps_nobody_out(tmp_path: Path) -> None:
+    code = f"""if True:
+        import os, time
+        from vrag.runs import *
+        run = [RunDir.open(Path({str(tmp_path / "run")!r}), {{}}) for _ in range(2)]
+        RunDir.open(run[0].path, {{}}, overwrite=True)
+        if child := os.fork():
+            print(child, flush=True)
+        else:
+            os.close(1)
+            time.sleep(60)
+        os._exit(0)
+    """
+    child = int(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout)
+    try:
+        assert RunDir.open(tmp_path / "run", {}).path.is_dir()
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_run_with_another_configuration_is_refused_and_the_difference_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vrag.agent import Agent
 from vrag.blocking import run_blocking
+from vrag.data.tasks import read_tasks
 from vrag.episode import EpisodeRecord
 from vrag.evaluation import runner
 from vrag.evaluation.metrics import Summary
@@ -31,7 +32,7 @@ class Evaluation:
 
 def evaluate(
     agent: Agent,
-    tasks: Sequence[Task],
+    tasks: Sequence[Task] | str | Path,
     out: str | Path,
     *,
     settings: EvalSettings | None = None,
@@ -40,11 +41,13 @@ def evaluate(
     overwrite: bool = False,
     on_record: Callable[[EpisodeRecord], None] | None = None,
 ) -> Evaluation:
-    """Let `agent` answer `tasks` and keep every episode in the folder `out`; what is there already isn't run again.
+    """Let `agent` answer `tasks` (or those of such a file) and keep every episode in the folder `out`; what is there
+    already isn't run again.
 
     `score` is the paper's reward by rules where none is given. `about` is what the run notes of the agent; by default
     its corpus and policy. Raises `UsageError` if `out` holds a run of anything else, unless `overwrite` deletes that.
     """
+    tasks = read_tasks(tasks) if isinstance(tasks, (str, Path)) else tasks
     settings, score = settings or EvalSettings(), score or paper_rubric()
     named = {"corpus": str(agent.corpus.folder), "policy": agent.speaker.name} if about is None else about
     config = {

@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: list[str], verbs: list[str]) -> int:
     from vrag.cli.retries import show_retries
 
+    # Read when torch is loaded. Its threads spin while they wait, and where other programs use the cores, for six times
+    # as long as the work takes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     show_retries()
     try:
         _command(verbs)(args=args, prog_name="vrag")

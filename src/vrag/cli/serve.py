@@ -41,6 +41,7 @@ from vrag.cli.serving import (
     serve_app,
 )
 from vrag.corpus.paths import corpus_folder
+from vrag.corpus.store import Corpus
 from vrag.kernels import KernelChoice
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def search(
         from vrag.servers.search import create_app
 
     asked = asked_name(corpus)
+    Corpus.open(asked).close()  # one that isn't there is said by its name
 
     def made(token: str | None) -> FastAPI:
         chosen = KernelChoice(kernel.value, device)

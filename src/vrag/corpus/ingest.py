@@ -51,7 +51,7 @@ class IngestReport(Frozen):
 
 
 def ingest(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path] | str | Path,
     corpus: Corpus,
     options: IngestOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -65,6 +65,7 @@ def ingest(
     `CorpusError` when the corpus can't be written (disk full, another run at work). What a single file or page does
     wrong is data in the report.
     """
+    paths = [paths] if isinstance(paths, (str, Path)) else paths
     options = options or IngestOptions()
     say = progress or _silent
     missing_engine(options)

@@ -13,12 +13,13 @@ from vrag.types import Task
 _TABLES = {".csv", ".tsv", ".xlsx", ".xls", ".ods"}
 
 
-def read_tasks(path: Path) -> list[Task]:
+def read_tasks(path: str | Path) -> list[Task]:
     """Every task of `path`, in order; blank lines are skipped.
 
     Raises `DataError` naming `file:line` for a line that is no task, for an id that is used twice, and
     for a file that can't be read or is a table.
     """
+    path = Path(path)
     if path.suffix.lower() in _TABLES:
         raise DataError(f"{path}: is a table and no task file; run `vrag data import` first, which makes one of it")
     tasks: list[Task] = []

@@ -3,6 +3,7 @@ settings."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +78,24 @@ def _own(name: str) -> SpeakerOf:
     make = imported(name, "policy")
 
     def made(store: PageStore) -> Speaker:
+        _check_call(name, make, store)
         found = make(store)
         if not isinstance(found, Speaker):
             raise UsageError(f"policy {name}: made a {type(found).__name__} of a store; it has to make a Speaker")
         return found
 
     return made
+
+
+def _check_call(name: str, make: Any, store: PageStore) -> None:
+    """Before it is called, so that an error of its own keeps its traceback."""
+    try:
+        inspect.signature(make).bind(store)
+    except ValueError:  # of one that isn't written in Python nothing is known
+        pass
+    except TypeError as error:
+        made = "it has to be a function that makes a Speaker of one"
+        raise UsageError(f"policy {name}: can't be called with a store ({error}); {made}") from error
 
 
 def _anywhere(speaker: Speaker) -> SpeakerOf:

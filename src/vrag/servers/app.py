@@ -106,9 +106,15 @@ def _wrong(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 422)
 
 
-def _invalid(_: Request, error: Any) -> Response:
+def _invalid(request: Request, error: Any) -> Response:
     """Doesn't send back what came: it may be long, or no text."""
+    if any(one["type"] == "model_attributes_type" for one in error.errors()) and "json" not in _kind(request):
+        return JSONResponse({"detail": "a request is JSON, and has to say so: Content-Type: application/json"}, 422)
     return JSONResponse({"detail": [{"loc": one["loc"], "msg": one["msg"]} for one in error.errors()]}, 422)
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("Content-Type", "")
 
 
 _HANDLERS: dict[type[Exception], Handler] = {QueueFull: _busy, UsageError: _wrong, RequestValidationError: _invalid}

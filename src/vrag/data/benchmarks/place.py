@@ -57,6 +57,8 @@ def find(name_or_path: str) -> Placed:
     """The benchmark of that name, or in that folder. Raises `UsageError` that names the command that makes it."""
     folder = _folder(name_or_path)
     file, tasks = folder / "corpus.json", folder / "tasks.jsonl"
+    if tasks.is_file() and not file.is_file():
+        raise UsageError(f"{folder}: has questions and doesn't say of which corpus: give --corpus and --tasks {tasks}")
     if not file.is_file() or not tasks.is_file():
         raise UsageError(f"no benchmark {name_or_path!r} at {folder}: {_how(name_or_path)}")
     try:
@@ -74,7 +76,7 @@ def _folder(name_or_path: str) -> Path:
     if "/" in name_or_path or os.sep in name_or_path or name_or_path.startswith("."):
         return here
     named = folder_of(name_or_path)
-    return here if not named.exists() and (here / "corpus.json").is_file() else named
+    return here if not named.exists() and (here / "tasks.jsonl").is_file() else named
 
 
 def _how(name: str) -> str:
