@@ -38,7 +38,9 @@ def vrag(*args: object) -> int:
 def test_corpora_are_listed_with_what_they_hold(folder: Path, capsys: pytest.CaptureFixture[str]):
     encoder = ColourEncoder()
     with Corpus.open("mine") as corpus:
-        embed(corpus, encoder, make_index(corpus, encoder, EncoderName(name="tests.colours:ColourEncoder")))
+        index = make_index(corpus, encoder, EncoderName(name="tests.colours:ColourEncoder"))
+        embed(corpus, encoder, index)
+        index.close()  # else its files change when it is collected
     assert vrag("corpora", "--json") == 0
     (one,) = json.loads(capsys.readouterr().out)
     assert one.pop("bytes") == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
