@@ -140,3 +140,12 @@ def test_threads_that_wait_leave_the_cores_to_others_unless_told(chosen: str | N
         monkeypatch.delenv("OMP_WAIT_POLICY")
     assert vrag("corpora") == 0
     assert os.environ["OMP_WAIT_POLICY"] == (chosen or "passive")
+
+
+def test_who_interrupts_a_command_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vrag.cli.corpora.overviews", interrupted)
+    assert vrag("corpora") == 130
+    assert capsys.readouterr().err == "vrag: interrupted\n"

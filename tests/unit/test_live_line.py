@@ -20,3 +20,10 @@ def test_time_left_is_told_once_a_step_has_been_timed(
         "rl 2/5  reward 0.500  ETA 1:30",
         "rl 3/5  reward 0.500  ETA 1:00",
     ]
+
+
+def test_a_run_that_goes_on_says_after_which_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with LiveLine() as line:
+        for step in (2, 3):
+            line.step("rl", {"step": step, "steps": 4, "reward": 0.5})
+    assert capsys.readouterr().err.splitlines()[:2] == ["rl: goes on after step 2 of 4", "rl 3/4  reward 0.500"]

@@ -77,6 +77,8 @@ def _run(args: list[str], verbs: list[str]) -> int:
         print("vrag: interrupted", file=sys.stderr)
         return 130
     except SystemExit as stop:  # how typer ends a command, also a successful one
+        if stop.code == 130:
+            print("vrag: interrupted", file=sys.stderr)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
 

@@ -53,6 +53,8 @@ class LiveLine:
     def step(self, stage: str, metrics: dict[str, Any]) -> None:
         self._warn(stage, metrics)
         now = time.monotonic()
+        if stage not in self._started and metrics["step"]:
+            self.say(f"{stage}: goes on after step {metrics['step']} of {metrics['steps']}")
         began, first = self._started.setdefault(stage, (now, metrics["step"]))
         done, steps = metrics["step"] + 1, metrics["steps"]
         if not self._live and now - self._last < PLAIN_SECONDS and done < steps:
