@@ -111,6 +111,15 @@ def test_what_would_have_to_be_ignored_is_400_and_named(client: openai.OpenAI, m
     assert refused.value.param == param and refused.value.type == "invalid_request_error"
 
 
+def test_what_is_no_json_names_no_field(notes: Path):
+    with agent_serving(chosen={"notes": notes}) as server:
+        headers = {"Content-Type": "application/json"}
+        refused = server.client.post("/v1/chat/completions", content=b'{"model": "notes", oops}', headers=headers)
+    error = refused.json()["error"]
+    assert refused.status_code == 400 and error["param"] is None
+    assert error["message"] == "JSON decode error at character 19"
+
+
 def test_settings_that_change_nothing_are_taken(client: openai.OpenAI):
     made = client.chat.completions.create(
         model="notes", messages=say(QUESTION), n=1, top_p=1, frequency_penalty=0, user="me", seed=3, max_tokens=64

@@ -394,6 +394,14 @@ def test_a_question_without_its_content_type_is_told_what_is_missing(notes: Path
         assert refused.status_code == 422 and "Content-Type: application/json" in refused.json()["detail"]
 
 
+def test_an_upload_that_cant_be_written_is_logged_with_what_to_do(notes: Path, caplog: pytest.LogCaptureFixture):
+    with agent_serving() as server:
+        uploads_folder(notes).write_bytes(b"in the way")
+        answer = server.client.post("/v1/corpora/notes/documents", files=[("files", ("a.pdf", b"%PDF-1.4"))])
+        assert answer.status_code == 503, answer.text
+    assert "let the server write there and upload again" in caplog.text
+
+
 def test_what_a_get_cant_have_is_said_at_once(notes: Path):
     with agent_serving() as server:
         refused = server.client.get("/v1/corpora/notes/search?q=red&by=visual", timeout=10)

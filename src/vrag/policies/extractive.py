@@ -19,8 +19,8 @@ from vrag.protocols import PageStore
 from vrag.types import Action, Answer, Box, Crop, ImagePart, Message, Request, Sample, Search, View
 
 NOTHING = "not found"
-_OTHER = 0.5
 SEES_IMAGES = "extractive looks up words of the images that it is shown"  # so nothing where pages are shown as text
+_OTHER = 0.5  # what a page is worth that lacks a name of the question
 
 
 class ExtractivePolicy:

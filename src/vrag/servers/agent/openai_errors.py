@@ -66,6 +66,9 @@ def _details(body: bytes) -> dict[str, Any]:
     if isinstance(detail, dict):
         return detail
     if isinstance(detail, list):  # what FastAPI found wrong with the body
-        where = ".".join(str(part) for part in detail[0]["loc"][1:])
-        return {"message": f"{where}: {detail[0]['msg']}", "param": where or None}
+        place = detail[0]["loc"][1:]
+        if not any(isinstance(part, str) for part in place):  # no field: the character at which it is no JSON
+            return {"message": f"{detail[0]['msg']} at character {place[0]}" if place else detail[0]["msg"]}
+        where = ".".join(map(str, place))
+        return {"message": f"{where}: {detail[0]['msg']}", "param": where}
     return {"message": str(detail)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 from filecmp import cmp
@@ -107,7 +108,8 @@ def _keep(folder: Path, name: str, content: BinaryIO, replace: bool) -> str | No
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise CorpusError(f"{uploads}: {error.strerror or error}: free some space there and upload again") from error
+        fix = "free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "let the server write there"
+        raise CorpusError(f"{uploads}: {error.strerror or error}: {fix} and upload again") from error
     return None
 
 
