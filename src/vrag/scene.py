@@ -22,6 +22,7 @@ from typing import Protocol
 
 from vrag.errors import CorpusError, DocumentError, InfrastructureError, UsageError
 from vrag.geometry import ViewSpec, crop_view, page_view
+from vrag.imports import imported
 from vrag.protocols import PageStore, Retriever
 from vrag.types import Box, Observation, Page, Task, View
 
@@ -65,6 +66,15 @@ class OwnAction(Protocol):
     about: str
 
     async def observe(self, content: str, scene: Scene) -> Observation: ...
+
+
+def own_action(name: str) -> OwnAction:
+    """The action called "module:attribute", or made by what is called so. Raises `UsageError` for anything else."""
+    found = imported(name, "action")
+    made = found() if isinstance(found, type) else found
+    if missing := [part for part in ("name", "about", "observe") if not hasattr(made, part)]:
+        raise UsageError(f"action {name}: has no {' and no '.join(missing)}; see vrag.scene.OwnAction")
+    return made
 
 
 def by_name(actions: Sequence[OwnAction]) -> dict[str, OwnAction]:

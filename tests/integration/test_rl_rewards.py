@@ -21,12 +21,13 @@ from vrag.policies.load import save_policy
 from vrag.rewards.rubric import GroupScore, Rubric, Term, Value, per_episode
 from vrag.rewards.weights import Linear
 from vrag.runs import read_lines
+from vrag.scene import Scene
 from vrag.training.advantages import advantages_of
 from vrag.training.algorithm import AlgorithmConfig
 from vrag.training.rl import GRPO
 from vrag.training.rl_config import RLConfig
 from vrag.training.rollout_metrics import describe
-from vrag.types import Task
+from vrag.types import Observation, Task
 
 TASKS = [Task(id="1", question="?"), Task(id="2", question="?", source="other")]
 
@@ -136,3 +137,29 @@ def test_training_takes_a_term_by_its_name_and_keeps_which_one_it_was(command: l
     assert row["reward/own"] == 1.5
     assert json.loads((tmp_path / "run" / "run.json").read_text())["rewards"]["terms"] == [named]
     assert main([*command, "--set", 'rewards.terms=["gone:term"]']) == 2
+
+
+class Peek:
+    name = "peek"
+    about = "With <peek></peek> you see nothing."
+
+    async def observe(self, content: str, scene: Scene) -> Observation:
+        return Observation(kind="message", text="nothing")
+
+
+def test_training_takes_an_action_by_its_name_teaches_it_and_ends_turns_at_its_tag(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[GRPO] = []
+    train = GRPO.train
+    monkeypatch.setattr(GRPO, "train", lambda self, *args: (made.append(self), train(self, *args))[1])
+    named = f"{__name__}:Peek"
+    assert main([*command, "--set", f'actions=["{named}"]']) == 0
+    assert made[0].policy.stop_tags[-1] == "</peek>"
+    opening = made[0].make_environment().reset(Task(id="a", question="What?", answers=[]))
+    assert Peek.about in str(opening)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["actions"] == [named]
+    assert main(command) == 2, "a run without it is another"
+    assert "actions" in capsys.readouterr().err
+    assert main([*command, "--set", f'actions=["{__name__}:OWN"]']) == 2
+    assert "has no about and no observe" in capsys.readouterr().err

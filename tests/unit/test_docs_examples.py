@@ -14,11 +14,14 @@ from PIL import Image
 
 from tests.documentation import EXTEND, OUTPUT, Block, blocks, commands, documents
 from tests.papers import write_pdf
+from tests.tiny import make_tiny, spec_of
 from vrag.cli import main
-from vrag.environment import DocumentEnvironment
+from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.errors import UsageError
+from vrag.policies.load import save_policy
 from vrag.policies.speaker import load_speaker
 from vrag.rewards.combine import RewardWeights, paper_rubric
+from vrag.scene import own_action
 from vrag.testing import MemoryStore, WordRetriever
 
 BLOCKS = blocks(EXTEND)
@@ -74,6 +77,19 @@ def test_the_reward_terms_are_loaded_by_their_names(folder: Path) -> None:
     setting, _, names = train[train.index("--set") + 1].partition("=")
     rubric = paper_rubric(RewardWeights(terms=tuple(ast.literal_eval(names))))
     assert setting == "rewards.terms" and [term.name for term in rubric.terms][3:] == ["looked", "brevity"]
+
+
+def test_the_action_is_trained_with_by_its_name(folder: Path) -> None:
+    (train,) = shown("Training with an action")
+    setting, _, names = train[train.index("--set") + 1].partition("=")
+    assert setting == "actions" and [own_action(name).name for name in ast.literal_eval(names)] == ["find"]
+
+
+def test_a_checkpoint_that_was_trained_with_an_action_is_a_policy_that_has_it(folder: Path, tmp_path: Path) -> None:
+    made = make_tiny("qwen2_5_vl")
+    save_policy(tmp_path / "model", made.model, made.codec, EnvironmentConfig(view=spec_of(made)))
+    speaker = importlib.import_module("found").agent(MemoryStore(), str(tmp_path / "model"))
+    assert speaker.policy.stop_tags[-1] == "</find>" and [action.name for action in speaker.actions] == ["find"]
 
 
 def test_the_encoder_finds_pages_by_colour(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

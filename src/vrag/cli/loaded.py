@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from vrag.scene import OwnAction
     from vrag.training.origin import Origin
 
 
@@ -46,9 +48,9 @@ class Loaded:
 
 
 class Opened:
-    """A corpus and its tasks, and what makes environments over them."""
+    """A corpus and its tasks, and what makes environments over them, with `actions` of one's own."""
 
-    def __init__(self, corpus: str, tasks: Path, loaded: Loaded) -> None:
+    def __init__(self, corpus: str, tasks: Path, loaded: Loaded, actions: Sequence[OwnAction] = ()) -> None:
         from vrag.corpus.store import Corpus
         from vrag.data.tasks import read_tasks
         from vrag.retriever import LexicalRetriever
@@ -56,7 +58,7 @@ class Opened:
 
         self.tasks = read_tasks(tasks)
         self.corpus = Corpus.open(corpus)
-        self._loaded = loaded
+        self._loaded, self._actions = loaded, actions
         self._retriever = LexicalRetriever(self.corpus)
         self._renderer = ViewRenderer(self.corpus, 500)
 
@@ -69,4 +71,5 @@ class Opened:
     def make(self) -> Any:
         from vrag.environment import DocumentEnvironment
 
-        return DocumentEnvironment(self.corpus, self._retriever, self._loaded.environment, self._renderer)
+        config = self._loaded.environment
+        return DocumentEnvironment(self.corpus, self._retriever, config, self._renderer, self._actions)

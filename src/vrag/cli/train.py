@@ -162,8 +162,10 @@ def rl(
     """
     import asyncio
 
+    from vrag.actions import stop_tags
     from vrag.rewards.combine import paper_rubric
     from vrag.rewards.judge import opened as opened_judge
+    from vrag.scene import own_action
     from vrag.training.origin import command_line
     from vrag.training.precision import flushed_denormals
     from vrag.training.recipe import RLRecipe
@@ -180,9 +182,11 @@ def rl(
         if by_model is not None:
             asyncio.run(by_model.check())
         rubric = paper_rubric(settings.rewards, by_model)
+        own = [own_action(name) for name in settings.actions]
+        stops = stop_tags(*(action.name for action in own))
         loaded = Loaded(model)
-        with flushed_denormals(), Opened(corpus, tasks, loaded) as opened:
-            trainer = GRPO(loaded.model, loaded.codec, opened.make, rubric, settings)
+        with flushed_denormals(), Opened(corpus, tasks, loaded, own) as opened:
+            trainer = GRPO(loaded.model, loaded.codec, opened.make, rubric, settings, stops)
             watch.origin = loaded.origin("rl", command, corpus, {f"{len(opened.tasks)} tasks": tasks})
             loaded.model = trainer.train(opened.tasks, out, watch)
             print(loaded.save(out, watch.origin))
