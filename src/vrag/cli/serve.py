@@ -77,9 +77,9 @@ def search(
         from vrag.servers.search import create_app
 
     asked = asked_name(corpus)
-    Corpus.open(asked).close()  # one that isn't there is said by its name
 
     def made(token: str | None) -> FastAPI:
+        Corpus.open(asked).close()  # one that isn't there is said by its name
         chosen = KernelChoice(kernel.value, device)
         engine = Engine(corpus_folder(asked), by.value, encoder_name(encoder, encoder_set), chosen)
         return create_app(engine, Limits(max_queue, max_batch, timeout), token)
