@@ -82,6 +82,13 @@ def test_what_the_hub_does_not_give_names_what_to_check(hub: list[dict[str, Any]
     assert len(hub) == 1
 
 
+def test_a_run_isnt_taken_for_its_checkpoint_but_names_it(tmp_path: Path) -> None:
+    (tmp_path / "run/final").mkdir(parents=True)
+    (tmp_path / "run/final/config.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"run is a run; its checkpoint is .*run/final"):
+        checkpoint_path(str(tmp_path / "run"))
+
+
 def test_fetching_without_the_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError, match=r"pip install 'vrag\[hub\]'"):

@@ -32,6 +32,8 @@ def checkpoint_path(name: str) -> Path:
     if not path.exists() and is_hub_name(hub_name):
         path = fetch(hub_name, revision or None)
     if not (path / "config.json").is_file():
+        if (path / "final/config.json").is_file():
+            raise UsageError(f"{path} is a run; its checkpoint is {path / 'final'}")
         known = ", ".join(SHIPPED)
         raise UsageError(
             f"no checkpoint at {path}: give a folder in the Hub's layout, a Hub name, owner/name, or one of {known}"
