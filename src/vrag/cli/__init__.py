@@ -42,6 +42,7 @@ VERBS: dict[str, Verb] = {
     "demo": Verb("vrag.cli.demo:demo", "Documents, training and a report, in minutes."),
 }
 
+_INTERRUPTED = 130
 _COMPLETION_OPTIONS = {"--install-completion", "--show-completion"}
 
 
@@ -68,19 +69,19 @@ def _run(args: list[str], verbs: list[str]) -> int:
     # as long as the work takes.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     show_retries()
+    code = 0
     try:
         _command(verbs)(args=args, prog_name="vrag")
     except VragError as error:
         print(f"vrag: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("vrag: interrupted", file=sys.stderr)
-        return 130
+        code = _INTERRUPTED
     except SystemExit as stop:  # how typer ends a command, also a successful one
-        if stop.code == 130:
-            print("vrag: interrupted", file=sys.stderr)
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    return 0
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    if code == _INTERRUPTED:
+        print("vrag: interrupted", file=sys.stderr)
+    return code
 
 
 def _command(verbs: list[str]) -> Any:

@@ -230,11 +230,12 @@ def _said(report: BenchmarkReport, corpus: str) -> str:
     answers = sum(failure.stage == "answer" for failure in report.failures)
     about = [hops, *([kinds] if len(report.kinds) > 1 else []), f"{report.without_gold} without a gold page"]
     unread = f" ({report.unread} can't be read)" if report.unread else ""
-    lost = f"; {counted(report.lost_gold, 'question')} about documents that aren't here or can't be read"
+    lost = counted(report.lost_gold, "question")
+    lost = f"; {lost} about documents that aren't here or can't be read" if report.lost_gold else ""
     return (
         f"{corpus}: {counted(report.questions, 'question')} ({'; '.join(about)}) about"
         f" {counted(report.documents, 'document')}{unread}, {counted(report.pages, 'page')};"
         f" {counted(len(report.failures) - answers, 'problem')},"
         f" {counted(answers, 'gold answer')} that can't score"
-        f"{lost if report.lost_gold else ''}\n{report.tasks}"
+        f"{lost}\n{report.tasks}"
     )

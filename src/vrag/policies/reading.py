@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
@@ -98,14 +97,15 @@ def _read_page(words: Sequence[Word], question: Question, region: Box, document:
 
 def read(items: Sequence[Passage], question: Question, region: Box, document: str = "") -> Reading | None:
     """The best passage in `region` of a page's passages `items`; None if none matches anything."""
-    bags = [Counter(terms(item.text)) for item in items]
+    said = [terms(item.text) for item in items]
+    bags = [set(found) for found in said]
     weights = {term: 1 / (1 + math.log(max(1, sum(term in bag for bag in bags)))) for term in question.terms}
     title = {*terms(document), *(bags[0] if items and items[0].heading else ())}
     contexts = _contexts(items, bags)
     best, best_score = -1, 0.0
     for i, item in enumerate(items):
         led = {**dict.fromkeys(contexts[i], _CONTEXT), **dict.fromkeys(title, _TITLE)}
-        score = _score(item, bags[i], led, weights, question) * _kind(i, items)
+        score = _score(item, said[i], led, weights, question) * _kind(i, items)
         if score > best_score and _within(item.box, region):
             best, best_score = i, score
     if best < 0:
@@ -114,26 +114,27 @@ def read(items: Sequence[Passage], question: Question, region: Box, document: st
     passage, answer = items[best], _concise(items[best], question)
     if listed:
         near, answer = listed, _cut([word for item in listed for word in item.words], question)
-    elif not set(bags[best]) - set(question.terms) and near:  # a label: what it labels stands beside it
+    elif not bags[best] - set(question.terms) and near:  # a label: what it labels stands beside it
         value = min(near, key=lambda item: distance(passage.box, item.box))
         answer = _concise(value, question)
-    coverage = _coverage({*bags[best], *title}, contexts[best], question)
+    coverage = _coverage(bags[best] | title, contexts[best], question)
     return Reading(passage, near, answer, coverage * _kind(best, items))
 
 
 def _score(
-    item: Passage, own: Counter[str], led: dict[str, float], weights: dict[str, float], question: Question
+    item: Passage, said: Sequence[str], led: dict[str, float], weights: dict[str, float], question: Question
 ) -> float:
     """How well a passage fits; 0 when neither it nor what leads to it shares a term with the question."""
+    own = set(said)
     score = sum(weight * (1.0 if term in own else led.get(term, 0.0)) for term, weight in weights.items())
     if not score:
         return 0.0
-    text = f" {' '.join(terms(item.text))} "
+    text = f" {' '.join(said)} "
     score += _PAIR * sum(f" {first} {second} " in text for first, second in pairwise(question.terms))
     return score + (_WANTED if _answers(item, own, question) else 0.0)
 
 
-def _answers(item: Passage, own: Counter[str], question: Question) -> bool:
+def _answers(item: Passage, own: set[str], question: Question) -> bool:
     """Whether a passage has what is asked for: a number that isn't the question's own, a person, an address."""
     if question.wants_number:
         return bool(set(numbers(item.text)) - set(numbers(question.text)))
@@ -162,7 +163,7 @@ def _parts(word: str) -> list[tuple[str, ...]]:
     return [tuple(found)] if any(char.isdigit() for char in word) else [(term,) for term in found]
 
 
-def _contexts(items: Sequence[Passage], bags: Sequence[Counter[str]]) -> list[set[str]]:
+def _contexts(items: Sequence[Passage], bags: Sequence[set[str]]) -> list[set[str]]:
     """Terms that lead to each passage: those of the two before it (a heading, the sentence that names the
     subject), and for the rows of a table those of its first row and of what stands before that."""
     found: list[set[str]] = []
