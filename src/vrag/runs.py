@@ -1,6 +1,6 @@
 """A run on disk: its configuration, append-only logs, and writes that never show half a file.
 
-    RUN/run.json        the resolved configuration, written once
+    RUN/run.json        the resolved configuration
     RUN/metrics.jsonl   one JSON object per line
 
 A line counts once its newline is on disk. What follows the last newline, and a last line that isn't JSON, is
@@ -31,6 +31,7 @@ except ImportError:
 
 Json = dict[str, Any]
 _QUESTIONS = ("tasks.key: ", "tasks.count: ")  # of a run over questions: their content, and how many
+_LENGTH = ("steps: ", "config.epochs: ")  # of a training: its rate depends on them
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -132,8 +133,16 @@ class RunDir:
         self.metrics = Log(path / "metrics.jsonl")
 
     @classmethod
-    def open(cls, path: Path, config: BaseModel | Mapping[str, Any], *, overwrite: bool = False) -> RunDir:
-        """Start the run at `path`, or resume it if it was started with the same `config`.
+    def open(
+        cls,
+        path: Path,
+        config: BaseModel | Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        adds_to: Callable[[Json], bool] = lambda found: False,
+    ) -> RunDir:
+        """Start the run at `path`, or resume it if it was started with the same `config`, or with one that `config`
+        only `adds_to`: then it is kept with `config` from now on.
 
         `overwrite` deletes what an earlier run left there. Raises `UsageError` if the folder holds a run with
         another configuration, or holds something and is no run, or another process is at work there.
@@ -148,12 +157,13 @@ class RunDir:
             hold = _Hold.of(path)
         if file.exists():
             found = read_config(path)
-            if changes := list(_differences(found, wanted)):
-                raise UsageError(f"{path}: {_refused(changes)}")
-        else:
-            if path.exists() and any(path.iterdir()):
-                raise UsageError(f"{path}: is not empty and holds no run (no run.json); name another folder")
-            atomic_write(file, json.dumps(wanted, indent=2, ensure_ascii=False).encode() + b"\n")
+            if found == wanted:
+                return cls(path, hold)
+            if not adds_to(found):
+                raise UsageError(f"{path}: {_refused(list(_differences(found, wanted)))}")
+        elif path.exists() and any(path.iterdir()):
+            raise UsageError(f"{path}: is not empty and holds no run (no run.json); name another folder")
+        atomic_write(file, json.dumps(wanted, indent=2, ensure_ascii=False).encode() + b"\n")
         return cls(path, hold)
 
     def log(self, name: str, *, durable: bool = False) -> Log:
@@ -269,9 +279,11 @@ def _refused(changes: Sequence[str]) -> str:
     if not others:
         return "the questions changed since that run: add --overwrite to replace it, or name another --out"
     said = "; ".join([*others, *(["other questions"] if len(others) < len(changes) else [])])
+    length = any(change.startswith(_LENGTH) for change in others)
     return (
         f"holds a run with another configuration ({said}); "
-        "name another folder, or delete that run (--overwrite does, where a command has it)"
+        f"name another folder, or delete that run (--overwrite does, where a command has it)"
+        + ("; to train on from its result, give its final/ as --model" if length else "")
     )
 
 

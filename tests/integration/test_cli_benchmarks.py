@@ -105,7 +105,10 @@ def test_a_question_about_one_document_is_asked_of_it_alone(tmp_path: Path, caps
     run = ("eval", "retrieval", "-c", "paper", "--tasks", tasks, "--by", "text", "--json")
     found: dict[str, list[set[str]]] = {}
     for scope in ("corpus", "document"):
+        assert vrag(*run, "--out", tmp_path / scope, "--scope", scope, "--limit", 2) == 0
+        asked = (tmp_path / scope / "found.jsonl").read_text()
         assert vrag(*run, "--out", tmp_path / scope, "--scope", scope) == 0
+        assert (tmp_path / scope / "found.jsonl").read_text().startswith(asked) and asked
         rows = (json.loads(line) for line in (tmp_path / scope / "found.jsonl").read_text().splitlines())
         found[scope] = [{page["document"] for page in row["pages"]} for row in rows]
     assert found["document"] == [{"report.pdf"}, {"report.pdf"}, {"manual.pdf"}]

@@ -111,6 +111,45 @@ def test_another_setting_needs_another_folder_or_overwrite(tasks: Path, capsys: 
     assert summary(capsys)["episodes"] == 2
 
 
+def test_more_of_the_questions_and_further_seeds_are_added_to_a_run(
+    tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    episodes = tasks.parent / "run" / "episodes.jsonl"
+    assert evaluate(tasks, "--limit", "2") == 0
+    first = episodes.read_text().splitlines()
+    assert evaluate(tasks, "--concurrency", "3", "--json") == 0
+    printed = capsys.readouterr()
+    assert "2 of 3 episodes were there already" in printed.err
+    assert episodes.read_text().splitlines()[:2] == first
+    assert evaluate(tasks, "--seeds", "4,0", "--json") == 0
+    grown = summary(capsys)
+    assert (grown["episodes"], grown["questions"]) == (6, 3)
+    assert evaluate(tasks, "--seeds", "0") == 2  # would leave out what is there
+    assert "settings.seeds: [4, 0] there, [0] now" in capsys.readouterr().err
+    assert evaluate(tasks, "--seeds", "0,4,5", "--temperature", "0.5") == 2
+    (row, *rest) = tasks.read_text().splitlines()
+    tasks.write_text("\n".join([row.replace("1984", "1985"), *rest]) + "\n")
+    assert evaluate(tasks, "--seeds", "4,0") == 2
+    assert "the questions changed" in capsys.readouterr().err
+
+
+def test_a_run_that_grows_is_unfinished_until_it_is_through(
+    tasks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tasks.parent / "run" / "summary.json"
+    assert evaluate(tasks, "--limit", "2") == 0 and kept.is_file()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vrag.evaluation.runner.rollout_many", interrupted)
+        assert evaluate(tasks) == 130
+    assert not kept.exists() and capsys.readouterr()
+    assert evaluate(tasks, "--json") == 0
+    assert summary(capsys)["episodes"] == 3 and kept.is_file()
+
+
 def test_each_seed_runs_every_question(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tasks, "--seeds", "0,7", "--json")
     printed = summary(capsys)

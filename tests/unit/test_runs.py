@@ -183,6 +183,21 @@ def test_other_questions_are_said_in_words(tmp_path: Path) -> None:
         RunDir.open(tmp_path / "run", {"tasks": {"count": 3, "key": "77aa"}, "rate": 0.2})
 
 
+def test_a_run_of_another_length_says_how_to_train_on(tmp_path: Path) -> None:
+    RunDir.open(tmp_path / "run", {"steps": 10})
+    with pytest.raises(UsageError, match=r"\(steps: 10 there, 12 now\).*to train on from its result, give its final/"):
+        RunDir.open(tmp_path / "run", {"steps": 12})
+
+
+def test_what_only_adds_to_a_run_is_kept_from_then_on(tmp_path: Path) -> None:
+    first = RunDir.open(tmp_path / "run", {"count": 2})
+    first.metrics.append({"step": 1})
+    grown = RunDir.open(tmp_path / "run", {"count": 3}, adds_to=lambda found: found == {"count": 2})
+    assert read_config(grown.path) == {"count": 3} and grown.metrics.read() == [{"step": 1}]
+    with pytest.raises(UsageError, match="another configuration"):
+        RunDir.open(tmp_path / "run", {"count": 2}, adds_to=lambda found: found == {"count": 1})
+
+
 def test_overwrite_starts_the_run_anew(tmp_path: Path) -> None:
     run = RunDir.open(tmp_path / "run", {"rate": 0.1})
     run.metrics.append({"step": 1})

@@ -12,12 +12,13 @@ from vrag.blocking import run_blocking
 from vrag.data.tasks import read_tasks
 from vrag.episode import EpisodeRecord
 from vrag.evaluation import runner
+from vrag.evaluation.identity import begun_as, identity
 from vrag.evaluation.metrics import Summary
 from vrag.evaluation.runner import EvalSettings
 from vrag.rewards.combine import paper_rubric
 from vrag.rewards.rubric import Score
 from vrag.rollout import Limits
-from vrag.runs import RunDir, content_key
+from vrag.runs import RunDir
 from vrag.types import Task
 
 
@@ -42,7 +43,7 @@ def evaluate(
     on_record: Callable[[EpisodeRecord], None] | None = None,
 ) -> Evaluation:
     """Let `agent` answer `tasks` (or those of such a file) and keep every episode in the folder `out`; what is there
-    already isn't run again.
+    already isn't run again, also where `out` asked the first of these `tasks` alone, or with fewer seeds.
 
     `score` is the paper's reward by rules where none is given. `about` is what the run notes of the agent; by default
     its corpus and policy. Raises `UsageError` if `out` holds a run of anything else, unless `overwrite` deletes that.
@@ -52,11 +53,10 @@ def evaluate(
     named = {"corpus": str(agent.corpus.folder), "policy": agent.speaker.name} if about is None else about
     config = {
         **named,
-        "tasks": {"count": len(tasks), "key": content_key(*tasks)},
         "environment": agent.environment.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
     }
-    run = RunDir.open(Path(out), config, overwrite=overwrite)
+    run = RunDir.open(Path(out), identity(config, tasks), overwrite=overwrite, adds_to=begun_as(config, tasks))
     records = run_blocking(
         runner.evaluate(
             run,

@@ -32,23 +32,23 @@ def retrieval(
 ) -> None:
     """Search with every question and measure how well the gold pages are found: recall, nDCG, MRR."""
     from vrag.corpus.store import Corpus
+    from vrag.evaluation.identity import begun_as, identity
     from vrag.evaluation.retrieval import evaluate_retrieval
     from vrag.evaluation.table import retrieval_table
     from vrag.retriever import open_retriever
-    from vrag.runs import RunDir, content_key
+    from vrag.runs import RunDir
 
     questions, named = asked(benchmark, corpus, tasks, limit, out, "retrieval"), encoder_name(encoder, encoder_set)
     chosen = questions.tasks
     with Corpus.open(questions.corpus) as store:
         every = ("text", "visual", "fused") if store.has_vectors else ("text",)
         ways: Sequence[str] = list(dict.fromkeys(way.value for way in by)) if by else every
-        config: dict[str, Any] = {
-            "corpus": questions.corpus,
-            "tasks": {"count": len(chosen), "key": content_key(*chosen)},
-        }
+        config: dict[str, Any] = {"corpus": questions.corpus}
         if scoped := scope is ScopeOption.document:
             config["scope"] = "document"
-        run = RunDir.open(questions.out, config, overwrite=overwrite)
+        run = RunDir.open(
+            questions.out, identity(config, chosen), overwrite=overwrite, adds_to=begun_as(config, chosen)
+        )
         encoders = {way: None if way == "text" and len(ways) > 1 else named for way in ways}  # text asks no encoder
         retrievers = {way: open_retriever(store, Way(way).value, encoders[way]) for way in ways}
         summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers, scoped=scoped))

@@ -28,6 +28,7 @@ from vrag.runs import Json, RunDir, atomic_write, read_lines
 from vrag.types import Frozen, Sampling, StopReason, Task
 
 Key = tuple[str, int, int]  # task id, sample, seed
+_SUMMARY = "summary.json"
 
 
 class EvalSettings(Frozen):
@@ -79,7 +80,10 @@ async def evaluate(
         scored = {"reward": episode.reward, "error": episode.error, "judgement": episode.judgement}
         keep(record.model_copy(update=scored))
 
-    await asyncio.gather(*(score_again(record) for record in _unscored(jobs, records)))
+    unscored = _unscored(jobs, records)
+    if owed or unscored:
+        (run.path / _SUMMARY).unlink(missing_ok=True)  # of what was asked before
+    await asyncio.gather(*(score_again(record) for record in unscored))
 
     # Whole batches rather than a sliding window: the embedded policy carries one cache for episodes that
     # start together, and a newcomer would be a batch of its own.
@@ -100,7 +104,7 @@ async def evaluate(
 def finish(run: RunDir, records: Sequence[EpisodeRecord]) -> Summary:
     """Summarize a run and write `summary.json` beside its episodes."""
     summary = summarize(records)
-    atomic_write(run.path / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
+    atomic_write(run.path / _SUMMARY, summary.model_dump_json(indent=2).encode() + b"\n")
     return summary
 
 
