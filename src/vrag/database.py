@@ -4,6 +4,7 @@ one writer and any number of readers, and its errors named.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sqlite3
@@ -41,6 +42,15 @@ class Busy(CorpusError):
     """Another process holds the lock."""
 
 
+class ReadOnly(CorpusError):
+    """It can't be written here, by this user or on this disk."""
+
+
+def write_error(error: OSError) -> type[CorpusError]:
+    """What an `error` of the file system in writing to a corpus is."""
+    return ReadOnly if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else CorpusError
+
+
 @contextmanager
 def translated(what: str) -> Generator[None]:
     """SQLite's errors as `CorpusError`, naming `what` it is about and the way out."""
@@ -54,6 +64,7 @@ def translated(what: str) -> Generator[None]:
             reason += ": another process is writing to it; wait for it to end"
         elif _is_unwritable(reason):
             reason += ": it can't be written here, by this user or on this disk; `vrag snapshot` makes a copy"
+            raise ReadOnly(f"{what}: {reason}") from error
         raise CorpusError(f"{what}: {reason}") from error
 
 

@@ -126,3 +126,37 @@ def test_what_a_killed_writer_left_in_the_log_is_not_passed_over(folder: Path, t
     finally:
         set_modes(torn, write=True)
     assert done.returncode == 1 and "can't be written here" in done.stderr
+
+
+def test_a_server_says_what_it_may_not_write(tmp_path: Path):
+    script = """
+import json, sys
+from pathlib import Path
+from tests.asking import agent_serving
+document = Path(sys.argv[1]).read_bytes()
+with agent_serving() as server:
+    ask = server.client
+    (held,) = ask.get("/v1/corpora/corpus").json()["documents"]
+    done = [
+        ask.post("/v1/corpora", json={"name": "new"}),
+        ask.post("/v1/corpora/corpus/documents", files=[("files", ("a.pdf", document))]),
+        ask.delete(f"/v1/corpora/corpus/documents/{held['id']}"),
+    ]
+    creates, said = ask.get("/health").json()["creates"], [[one.status_code, one.json()["detail"]] for one in done]
+    print(json.dumps({"creates": creates, "uploaded": held["uploaded"], "said": said}))
+"""
+    home = tmp_path / "home"
+    uploads = paths.uploads_folder(home / "corpora/corpus")
+    write_report(tmp_path / "more.pdf", 2, 1)
+    with Corpus.create(uploads.parent) as corpus:
+        write_report(uploads / "report.pdf", 1, 3)
+        ingest([uploads], corpus, OPTIONS)
+    set_modes(home, write=False)
+    environment = {**os.environ, "VRAG_HOME": str(home)}
+    command = [*unprivileged(), sys.executable, "-c", script, str(tmp_path / "more.pdf")]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    finally:
+        set_modes(home, write=True)
+    refused = [403, "the server may not write there; its log says where"]
+    assert json.loads(done.stdout or done.stderr) == {"creates": False, "uploaded": True, "said": [refused] * 3}

@@ -67,10 +67,12 @@ def test_the_examples_of_the_documentation_run(manual: Path, tmp_path: Path, mon
     write_tasks(tmp_path / "tasks.jsonl", [TASK])
     here = {"/home/me/Documents/reports": str(manual.parent / "documents"), "What was the revenue in 2022?": QUESTION}
     here['"tiny"'] = '"extractive"'  # loading weights has tests of its own
+    here["steps=20, groups=8"] = "steps=1, groups=1, group_size=2"
     known: dict[str, Any] = {}
     for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
         exec(functools.reduce(lambda text, old: text.replace(old, here[old]), here, block), known)
     known["corpus"].close()
+    assert known["trained"] is known["model"] and (tmp_path / "runs/rl/checkpoints/step-000001").is_dir()
     assert known["done"].summary.accuracy.value == 1.0 and (tmp_path / "evidence/page.png").is_file()
 
 

@@ -96,7 +96,7 @@ class Corpus:
             paths.unfinished_pages(folder).mkdir(parents=True, exist_ok=True)
             catalog.create(folder, dpi)
         except OSError as error:
-            raise CorpusError(f"corpus {folder} can't be made: {error.strerror or error}") from error
+            raise database.write_error(error)(f"corpus {folder} can't be made: {error.strerror or error}") from error
         return cls(folder)
 
     def __enter__(self) -> Corpus:

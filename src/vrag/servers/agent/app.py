@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from vrag.corpus.reader import readable_suffixes
+from vrag.database import ReadOnly
 from vrag.errors import CheckpointError, CorpusError, DataError, InfrastructureError
 from vrag.servers.agent import completions, corpora, documents, pages, questions, searching
 from vrag.servers.agent.corpora import Shared
@@ -73,6 +74,7 @@ def create_app(
         DataError: _damaged,
         InfrastructureError: _failed,
         CorpusError: _failed,
+        ReadOnly: _read_only,
         CheckpointError: _failed,
     }
     routers = [
@@ -97,6 +99,12 @@ def _damaged(_: Request, error: Exception) -> Response:
     """Names no path either."""
     _log.warning("request failed: %s", error)
     return JSONResponse({"detail": "the run can't be read: damaged, or of another version; the log says where"}, 422)
+
+
+def _read_only(_: Request, error: Exception) -> Response:
+    """Names no path either."""
+    _log.warning("request failed: %s", error)
+    return JSONResponse({"detail": "the server may not write there; its log says where"}, 403)
 
 
 def _failed(_: Request, error: Exception) -> Response:

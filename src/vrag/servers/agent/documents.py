@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
+from vrag.database import ReadOnly
 from vrag.errors import CorpusError, UsageError
 from vrag.servers.agent.corpora import Name, Shared
 from vrag.servers.agent.limits import MAX_FILES
@@ -68,6 +69,8 @@ async def delete(
     engine = await shared.shelf.engine(name)
     try:
         removed = await shared.searching.lookup(engine, request, lambda corpus: remove(corpus, document_id))
+    except ReadOnly:
+        raise
     except CorpusError:
         raise HTTPException(404, "no document of the corpus has this id") from None
     except UsageError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vrag.corpus.paths import corpus_folder, is_corpus, is_corpus_name
+from vrag.corpus.paths import corpora_folder, corpus_folder, is_corpus, is_corpus_name
 from vrag.corpus.store import Corpus, names
 from vrag.errors import UsageError
 from vrag.servers.engine import Engine
@@ -34,8 +35,8 @@ class Shelf:
 
     @property
     def creates(self) -> bool:
-        """Whether it can make corpora: not one of chosen ones."""
-        return self.chosen is None
+        """Whether it can make corpora: not one of chosen ones, nor one whose home can't be written."""
+        return self.chosen is None and _is_writable(corpora_folder())
 
     def folder(self, name: str) -> Path:
         """Raises `UnknownCorpus`; no other name than that of a corpus ever becomes part of a path."""
@@ -62,9 +63,9 @@ class Shelf:
 
     def create(self, name: str) -> None:
         """An empty corpus in the home. Raises `UsageError` for a bad name or a server of chosen corpora, `CorpusError`
-        when there is one.
+        when there is one, or it can't be made.
         """
-        if not self.creates:
+        if self.chosen is not None:
             raise UsageError("this server was started with the corpora that it has: make others with `vrag index`")
         if not is_corpus_name(name):
             raise UsageError("a corpus name has letters, digits, '.', '_' and '-', and at most 100 of them")
@@ -80,6 +81,12 @@ class Shelf:
     def close(self) -> None:
         while self._engines:
             self._engines.popitem()[1].close()
+
+
+def _is_writable(folder: Path) -> bool:
+    """Also of one that isn't there yet."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def chosen_corpora(names_or_paths: list[str]) -> dict[str, Path] | None:

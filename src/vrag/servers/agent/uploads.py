@@ -13,6 +13,7 @@ from vrag.corpus.files import content_id
 from vrag.corpus.paths import uploads_folder
 from vrag.corpus.reader import SUFFIXES, sniff
 from vrag.corpus.store import Corpus
+from vrag.database import write_error
 from vrag.errors import CorpusError, DocumentError, UnsupportedFormat, UsageError
 from vrag.servers.agent.limits import MAX_NAME
 from vrag.types import Frozen
@@ -62,7 +63,7 @@ def checked_name(name: str) -> str:
 
 def remove(corpus: Corpus, document_id: str) -> list[str]:
     """Delete the uploaded files that hold a document; their names. Raises `CorpusError` for a document that isn't
-    there, `UsageError` for one that wasn't uploaded, or that a folder of the server holds as well.
+    there or can't be deleted, `UsageError` for one that wasn't uploaded, or that a folder of the server holds as well.
     """
     held = list(corpus.holders(document_id).values())
     if not held:
@@ -72,7 +73,10 @@ def remove(corpus: Corpus, document_id: str) -> list[str]:
             "this document was indexed from a folder of the server: remove its file there and run `vrag index` again"
         )
     for file in held:
-        file.unlink(missing_ok=True)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(error)(f"{file}: can't be deleted: {error.strerror or error}") from error
     return [file.name for file in held]
 
 
@@ -109,7 +113,7 @@ def _keep(folder: Path, name: str, content: BinaryIO, replace: bool) -> str | No
             part.unlink(missing_ok=True)
     except OSError as error:
         fix = "free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "let the server write there"
-        raise CorpusError(f"{uploads}: {error.strerror or error}: {fix} and upload again") from error
+        raise write_error(error)(f"{uploads}: {error.strerror or error}: {fix} and upload again") from error
     return None
 
 
