@@ -36,10 +36,23 @@ def test_runs_are_compared_in_the_terminal_and_as_json(runs: list[Path], capsys:
     assert vrag("eval", "compare", *runs) == 0
     out = capsys.readouterr().out
     assert "+50.0" in out and "Differences are from a. p is of McNemar's exact test" in out and "4 + 0 = 4" in out
+    assert "corrected" not in out and "2, 0 of 4" in out
     assert vrag("eval", "compare", *runs, "--baseline", "b", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["paired"]["a"]["difference"]["value"] == -0.5
     assert [one["task"] for one in found["disagreements"]] == ["q1", "q2"]
+
+
+def test_only_what_can_be_compared_is(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert vrag("eval", "compare", runs[0]) == 0
+    alone = capsys.readouterr().out
+    assert "ifference" not in alone and "better" not in alone and "25.0 %" in alone
+    few, none = RunDir.open(tmp_path / "few", {}), RunDir.open(tmp_path / "none", {})
+    few.log("episodes").append(episode(make_task("q1"), right=True))
+    none.log("episodes").append(episode(make_task("elsewhere"), right=True))
+    assert vrag("eval", "compare", runs[0], few.path, none.path) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:6] if line.strip()}
+    assert "1, 0 of 1" in rows["few"] and "no question in common" in rows["none"]
 
 
 def test_a_page_without_its_corpus_is_written_and_says_so(

@@ -20,24 +20,29 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def _standings(comparison: Comparison) -> Table:
-    caption = " ".join([f"Differences are from {comparison.baseline}.", *tests_said(comparison)])
-    table = _table(
-        "right answers", "run", "right", "95 %", "n", "difference", "95 %", "better, worse", "p", "corrected"
-    )
-    table.caption, table.caption_justify = caption, "left"
+    heads = ["right", "95 %", "n"]
+    if len(comparison.runs) > 1:
+        heads += ["difference", "95 %", "better, worse", "p"]
+    if len(comparison.paired) > 1:
+        heads.append("corrected")
+    table = _table("right answers", "run", *heads)
+    if len(comparison.runs) > 1:
+        table.caption = " ".join([f"Differences are from {comparison.baseline}.", *tests_said(comparison)])
+        table.caption_justify = "left"
     for name, summary in comparison.runs.items():
         one = summary.accuracy
         share = [percent(one.value), _range(one), str(one.n)] if one else ["–", "", ""]
-        table.add_row(name, *share, *_paired(comparison.paired.get(name)))
+        compared = ["baseline"] if name == comparison.baseline else _paired(comparison.paired.get(name))
+        table.add_row(name, *[*share, *compared][: len(heads)])
     return table
 
 
 def _paired(paired: Paired | None) -> list[str]:
     if paired is None:
-        return [""] * 5
+        return ["no question in common"]
     one = paired.difference
     between = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}"
-    return [f"{100 * one.value:+.1f}", between, f"{one.better}, {one.worse}", _p(one.p), _p(paired.p_holm)]
+    return [f"{100 * one.value:+.1f}", between, f"{one.better}, {one.worse} of {one.n}", _p(one.p), _p(paired.p_holm)]
 
 
 def _behaviour(comparison: Comparison) -> Table:

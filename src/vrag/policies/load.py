@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,9 @@ def _merged(model: Any, adapters: Path) -> Any:
         import peft
     except ImportError as failure:
         raise UsageError(f"{adapters} holds adapters, which need peft: pip install 'vrag[lora]'") from failure
-    return peft.PeftModel.from_pretrained(model, str(adapters)).merge_and_unload()
+    with warnings.catch_warnings():  # peft reads an attribute that transformers has renamed
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.PeftModel.from_pretrained(model, str(adapters)).merge_and_unload()
 
 
 def load_trainable(path: Path) -> Any:

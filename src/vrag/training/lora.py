@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -50,7 +51,9 @@ def with_adapters(model: Any, lora: LoraConfig, seed: int, exclude: str | None =
     )
     torch.manual_seed(seed)
     try:
-        return peft.get_peft_model(model, settings)
+        with warnings.catch_warnings():  # peft reads an attribute that transformers has renamed
+            warnings.simplefilter("ignore", FutureWarning)
+            return peft.get_peft_model(model, settings)
     except ValueError as failure:
         raise ConfigError(f"lora.targets: {failure}") from failure
 
