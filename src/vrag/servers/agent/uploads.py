@@ -72,11 +72,11 @@ def remove(corpus: Corpus, document_id: str) -> list[str]:
         raise UsageError(
             "this document was indexed from a folder of the server: remove its file there and run `vrag index` again"
         )
-    for file in held:
-        try:
+    try:
+        for file in held:
             file.unlink(missing_ok=True)
-        except OSError as error:
-            raise write_error(error)(f"{file}: can't be deleted: {error.strerror or error}") from error
+    except OSError as error:
+        raise write_error(error)(f"{error.filename}: can't be deleted: {error.strerror or error}") from error
     return [file.name for file in held]
 
 
