@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -80,15 +80,26 @@ def _models(report: Report) -> Table:
 def _recipes(report: Report) -> Table:
     title = f"Recipes with {report.policy}, {report.pages:,} pages"
     caption = f"by {report.basis}; memory: of weights and index; how long a model takes is unknown"
-    columns = ("recipe", "sees", "index", "page images", "memory", "reading", "a search", "here")
-    table = Table(*columns, title=escape(title), caption=escape(caption), title_justify="left", box=None)
-    table.caption_justify = "left"
+    table = Table(title=escape(title), title_justify="left", box=None, caption_justify="left")
+    table.caption = escape("\n".join([*_not_here(report.recipes), caption]))
+    table.add_column("recipe", no_wrap=True, min_width=max(len(need.recipe) for need in report.recipes))
+    for column in ("sees", "index", "page images", "memory", "reading", "a search", "here"):
+        table.add_column(column, overflow="fold")
     for need in report.recipes:
         seen = f"≤ {need.images} images, {need.image_tokens:,} tokens" if need.images else "text of pages"
-        here = "yes" if not need.missing else f"no: {'; '.join(need.missing)}"
         row = (need.recipe, seen, _size(need.index), _size(need.page_images), _size(need.memory), _reading(need))
-        table.add_row(*row, f"{1000 * need.search:.0f} ms", escape(here))
+        table.add_row(*row, f"{1000 * need.search:.0f} ms", "no" if need.missing else "yes")
     return table
+
+
+def _not_here(needs: Sequence[Need]) -> Iterator[str]:
+    """What recipes lack, each reason once."""
+    lacking: dict[str, list[str]] = {}
+    for need in needs:
+        for reason in need.missing:
+            lacking.setdefault(reason, []).append(need.recipe)
+    for reason, recipes in lacking.items():
+        yield f"{', '.join(recipes)}: {reason}"
 
 
 def _reading(need: Need) -> str:
