@@ -21,6 +21,7 @@ LONGEST = 10_000  # characters of an answer that are compared; a longer one is r
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])\S)+")
+_UNIT_GAP = re.compile(r"(?<=\d) (?=[^\W\d])")
 _ARTICLES = frozenset({"a", "an", "the"})
 _JOINS_DIGITS = frozenset(".,:/-")
 
@@ -88,7 +89,7 @@ def _holds(words: Sequence[str], wanted: Sequence[str]) -> bool:
 
 def _compare(prediction: str, reference: str, tolerance: float) -> AnswerScore:
     said, gold = normalise(prediction), normalise(reference)
-    exact = said == gold
+    exact = said == gold or _closed(said) == _closed(gold)
     numeric = same_number(prediction, reference, tolerance)
     f1, similarity = token_f1(said, gold), anls(said, gold)
     if exact or numeric:
@@ -98,6 +99,11 @@ def _compare(prediction: str, reference: str, tolerance: float) -> AnswerScore:
     else:
         score = max(f1, similarity) / 2
     return AnswerScore(exact=exact, numeric=numeric, f1=f1, anls=similarity, score=score)
+
+
+def _closed(text: str) -> str:
+    """Without the spaces between a number and what it is of: "10 m" is "10m"."""
+    return _UNIT_GAP.sub("", text)
 
 
 def normalise(text: str) -> str:

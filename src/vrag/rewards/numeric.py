@@ -12,37 +12,74 @@ import unicodedata
 from dataclasses import dataclass
 
 _SCALES = {
-    "k": 1e3, "thousand": 1e3, "thousands": 1e3, "tsd": 1e3, "千": 1e3, "万": 1e4, "萬": 1e4, "百万": 1e6,
-    "m": 1e6, "mn": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6, "millionen": 1e6, "亿": 1e8, "億": 1e8,
-    "b": 1e9, "bn": 1e9, "billion": 1e9, "billions": 1e9, "mrd": 1e9, "trillion": 1e12, "trillions": 1e12,
-}  # fmt: skip
+    name: factor
+    for factor, names in {
+        1e2: "hundred hundreds",
+        1e3: "k thousand thousands tausend tsd 千",
+        1e4: "万 萬",
+        1e5: "lakh lakhs",
+        1e6: "m mn mio million millions millionen 百万",
+        1e7: "crore crores",
+        1e8: "亿 億",
+        1e9: "b bn billion billions mrd milliarde milliarden",
+        1e12: "tn trn trillion trillions",
+    }.items()
+    for name in names.split()
+}
 _UNITS = {
-    "%": "%", "percent": "%", "pct": "%", "prozent": "%", "$": "usd", "us$": "usd", "usd": "usd",
-    "dollar": "usd", "dollars": "usd", "€": "eur", "eur": "eur", "euro": "eur", "euros": "eur", "£": "gbp",
-    "gbp": "gbp", "pounds": "gbp", "¥": "jpy", "jpy": "jpy", "yen": "jpy", "元": "cny", "rmb": "cny",
-    "cny": "cny", "kg": "kg", "g": "g", "mg": "mg", "t": "t", "km": "km", "cm": "cm", "mm": "mm",
-    "meters": "metre", "metres": "metre", "ms": "ms", "s": "s", "seconds": "s", "min": "min",
-    "minutes": "min",
-    "h": "h", "hours": "h", "day": "day", "days": "day", "year": "year", "years": "year", "°c": "celsius",
-    "°f": "fahrenheit", "kb": "kb", "mb": "mb", "gb": "gb", "tb": "tb", "kw": "kw", "mw": "mw", "kwh": "kwh",
-    "mwh": "mwh",
-}  # fmt: skip
+    name: names.split()[0]
+    for names in (
+        *("% percent percentage pct prozent", "usd $ us$ dollar dollars", "eur € euro euros", "gbp £ pounds"),
+        *("jpy ¥ yen", "cny 元 rmb", "chf franken", "inr ₹ rupee rupees", "krw ₩ won"),
+        *(
+            "kg kilogram kilograms",
+            "g gram grams",
+            "mg milligram milligrams",
+            "t ton tons tonne tonnes",
+            "lb lbs",
+            "oz",
+        ),
+        *("km kilometer kilometers kilometre kilometres", "m meter meters metre metres", "mile miles mi", "yard yards"),
+        *("cm centimeter centimeters centimetre centimetres", "mm millimeter millimeters millimetre millimetres"),
+        *(
+            "inch inches",
+            "ft foot feet",
+            "nm",
+            "l liter liters litre litres",
+            "ml milliliter milliliters",
+            "ha hectares",
+        ),
+        *("gallon gallons", "acre acres", "ms millisecond milliseconds", "s sec secs second seconds"),
+        *("min mins minute minutes", "h hr hrs hour hours", "day days", "week weeks", "month months"),
+        *("quarter quarters", "year years yr yrs", "decade decades", "°c celsius", "°f fahrenheit"),
+        *("kb", "mb", "gb", "tb", "w watt watts", "kw", "mw", "gw", "kwh", "mwh", "gwh", "twh", "v volt volts"),
+        *("hz hertz", "khz", "mhz", "ghz", "pa", "kpa", "bar", "psi", "rpm", "mph"),
+    )
+    for name in names.split()
+}
+# what may follow a number without saying of what it is
+_FUNCTION = frozenset(
+    "a an and are as at by during each for from in is of on or out per since the to total was were with".split()
+)
 _ABOUT = frozenset({"about", "approximately", "approx", "around", "circa", "ca", "roughly", "~", "≈", "约", "約"})
 _DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,'’]\d+)*", re.ASCII)
-_WORD = re.compile(r"°[cf]|[^\W\d_]+\$?|[%$€£¥~≈]")
+_WORD = re.compile(r"°[cf]|[^\W\d_]+\$?|[%$€£¥₹₩~≈]")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A value, its unit in one spelling (None when none was written), and whether the text says more."""
+    """A value, its unit in one spelling (None when none was written), whether the text says more, and whether it may
+    be a number of something else: of "users", in "20 million users".
+    """
 
     value: float
     unit: str | None
     alone: bool
+    counts: bool = False
 
     def equals(self, other: Quantity, tolerance: float) -> bool:
         """Within `tolerance` of the larger magnitude, with units that don't contradict each other."""
-        if self.unit is not None and other.unit is not None and self.unit != other.unit:
+        if self.unit != other.unit and (self.unit or self.counts) and (other.unit or other.counts):
             return False
         return math.isclose(self.value, other.value, rel_tol=max(tolerance, 1e-9))
 
@@ -67,7 +104,8 @@ def quantity(text: str) -> Quantity | None:
         return None
     unit = next((_UNITS[word] for word in (*right[:1], *left[-1:]) if word in _UNITS), None)
     rest = [word for word in left + right if word not in _ABOUT and _UNITS.get(word) != (unit or "")]
-    return Quantity(value * scale, unit, alone=not rest)
+    counts = unit is None and any(word not in _ABOUT | _FUNCTION for word in right[:1])
+    return Quantity(value * scale, unit, alone=not rest, counts=counts)
 
 
 _LONGEST = 10_000  # characters; nobody states one quantity at such length
