@@ -50,6 +50,39 @@ def test_more_seeds_of_the_same_questions_are_not_more_questions() -> None:
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, abs=0.03)
 
 
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_samples_that_all_agree_are_not_certain(right: float) -> None:
+    once, thrice = (mean_by_question({f"q{i}": [right] * times for i in range(5)}) for times in (1, 3))
+    assert once is not None and thrice is not None and once.value == thrice.value == right
+    assert thrice.high - thrice.low > 0.3 and once.high - once.low > 0.3
+    assert min(thrice.low, 1 - thrice.high) == pytest.approx(min(once.low, 1 - once.high), abs=0.15)
+
+
+def test_several_seeds_cover_as_often_as_one() -> None:
+    generator, share = np.random.default_rng(1), 0.93
+    covered = 0
+    for _ in range(200):
+        answers = {str(i): [float(generator.random() < share)] * 3 for i in range(20)}
+        interval = mean_by_question(answers)
+        covered += interval is not None and interval.low <= share <= interval.high
+    assert covered >= 178
+
+
+def test_a_few_questions_that_all_get_better_prove_nothing() -> None:
+    few = compare({str(i): [0.0] for i in range(3)}, {str(i): [1.0] for i in range(3)})
+    many = compare({str(i): [0.0] for i in range(12)}, {str(i): [1.0] for i in range(12)})
+    assert few is not None and few.p == 0.25 and few.low <= 0 and few.high == few.value == 1.0
+    assert many is not None and many.p < 0.001 and many.low > 0.5
+
+
+def test_the_plain_bootstrap_is_of_the_values_alone() -> None:
+    values = [0.2, 0.4, 0.9, 1.0]
+    drawn = np.random.default_rng(0).integers(0, 4, size=(4000, 4))
+    low, high = np.quantile(np.asarray(values)[drawn].mean(axis=1), [0.025, 0.975])
+    interval = bootstrap(values)
+    assert interval is not None and (interval.low, interval.high) == (low, high)
+
+
 def test_a_question_with_more_samples_weighs_the_same() -> None:
     interval = mean_by_question({"a": [1.0] * 9, "b": [0.0]})
     assert interval is not None and interval.value == 0.5

@@ -15,6 +15,9 @@ import numpy as np
 from vrag.types import Frozen
 
 Z95 = 1.959963984540054
+# Added before resampling, each value with its weight: where all questions agree, plain resampling would be certain.
+SHARE_PRIOR = {0.0: 2.0, 1.0: 2.0}  # Agresti & Coull 1998
+DIFFERENCE_PRIOR = {-1.0: 0.5, 0.0: 1.0, 1.0: 0.5}  # Agresti & Min 2005: half a pair in each of the four cells
 RESAMPLES = 4000
 FLIPS = 20_000
 
@@ -64,13 +67,13 @@ def wilson(successes: float, n: int) -> Interval | None:
     return Interval(value=share, low=low, high=high, n=n, method="wilson")
 
 
-def bootstrap(values: Sequence[float], seed: int = 0) -> Interval | None:
-    """Percentile bootstrap of the mean of one value per question."""
+def bootstrap(values: Sequence[float], seed: int = 0, prior: Mapping[float, float] | None = None) -> Interval | None:
+    """Percentile bootstrap of the mean of one value per question, and of the weighted values of a `prior`."""
     if not values:
         return None
-    array_Q = np.asarray(values, dtype=np.float64)
-    low, high = np.quantile(_resampled_means(array_Q, seed), [0.025, 0.975])
-    return Interval(value=float(array_Q.mean()), low=float(low), high=float(high), n=len(values), method="bootstrap")
+    value = float(np.mean(values))
+    low, high = _bounds(values, prior or {}, seed)
+    return Interval(value=value, low=min(low, value), high=max(high, value), n=len(values), method="bootstrap")
 
 
 def mean_by_question(scores: Mapping[str, Sequence[float]]) -> Interval | None:
@@ -79,9 +82,10 @@ def mean_by_question(scores: Mapping[str, Sequence[float]]) -> Interval | None:
     Wilson's interval when each question has one sample that is right or wrong, the bootstrap otherwise.
     """
     means = [float(np.mean(samples)) for samples in scores.values() if samples]
-    if all(len(samples) == 1 for samples in scores.values()) and set(means) <= {0.0, 1.0}:
+    is_share = {value for samples in scores.values() for value in samples} <= {0.0, 1.0}
+    if is_share and all(len(samples) == 1 for samples in scores.values()):
         return wilson(sum(means), len(means))
-    return bootstrap(means)
+    return bootstrap(means, prior=SHARE_PRIOR if is_share else None)
 
 
 def compare(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) -> Difference | None:
@@ -90,11 +94,12 @@ def compare(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) 
     if not shared:
         return None
     delta_Q = np.asarray([np.mean(b[key]) - np.mean(a[key]) for key in shared], dtype=np.float64)
-    low, high = np.quantile(_resampled_means(delta_Q, seed=0), [0.025, 0.975])
+    value = float(delta_Q.mean())
+    low, high = _bounds(delta_Q.tolist(), DIFFERENCE_PRIOR)
     return Difference(
-        value=float(delta_Q.mean()),
-        low=float(low),
-        high=float(high),
+        value=value,
+        low=min(low, value),
+        high=max(high, value),
         p=sign_flip_p(delta_Q.tolist()),
         test="mcnemar" if _equally_large(delta_Q[delta_Q != 0.0]) else "sign-flip",
         n=len(shared),
@@ -138,12 +143,17 @@ def _equally_large(nonzero_D: np.ndarray) -> bool:
     return len(nonzero_D) == 0 or bool(np.allclose(np.abs(nonzero_D), abs(nonzero_D[0])))
 
 
-def _resampled_means(values_Q: np.ndarray, seed: int) -> np.ndarray:
-    """Means of RESAMPLES draws of Q values with replacement."""
-    generator, count = np.random.default_rng(seed), len(values_Q)
-    return np.concatenate(
-        [values_Q[generator.integers(0, count, size=(size, count))].mean(axis=1) for size in _blocks(RESAMPLES, count)]
-    )
+def _bounds(values: Sequence[float], prior: Mapping[float, float], seed: int = 0) -> tuple[float, float]:
+    """The middle 95 % of the means of RESAMPLES draws with replacement, each of as many values as weigh one in all."""
+    values_V = np.asarray([*values, *prior], dtype=np.float64)
+    weights_V = np.asarray([1.0] * len(values) + list(prior.values()))
+    generator, count = np.random.default_rng(seed), round(weights_V.sum())
+    shares = weights_V / weights_V.sum() if prior else None
+    means = [
+        generator.choice(values_V, size=(size, count), p=shares).mean(axis=1) for size in _blocks(RESAMPLES, count)
+    ]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _blocks(draws: int, width: int) -> Iterator[int]:

@@ -116,8 +116,6 @@ def said_kind(key: str) -> str:
 
 def summarize(records: Sequence[EpisodeRecord]) -> Summary:
     scored = [record for record in records if record.reward is not None]
-    stops = Counter(record.stop.value for record in scored)
-    turns = [turn for record in scored for turn in record.turns]
     return Summary(
         episodes=len(records),
         scored=len(scored),
@@ -141,8 +139,8 @@ def summarize(records: Sequence[EpisodeRecord]) -> Summary:
         complete=_over_questions(scored, _complete),
         box_iou=_over_questions(scored, lambda record: _mean_or_none(iou for iou, _ in box_scores(record))),
         box_containment=_over_questions(scored, lambda record: _mean_or_none(share for _, share in box_scores(record))),
-        finished=wilson(stops[StopReason.ANSWER.value], len(scored)),
-        invalid=wilson(sum(turn.action is None for turn in turns), len(turns)),
+        finished=_over_questions(scored, lambda record: float(record.stop is StopReason.ANSWER)),
+        invalid=_share_of_turns(scored),
         turns=_mean(len(record.turns) for record in scored),
         searches=_mean(_count(record, Search) for record in scored),
         crops=_mean(_count(record, Crop) for record in scored),
@@ -228,6 +226,16 @@ def _over_questions(
 ) -> Interval | None:
     found = _by_question(records, value)
     return mean_by_question(found) if found else None
+
+
+def _share_of_turns(records: Sequence[EpisodeRecord]) -> Interval | None:
+    """Without a valid action. Several samples of a question count as one, so that they don't narrow the interval."""
+    turns = [turn for record in records for turn in record.turns]
+    if not turns:
+        return None
+    samples = len(records) / len({record.task.id for record in records})
+    count = max(1, round(len(turns) / samples))
+    return wilson(count * sum(turn.action is None for turn in turns) / len(turns), count)
 
 
 def _ranking(records: Sequence[EpisodeRecord], pages: Callable[[EpisodeRecord], Sequence[PageRef]]) -> Ranking | None:

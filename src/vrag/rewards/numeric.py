@@ -59,7 +59,28 @@ _UNITS = {
 }
 # what may follow a number without saying of what it is
 _FUNCTION = frozenset(
-    "a an and are as at by during each for from in is of on or out per since the to total was were with".split()
+    {
+        *(
+            "a",
+            "an",
+            "and",
+            "are",
+            "as",
+            "at",
+            "by",
+            "during",
+            "each",
+            "for",
+            "from",
+            "in",
+            "is",
+            "of",
+            "on",
+            "or",
+            "out",
+        ),
+        *("per", "since", "the", "to", "total", "was", "were", "with"),
+    }
 )
 _ABOUT = frozenset({"about", "approximately", "approx", "around", "circa", "ca", "roughly", "~", "≈", "约", "約"})
 _DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,'’]\d+)*", re.ASCII)
