@@ -43,6 +43,13 @@ def test_runs_are_compared_in_the_terminal_and_as_json(runs: list[Path], capsys:
     assert [one["task"] for one in found["disagreements"]] == ["q1", "q2"]
 
 
+def test_names_in_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = [a_run(tmp_path / f"exp[lr={rate}]", {0}) for rate in ("1e-5", "2e-5")]
+    assert vrag("eval", "compare", *named, f"[/red]={named[0]}") == 0
+    out = capsys.readouterr().out
+    assert "exp[lr=1e-5]" in out and "exp[lr=2e-5]" in out and "[/red]" in out
+
+
 def test_only_what_can_be_compared_is(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert vrag("eval", "compare", runs[0]) == 0
     alone = capsys.readouterr().out
@@ -53,6 +60,22 @@ def test_only_what_can_be_compared_is(runs: list[Path], tmp_path: Path, capsys: 
     assert vrag("eval", "compare", runs[0], few.path, none.path) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:6] if line.strip()}
     assert "1, 0 of 1" in rows["few"] and "no question in common" in rows["none"]
+
+
+def test_questions_that_only_share_their_name_are_not_compared(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = RunDir.open(tmp_path / "other", {})
+    for number in range(4):
+        task = make_task(f"q{number}")
+        moved = task if number else task.model_copy(update={"question": "Who came first?"})
+        other.log("episodes").append(episode(moved, right=number in {1}))
+    assert vrag("eval", "compare", runs[0], other.path) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1, 0 of 3" in out and "Not compared: q0 (1 in all), under which the runs have different questions." in out
+    assert vrag("eval", "compare", runs[0], other.path, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["unlike"] == ["q0"] and [one["task"] for one in found["disagreements"]] == ["q1"]
 
 
 def test_a_page_without_its_corpus_is_written_and_says_so(

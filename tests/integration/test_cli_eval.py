@@ -150,6 +150,14 @@ def test_a_run_that_grows_is_unfinished_until_it_is_through(
     assert summary(capsys)["episodes"] == 3 and kept.is_file()
 
 
+def test_a_kind_in_brackets_is_shown_as_it_is(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) | {"kind": "[/table]"} for line in tasks.read_text().splitlines()]
+    rows[0]["kind"] = "chart"
+    tasks.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluate(tasks) == 0
+    assert "[/table]" in capsys.readouterr().out
+
+
 def test_each_seed_runs_every_question(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(tasks, "--seeds", "0,7", "--json")
     printed = summary(capsys)

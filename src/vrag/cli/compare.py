@@ -54,7 +54,7 @@ def compare(
     if as_json:
         print(comparison.model_dump_json())
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=160)
+        console = Console(width=None if sys.stdout.isatty() else 160, markup=False, emoji=False)
         for table in comparison_tables(comparison):
             console.print(table)
             console.print()

@@ -172,7 +172,7 @@ def _run(
 def _print(done: Evaluation, questions: Questions, policy: str) -> None:
     from vrag.evaluation.table import judge_hint, summary_table
 
-    Console().print(summary_table(done.summary, f"{policy} on {questions.corpus}"))
+    Console(markup=False, emoji=False).print(summary_table(done.summary, f"{policy} on {questions.corpus}"))
     if hint := judge_hint(done.summary):
         print(f"vrag: {hint}", file=sys.stderr)
     look = shlex.join(["vrag", "app", "--corpus", questions.corpus, "--runs", str(questions.out)])

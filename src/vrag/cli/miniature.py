@@ -35,5 +35,5 @@ def miniature(
     with LiveLine() as line, flushed_denormals():
         comparison = run_miniature(config, out, line.step, line.say)
     for table in comparison_tables(comparison):
-        Console(width=160).print(table)
+        Console(width=160, markup=False, emoji=False).print(table)
     print((out / "report.html").resolve())

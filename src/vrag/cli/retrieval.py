@@ -55,4 +55,6 @@ def retrieval(
     if as_json:
         print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))
     else:
-        Console(width=160).print(retrieval_table(summaries, f"retrieval on {questions.corpus}"))
+        Console(width=160, markup=False, emoji=False).print(
+            retrieval_table(summaries, f"retrieval on {questions.corpus}")
+        )

@@ -47,14 +47,16 @@ class Disagreement(Frozen):
 
 
 class Comparison(Frozen):
-    """`paired`: by run, each but the baseline; a run that shares no scored question with it is missing. `settings`:
-    what the runs were started with, where that differs, by setting and run.
+    """`paired`: by run, each but the baseline; a run that shares no scored question with it is missing. `unlike`: the
+    names under which runs have different questions, which aren't compared. `settings`: what the runs were started with,
+    where that differs, by setting and run.
     """
 
     baseline: str
     runs: dict[str, Summary]
     paired: dict[str, Paired]
     disagreements: list[Disagreement]
+    unlike: list[str] = []
     settings: dict[str, dict[str, str]]
     paper: list[PaperTable]
 
@@ -76,20 +78,30 @@ def compare_all(runs: Sequence[EvalRun], baseline: str | None = None) -> Compari
         baseline = runs[0].name
     if baseline not in by_name:
         raise UsageError(f"--baseline {baseline}: no run has this name; there are {', '.join(by_name)}")
+    unlike = _unlike(by_name)
+    alike = {name: [one for one in records if one.task.id not in unlike] for name, records in by_name.items()}
     differences = {
         name: difference
-        for name, records in by_name.items()
-        if name != baseline and (difference := compare_runs(by_name[baseline], records)) is not None
+        for name, records in alike.items()
+        if name != baseline and (difference := compare_runs(alike[baseline], records)) is not None
     }
     corrected = holm({name: difference.p for name, difference in differences.items()})
     return Comparison(
         baseline=baseline,
         runs={name: summarize(records) for name, records in by_name.items()},
         paired={name: Paired(difference=one, p_holm=corrected[name]) for name, one in differences.items()},
-        disagreements=list(_disagreements(by_name)),
+        disagreements=list(_disagreements(alike)),
+        unlike=sorted(unlike),
         settings=_settings(runs),
         paper=paper_tables(by_name, [run.name for run in runs if _scoped(run)]),
     )
+
+
+def _unlike(runs: Mapping[str, Sequence[EpisodeRecord]]) -> set[str]:
+    """Names under which the runs have different questions."""
+    asked: dict[str, str] = {}
+    tasks = (record.task for records in runs.values() for record in records)
+    return {task.id for task in tasks if asked.setdefault(task.id, task.question) != task.question}
 
 
 def _scoped(run: EvalRun) -> bool:

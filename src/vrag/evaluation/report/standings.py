@@ -46,7 +46,7 @@ def _how(comparison: Comparison) -> Html:
 
 
 def tests_said(comparison: Comparison) -> list[str]:
-    """Which test the p-values are of."""
+    """Which test the p-values are of, and what isn't compared."""
     used = {paired.difference.test for paired in comparison.paired.values()}
     said: list[str] = []
     if "mcnemar" in used:
@@ -55,6 +55,9 @@ def tests_said(comparison: Comparison) -> list[str]:
         said.append(f"p of a run with several samples is of {FLIPS:,} random flips of the questions' signs, two-sided.")
     if len(comparison.paired) > 1:
         said.append(f"Corrected: after Holm, for {len(comparison.paired)} comparisons.")
+    if unlike := comparison.unlike:
+        named = ", ".join(unlike[:3]) + (" …" if len(unlike) > 3 else "")
+        said.append(f"Not compared: {named} ({len(unlike)} in all), under which the runs have different questions.")
     return said
 
 
