@@ -56,7 +56,7 @@ class Comparison(Frozen):
     runs: dict[str, Summary]
     paired: dict[str, Paired]
     disagreements: list[Disagreement]
-    unlike: list[str] = []
+    unlike: Sequence[str] = ()
     settings: dict[str, dict[str, str]]
     paper: list[PaperTable]
 

@@ -21,6 +21,7 @@ from vrag.types import Box, Word
 _WIDE = 2.0  # line heights: such a gap in a line makes it a row
 _TITLES = 1.0  # line heights: the same of titles, where the line below is a row
 _STRIPE, _SPACES = 0.55, 1.2  # line heights, and spaces of the page's words, by which columns are apart at least
+_SURE = 0.9  # line heights: a wider stripe is no space within a cell
 _MOST = 0.6  # line heights: a wider space is one between columns
 _NEAR_ROWS, _PITCH = 2.5, 4.0  # line heights between two rows, at most, and where more follow as far below
 _EVEN = 1.7  # of the space between the first two rows: more, and a row isn't of their table
@@ -189,17 +190,22 @@ def _end(lines: Sequence[Sequence[Word]], start: int, space: float) -> int:
         above, line = around(word.box for word in lines[end - 1]), lines[end]
         least = min(least, space * _height(line))
         stripes = _common(stripes, _gaps(line), least)
-        below, inner = around(word.box for word in line).y1 - above.y2, len(_inner(stripes))
-        if below > room or _height(line) > _LARGER * height or inner < columns:
+        below, inner = around(word.box for word in line).y1 - above.y2, _inner(stripes)
+        if below > room or _height(line) > _LARGER * height or len(inner) < columns:
             break
         if end == start + 1:
-            pitch, columns = max(below, height), inner
+            pitch = max(below, height)
             room = _EVEN * pitch
-        if len(line) > _TERSE * (columns + 1):
+        if len(line) > _TERSE * (len(inner) + 1):
             break
-        columns = inner
+        columns = _sure(inner, height)
         end += 1
     return start if end == start + 2 and pitch > _NEAR_ROWS * height else end
+
+
+def _sure(stripes: Sequence[Stripe], height: float) -> int:
+    """How many divide columns for certain: a narrow one may be a space that cells of other rows don't have there."""
+    return sum(right - left >= _SURE * height for left, right in stripes) or len(stripes)
 
 
 def _rows(lines: Sequence[Sequence[Word]], space: float) -> list[list[Passage | None]]:
