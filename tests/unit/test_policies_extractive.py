@@ -236,6 +236,54 @@ def test_a_number_comes_with_what_it_counts(line: str, question: str, expected: 
     assert answer(ask(store, question)) == expected
 
 
+def test_on_a_page_of_questions_the_answer_is_what_follows_them() -> None:
+    store = MemoryStore()
+    asked = {
+        "How much does shipping cost?": "It costs 4.90 euros within Germany.",
+        "Can I return an item?": "Yes.",
+        "Where is your showroom now?": "In Leipzig, at Karl-Heine-Strasse 9.",
+    }
+    lines = [part for pair in asked.items() for part in pair]
+    lines.insert(4, "Within 14 days of delivery.")
+    store.add("faq.pdf", 1, ["Questions", *lines])
+    answers = [answer(ask(store, question)) for question in asked]
+    assert answers == ["4.90 euros", "Yes. Within 14 days of delivery.", "In Leipzig, at Karl-Heine-Strasse 9."]
+
+
+@pytest.mark.parametrize(
+    ("lines", "question", "expected"),
+    [
+        (
+            ["Invoice 77", "Invoice date: 14 March 2024", "Due date: 13 April 2024"],
+            "What is the invoice date?",
+            "14 March",
+        ),
+        (["Invoice 77", "Invoice date: 14 March 2024", "Due date: 13 April 2024"], "What is the due date?", "13 April"),
+        (
+            ["Minutes", "3. The next meeting is on 7 May 2025.", "The meeting ended at 17:45."],
+            "When did the meeting end?",
+            "17:45",
+        ),
+    ],
+)
+def test_the_label_and_the_verb_of_the_question_are_found(lines: list[str], question: str, expected: str) -> None:
+    store = MemoryStore()
+    store.add("page.pdf", 1, lines)
+    assert expected in answer(ask(store, question))
+
+
+def test_a_letter_that_names_is_no_article() -> None:
+    assert content_words("What is the unit price of Widget A?") == ["unit", "price", "Widget", "A"]
+    assert content_words("A list of what?") == ["list"] and content_words("IS IT A LIST?") == ["LIST"]
+
+
+def test_a_name_whose_pieces_stand_apart_is_missing() -> None:
+    store = MemoryStore()
+    store.add("pumps.pdf", 1, ["P-250: flow rate 250 l/min at 400 V", "P-410: flow rate 410 l/min"])
+    turns = ask(store, "What is the flow rate of P-400?")
+    assert answer(turns) == NOTHING or "P-400" in (turns[-1].thought or "")
+
+
 def test_a_page_without_words_gives_no_answer() -> None:
     store = MemoryStore()
     blank = store.add("scan.pdf", 1, [])

@@ -104,6 +104,18 @@ def test_cells_as_close_as_words_are_told_apart_by_the_other_rows() -> None:
     ]
 
 
+def test_a_space_that_other_rows_dont_have_is_no_column() -> None:
+    """The unit of the first row happens to stand apart from its number; those below are wider."""
+    words = [
+        *line(0, (0, "City"), (300, "Elevation"), (600, "Rain days")),
+        *line(40, (0, "Rome"), (300, "21"), (333, "m"), (600, "78")),
+        *line(80, (0, "Madrid"), (300, "667 m"), (600, "62")),
+        *line(120, (0, "Oslo"), (300, "23 m"), (600, "113")),
+    ]
+    assert answer(words, "How many rain days does Oslo have?") == "113"
+    assert answer(words, "What is the elevation of Madrid?") == "667 m"
+
+
 def test_rows_far_below_each_other_are_one_table_and_the_heading_of_the_next_is_none() -> None:
     words = [
         *line(0, (150, "2022"), (250, "2023")),

@@ -59,6 +59,17 @@ class Passage:
         """Short and no sentence: says what follows rather than anything itself."""
         return not (self.row or self.item) and len(self.words) <= 8 and not _END.search(self.words[-1].text)
 
+    @property
+    def label(self) -> str:
+        """What stands before a colon within it: "Due date" of "Due date: 13 April"."""
+        before, colon, value = self.text.partition(": ")
+        return before if colon and value else ""
+
+    @property
+    def asks(self) -> bool:
+        """Whether this is a question of the page: what follows answers it."""
+        return self.words[-1].text.endswith(("?", "？"))
+
 
 def passages(words: Sequence[Word]) -> list[Passage]:
     """Cut `words` (reading order) where a sentence ends, a paragraph or column does, between the lines of a list, and

@@ -23,6 +23,7 @@ _WANTED = 0.6  # for a number that isn't the question's own, a person or an addr
 _LABELLED = 0.6  # of the question must stand in labels and titles for one of them to answer it
 _LEADER, _HEADING = 0.3, 0.7  # what lines of a table of contents and headings count for
 _SHORT = 12  # words of a line from which a lone number is the answer
+_MERE = 2  # words of a sentence that doesn't answer alone
 _AROUND = ".,;:()[]"  # of a word: not part of an answer
 _UNIT = re.compile(
     r"%|percent|per|cent|(?:thousand|million|billion|trillion|second|minute|hour|day|week|month|year|euro|dollar|pound|"
@@ -78,8 +79,8 @@ def read_page(words: Sequence[Word], question: Question, region: Box, document: 
     found = _read_page(words, question, region, document)
     if found is None:
         return None
-    said = {*terms(" ".join(word.text for word in words)), *terms(document)}
-    return replace(found, missing=[name for name in question.names if not said.issuperset(terms(name))])
+    said = f" {' '.join([*terms(' '.join(word.text for word in words)), *terms(document)])} "
+    return replace(found, missing=[name for name in question.names if f" {' '.join(terms(name))} " not in said])
 
 
 def _read_page(words: Sequence[Word], question: Question, region: Box, document: str) -> Reading | None:
@@ -105,7 +106,7 @@ def read(items: Sequence[Passage], question: Question, region: Box, document: st
     best, best_score = -1, 0.0
     for i, item in enumerate(items):
         led = {**dict.fromkeys(contexts[i], _CONTEXT), **dict.fromkeys(title, _TITLE)}
-        score = _score(item, said[i], led, weights, question) * _kind(i, items)
+        score = _score(item, said[i], led, weights, question) * _kind(i, items, question)
         if score > best_score and _within(item.box, region):
             best, best_score = i, score
     if best < 0:
@@ -114,11 +115,13 @@ def read(items: Sequence[Passage], question: Question, region: Box, document: st
     passage, answer = items[best], _concise(items[best], question)
     if listed:
         near, answer = listed, _cut([word for item in listed for word in item.words], question)
+    elif passage.asks and (replies := _replies(best, items, region)):
+        near, answer = replies, " ".join(_concise(one, question) for one in replies)
     elif not bags[best] - set(question.terms) and near:  # a label: what it labels stands beside it
         value = min(near, key=lambda item: distance(passage.box, item.box))
         answer = _concise(value, question)
     coverage = _coverage(bags[best] | title, contexts[best], question)
-    return Reading(passage, near, answer, coverage * _kind(best, items))
+    return Reading(passage, near, answer, coverage * _kind(best, items, question))
 
 
 def _score(
@@ -143,11 +146,16 @@ def _answers(item: Passage, own: set[str], question: Question) -> bool:
     return asks_where(question.text) and "address" in own
 
 
-def _kind(i: int, items: Sequence[Passage]) -> float:
-    """Less than 1 for what names rather than says: contents, headings, the first row of a table."""
+def _kind(i: int, items: Sequence[Passage], question: Question) -> float:
+    """Less than 1 for what names rather than says: contents, headings, the first row of a table; but not for a value
+    whose label is asked for.
+    """
     item = items[i]
     if item.leader:
         return _LEADER
+    label = set(terms(item.label))
+    if label and label <= set(question.terms):
+        return 1.0
     first_row = item.row and not (i and items[i - 1].row) and any(n.row for n in items[i + 1 : i + 2])
     return _HEADING if item.heading or first_row else 1.0
 
@@ -189,6 +197,12 @@ def _listed(i: int, items: Sequence[Passage]) -> list[Passage]:
     if not items[i].text.endswith(":"):
         return []
     return list(takewhile(lambda item: item.point, items[i + 1 :]))
+
+
+def _replies(i: int, items: Sequence[Passage], region: Box) -> list[Passage]:
+    """What answers a question of the page itself: the sentence after it, and the next one after a mere "Yes."."""
+    after = list(takewhile(lambda item: not item.asks and _within(item.box, region), items[i + 1 : i + 3]))
+    return after if after and len(after[0].words) <= _MERE else after[:1]
 
 
 def _within(box: Box, region: Box) -> bool:

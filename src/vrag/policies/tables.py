@@ -183,7 +183,7 @@ def _end(lines: Sequence[Sequence[Word]], start: int, space: float) -> int:
     wide, titles = _widest(lines[start]), start + 1 < len(lines) and _widest(lines[start + 1]) > _WIDE
     if wide <= (_TITLES if titles else _WIDE):
         return start
-    stripes, height, columns = [_EVERYWHERE], _height(lines[start]), 1
+    stripes, height, sure, most = [_EVERYWHERE], _height(lines[start]), 1, 1
     least, room, pitch = space * height, _PITCH * height, 0.0
     end = start + 1
     while end < len(lines):
@@ -191,14 +191,14 @@ def _end(lines: Sequence[Sequence[Word]], start: int, space: float) -> int:
         least = min(least, space * _height(line))
         stripes = _common(stripes, _gaps(line), least)
         below, inner = around(word.box for word in line).y1 - above.y2, _inner(stripes)
-        if below > room or _height(line) > _LARGER * height or len(inner) < columns:
+        if below > room or _height(line) > _LARGER * height or len(inner) < sure:
             break
         if end == start + 1:
-            pitch = max(below, height)
+            pitch, most = max(below, height), len(inner)
             room = _EVEN * pitch
-        if len(line) > _TERSE * (len(inner) + 1):
+        if len(line) > _TERSE * (most + 1):
             break
-        columns = _sure(inner, height)
+        sure, most = _sure(inner, height), len(inner)
         end += 1
     return start if end == start + 2 and pitch > _NEAR_ROWS * height else end
 

@@ -46,7 +46,12 @@ def content_words(text: str) -> list[str]:
     """The words worth searching for, as written, each once; all words if there are only stop words."""
     asked = _HOW.sub(r"\1", _fold(text))
     words = [piece for word in _WORD.findall(asked) for piece in _pieces(word)]
-    content = [word for word in words if re.sub("['’]s$", "", word.casefold()) not in _STOP_WORDS]
+    lettered = "A" in words[1:] and asked != asked.upper()  # of Widget A
+    content = [
+        word
+        for word in words
+        if re.sub("['’]s$", "", word.casefold()) not in _STOP_WORDS or (lettered and word == "A")
+    ]
     return list(dict.fromkeys(content or words))
 
 
@@ -122,6 +127,6 @@ def _stem(word: str) -> str:
         word = word[:-2]
     elif word.endswith("s") and not word.endswith("ss"):
         word = word[:-1]
-    elif word.endswith(("ing", "ed")) and len(word) > 5:
+    elif word.endswith(("ing", "ed")) and len(word) > 4:
         word = re.sub("(ing|ed)$", "", word)
-    return word.removesuffix("e") if len(word) > 4 else word
+    return word.removesuffix("e") if len(word) > 3 else word
