@@ -48,9 +48,7 @@ def content_words(text: str) -> list[str]:
     words = [piece for word in _WORD.findall(asked) for piece in _pieces(word)]
     lettered = "A" in words[1:] and asked != asked.upper()  # of Widget A
     content = [
-        word
-        for word in words
-        if re.sub("['’]s$", "", word.casefold()) not in _STOP_WORDS or (lettered and word == "A")
+        word for word in words if re.sub("['’]s$", "", word.casefold()) not in _STOP_WORDS or (lettered and word == "A")
     ]
     return list(dict.fromkeys(content or words))
 
