@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from vrag.errors import DataError, UsageError, VragError
 from vrag.staging import sync_folder
@@ -31,6 +32,7 @@ except ImportError:
 
 Json = dict[str, Any]
 _QUESTIONS = ("tasks.key: ", "tasks.count: ")  # of a run over questions: their content, and how many
+_TEMPORARY = re.compile(r"\.run\.json\..*\.tmp")  # what a kill in `atomic_write` leaves
 _LENGTH = ("steps: ", "config.epochs: ")  # of a training: its rate depends on them
 
 
@@ -75,6 +77,13 @@ def read_lines(path: Path) -> list[Json]:
     Raises `DataError` for a broken line that isn't the last: that is damage, not an interrupted write.
     """
     return [row for row, _ in _committed(path)]
+
+
+def said_of(failure: ValidationError) -> str:
+    """Why a line of a run is none of its kind, and what to do."""
+    first = failure.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field}: {first['msg']}; it was written by another version, or damaged: name another folder"
 
 
 class Log:
@@ -153,7 +162,8 @@ class RunDir:
             raise UsageError(f"{path}: is a file; a run needs a folder")
         hold = _Hold.of(path)
         if file.exists() and overwrite:
-            shutil.rmtree(path)
+            shutil.rmtree(path.resolve())
+            path.resolve().mkdir(parents=True)
             hold = _Hold.of(path)
         if file.exists():
             found = read_config(path)
@@ -161,7 +171,7 @@ class RunDir:
                 return cls(path, hold)
             if not adds_to(found):
                 raise UsageError(f"{path}: {_refused(list(_differences(found, wanted)))}")
-        elif path.exists() and any(path.iterdir()):
+        elif path.exists() and any(not _TEMPORARY.fullmatch(one.name) for one in path.iterdir()):
             raise UsageError(f"{path}: is not empty and holds no run (no run.json); name another folder")
         atomic_write(file, json.dumps(wanted, indent=2, ensure_ascii=False).encode() + b"\n")
         return cls(path, hold)

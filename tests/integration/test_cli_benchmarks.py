@@ -250,6 +250,14 @@ def test_what_an_import_says_is_in_plain_words(tmp_path: Path, capsys: pytest.Ca
     assert said in printed.out and "unknown" not in printed.out
 
 
+def test_a_file_that_was_misspelt_begins_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_pdf(tmp_path / "docs/amber.pdf", ["The amber harbour opened in 1984"])
+    (tmp_path / "mine.csv").write_text("question,answer\nWhen?,1984\n")
+    out = (tmp_path / "out", "-c", "paper", "--documents", tmp_path / "docs", "--workers", 1, "--no-ocr")
+    assert vrag("data", "import", tmp_path / "mine2.csv", *out) == 1 and not (tmp_path / "out").exists()
+    assert vrag("data", "import", tmp_path / "mine.csv", *out) == 0
+
+
 def test_questions_that_changed_are_said_so_and_overwrite_asks_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_pdf(tmp_path / "docs/amber.pdf", ["The amber harbour opened in 1984"])
     table, tasks = tmp_path / "mine.csv", tmp_path / "out/tasks.jsonl"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
@@ -25,6 +26,7 @@ from vrag.data.benchmarks.decks import write_deck
 from vrag.data.benchmarks.files import files_in, unzip
 from vrag.data.benchmarks.own import OwnQuestions
 from vrag.data.benchmarks.shelf import Shelf
+from vrag.data.benchmarks.slidevqa import Deck, SlideVQA
 from vrag.data.benchmarks.unified import read_unified, write_unified
 from vrag.data.hub import located
 from vrag.data.rows import Problem, Row
@@ -98,6 +100,24 @@ def test_a_slide_that_cannot_be_read_is_a_blank_page_and_named(tmp_path: Path):
     assert [page.size for page in pages] == [(30, 20), (30, 20), (30, 20), (20, 30), (30, 20)]
     assert pages[0].getpixel((5, 5)) == (255, 255, 255)
     assert pages[2].getpixel((5, 5)) == (100, 100, 100)
+
+
+def test_a_deck_that_is_there_keeps_what_was_wrong_with_it(tmp_path: Path):
+    class Layout:
+        def rows(self, problems: list[Problem]) -> Iterator[Row]:
+            yield from ()
+
+        def decks(self) -> Iterator[Deck]:
+            yield Deck("row 1", "deck", [made.slide("red"), None, made.BROKEN])
+            yield Deck("row 2", "whole", [made.slide("blue")])
+
+    said: list[list[Problem]] = []
+    for _ in range(2):
+        benchmark = SlideVQA(Layout(), "test")
+        (folder,) = benchmark.documents(tmp_path, 96, lambda progress: None)
+        said.append(benchmark.problems)
+    assert said[0] == said[1] and [one.where for one in said[0]] == ["row 1", "row 1"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["deck.pdf", "whole.pdf"]
 
 
 def test_slidevqa_of_the_repository_takes_slides_by_the_order_of_their_urls(tmp_path: Path):
@@ -228,6 +248,22 @@ def test_alternatives_ids_hops_and_kinds_may_be_given(tmp_path: Path):
         ' "kind": "table"}\n\n',
     )
     assert told(table) == told(lines) == [("x", ["Ann", "Anna"], "a.pdf", [1, 2], 2, "table")]
+
+
+def test_cells_as_table_programs_write_them(tmp_path: Path):
+    table = own(
+        tmp_path,
+        "a.csv",
+        'question,answer,answers,file,page\nWho?,Jan,"Jan de Vries|Jan",a.pdf,3.0\nq,b,,a.pdf,"1.0,2.5"\n',
+    )
+    assert told(table) == [("a-2", ["Jan", "Jan de Vries"], "a.pdf", [3], 1, "unknown")]
+    assert reasons(table) == {"a.csv line 3": "page '2.5' is no whole number"}
+
+
+def test_half_a_character_loses_its_question_alone(tmp_path: Path):
+    lines = own(tmp_path, "a.jsonl", '{"question": "a \\ud800", "answer": "a"}\n{"question": "q", "answer": "a"}')
+    assert [one.question for one in lines.questions()] == ["q"]
+    assert reasons(lines) == {"a.jsonl line 1": "holds half a character ('\\ud800'); write it whole"}
 
 
 def test_rows_of_ones_own_that_cannot_be_used_are_named(tmp_path: Path):

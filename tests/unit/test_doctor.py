@@ -82,7 +82,15 @@ def test_an_extra_is_whole_when_all_it_names_is_there_in_a_version_that_does(mon
 
 @pytest.mark.parametrize(
     ("version", "bounds", "does"),
-    [("2.13.0+cpu", ">=2.6", True), ("0.9", ">=0.60", False), ("5.10.0rc1", ">=5.10", True), ("1", "", True)],
+    [
+        *[("2.13.0+cpu", ">=2.6", True), ("0.9", ">=0.60", False), ("5.10.0rc1", ">=5.10", True), ("1", "", True)],
+        *[
+            ("4.1.0", "<4,>=1.99.1", False),
+            ("3.57.0", "<4,>=1.99.1", True),
+            ("5.0", ">=5.0.0", True),
+            ("4", "<4", False),
+        ],
+    ],
 )
 def test_versions_compare_by_their_numbers(version: str, bounds: str, does: bool) -> None:
     assert satisfies(version, bounds) is does

@@ -188,3 +188,9 @@ def test_any_series_draws_within_its_frame(values: list[float]) -> None:
 
 def test_a_chart_without_a_finite_point_is_no_figure() -> None:
     assert line_chart(Chart("x", {"y": [(0, float("nan"))], "z": []})) == ""
+
+
+@pytest.mark.parametrize("values", [[3e17], [3e17, 3e17], [1e308, -1e308], [5e-324, 0.0], [1.0, 1e300]])
+def test_a_run_that_diverged_is_drawn(values: list[float]) -> None:
+    figure = line_chart(Chart("x", {"y": list(enumerate(values))}))
+    assert "<svg" in figure and "nan" not in figure and "inf" not in figure

@@ -198,6 +198,18 @@ def test_what_only_adds_to_a_run_is_kept_from_then_on(tmp_path: Path) -> None:
         RunDir.open(tmp_path / "run", {"count": 2}, adds_to=lambda found: found == {"count": 1})
 
 
+def test_what_a_kill_left_of_the_first_write_is_no_other_run(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.ab12.tmp").write_text("{")
+    assert RunDir.open(tmp_path, {"rate": 0.1}).path == tmp_path
+
+
+def test_overwrite_follows_a_link_to_the_run(tmp_path: Path) -> None:
+    RunDir.open(tmp_path / "there", {"rate": 0.1}).metrics.append({"step": 1})
+    (tmp_path / "here").symlink_to(tmp_path / "there", target_is_directory=True)
+    assert RunDir.open(tmp_path / "here", {"rate": 0.2}, overwrite=True).metrics.read() == []
+    assert (tmp_path / "here").is_symlink() and read_config(tmp_path / "there") == {"rate": 0.2}
+
+
 def test_overwrite_starts_the_run_anew(tmp_path: Path) -> None:
     run = RunDir.open(tmp_path / "run", {"rate": 0.1})
     run.metrics.append({"step": 1})

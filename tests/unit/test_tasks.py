@@ -29,6 +29,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["tasks.jsonl"]
 
 
+def test_the_mark_that_editors_put_before_a_text_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(f"\ufeff{TASK.model_dump_json()}\n", encoding="utf-8")
+    assert read_tasks(path) == [TASK]
+
+
 def test_blank_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(f"\n{TASK.model_dump_json()}\n\n", encoding="utf-8")

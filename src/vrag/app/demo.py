@@ -18,6 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from vrag import __version__
 from vrag.app.measuring import Say, choose, measure
 from vrag.app.splits import SplitData
@@ -49,10 +51,10 @@ class DemoConfig(Frozen):
     """
 
     model: str = "tiny-sft"
-    train_documents: int = 60
-    heldout_documents: int = 40
-    questions: int = 150
-    trajectories: int = 12
+    train_documents: int = Field(default=60, ge=4)
+    heldout_documents: int = Field(default=40, ge=4)
+    questions: int = Field(default=150, ge=1)
+    trajectories: int = Field(default=12, ge=0)
     seed: int = 0
     rl: RLConfig = TinyRecipe().rl.model_copy(update={"steps": 24, "checkpoints": CheckpointConfig(every=10)})
 

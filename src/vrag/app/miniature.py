@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from vrag.app.splits import SplitData
 from vrag.app.tiny.measure import answer_all
 from vrag.app.tiny.recipe import TinyRecipe
@@ -41,9 +43,9 @@ class MiniatureConfig(Frozen):
     """`model` is where all arms start; `seeds` are those of GRPO, `seed` that of the documents."""
 
     model: str = "tiny-sft"
-    documents: int = 300
-    questions: int | None = None  # about training documents (None: four per document)
-    heldout_documents: int = 60
+    documents: int = Field(default=300, ge=4)
+    questions: int | None = Field(default=None, ge=1)  # about training documents (None: four per document)
+    heldout_documents: int = Field(default=60, ge=4)
     seed: int = 0
     seeds: tuple[int, ...] = (0, 1, 2)
     rl: RLConfig = TinyRecipe().rl

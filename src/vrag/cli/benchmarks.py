@@ -130,9 +130,11 @@ def import_own(
     """Turn your own questions (columns question, answer, document, page) into a task file, and index the documents."""
     from vrag.data.benchmarks.own import OwnQuestions
     from vrag.data.benchmarks.place import folder_of
+    from vrag.data.rows import read_text
     from vrag.runs import RunDir
 
     benchmark = OwnQuestions(questions, documents or [], source)
+    read_text(questions)  # before a run is begun that holds this file to be its own
     identity = {"questions": str(questions.resolve()), "documents": [str(one.resolve()) for one in documents or []]}
     run = RunDir.open(out or folder_of(questions.stem), identity, overwrite=overwrite)
     _build(benchmark, run, corpus, _options(ocr, workers), as_json, create=bool(documents))

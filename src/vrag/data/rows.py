@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def pages_of(value: Any) -> list[int]:
     pages: list[int] = []
     for one in list_of(value):
         try:
-            page = int(str(one).strip())
+            page = int(re.sub(r"\.0+$", "", str(one).strip()))  # 3.0: a table program's column with blanks
         except ValueError:
             raise DataError(f"page {one!r} is no whole number") from None
         if page not in pages:

@@ -53,7 +53,7 @@ def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

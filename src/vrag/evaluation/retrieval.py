@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
 
+from pydantic import ValidationError
+
 from vrag.environment import own_document
 from vrag.errors import DataError, InfrastructureError
 from vrag.evaluation.intervals import Interval, bootstrap
 from vrag.fusion import within
 from vrag.protocols import Retriever
 from vrag.rewards.retrieval import mrr, ndcg, recall
-from vrag.runs import RunDir
+from vrag.runs import Json, RunDir, said_of
 from vrag.types import Frozen, PageRef, Task
 
 RECALL_AT = (1, 5, 10)
@@ -62,7 +64,7 @@ async def evaluate_retrieval(
     if not judged:
         raise DataError("no question has gold pages; retrieval can't be judged without")
     log = run.log("found")
-    known = [Found.model_validate(row) for row in log.read()]
+    known = [_found(row, f"{log.path}, line {number}") for number, row in enumerate(log.read(), start=1)]
     answered = {(one.by, one.task): one for one in known if one.error is None}
     for by, retriever in retrievers.items():
         for task in judged:
@@ -72,6 +74,13 @@ async def evaluate_retrieval(
                 answered[by, task.id] = found
             on_found(answered[by, task.id])
     return [summarize(by, judged, [answered[by, task.id] for task in judged]) for by in retrievers]
+
+
+def _found(row: Json, where: str) -> Found:
+    try:
+        return Found.model_validate(row)
+    except ValidationError as failure:
+        raise DataError(f"{where}: isn't what a search found: {said_of(failure)}") from failure
 
 
 async def _ask(by: str, retriever: Retriever, task: Task, depth: int) -> Found:

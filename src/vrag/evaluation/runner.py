@@ -24,7 +24,7 @@ from vrag.killpoints import killpoint
 from vrag.protocols import Codec, Environment, Policy
 from vrag.rewards.rubric import Score, reward_all
 from vrag.rollout import Job, Limits, rollout_many
-from vrag.runs import Json, RunDir, atomic_write, read_lines
+from vrag.runs import Json, RunDir, atomic_write, read_lines, said_of
 from vrag.types import Frozen, Sampling, StopReason, Task
 
 Key = tuple[str, int, int]  # task id, sample, seed
@@ -122,12 +122,7 @@ def _record(row: Json, where: str) -> EpisodeRecord:
     try:
         return EpisodeRecord.model_validate(row)
     except ValidationError as failure:
-        first = failure.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{where}: isn't an episode ({field}: {first['msg']}); "
-            "it was written by another version, or damaged: name another folder"
-        ) from failure
+        raise DataError(f"{where}: isn't an episode: {said_of(failure)}") from failure
 
 
 def _by_key(records: Sequence[EpisodeRecord]) -> dict[Key, EpisodeRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from importlib import metadata
 
@@ -9,6 +10,14 @@ from vrag import __version__
 from vrag.types import Frozen
 
 _REQUIREMENT = re.compile(r"^(?P<name>[\w.-]+)(?:\[(?P<extras>[\w,.-]+)\])?\s*(?P<bounds>[^;]*)")
+_BOUNDS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([\w-]+)['"]""")
 
 
@@ -46,14 +55,15 @@ def missing_of(extra: str) -> list[str]:
 
 
 def satisfies(version: str, bounds: str) -> bool:
-    """Whether a version is at least the floor; vrag's requirements have no other bounds."""
-    floor = re.search(r">=\s*([\d.]+)", bounds)
-    return floor is None or _numbers(version) >= _numbers(floor[1])
+    """Whether the release of a version lies within bounds such as ">=1.99.1,<4"."""
+    named = re.findall(r"(>=|<=|==|!=|>|<)\s*([\d.]+)", bounds)
+    return all(_BOUNDS[sign](_numbers(version), _numbers(bound)) for sign, bound in named)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
+    """Of a release, without zeros at its end: 5.0 is 5.0.0."""
     release = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in release[0].split(".")) if release else ()
+    return tuple(map(int, re.sub(r"(\.0+)+$", "", release[0]).split("."))) if release else ()
 
 
 def _requirements() -> list[tuple[str, str, str | None]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,6 +75,7 @@ def collect(rows: Iterable[Row], read: Callable[[Row], Asked], problems: list[Pr
     for row in rows:
         try:
             asked = read(row)
+            _check_text(asked)
         except DataError as error:
             problems.append(Problem(row.where, str(error)))
             continue
@@ -81,6 +83,14 @@ def collect(rows: Iterable[Row], read: Callable[[Row], Asked], problems: list[Pr
         if first is not asked:
             problems.append(Problem(row.where, f"id {asked.id} is also that of {first.where}, which is used"))
     return list(found.values())
+
+
+def _check_text(asked: Asked) -> None:
+    """Raises `DataError` for half a character, which JSON can write and no file of text can hold."""
+    try:
+        json.dumps(asdict(asked), ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"holds half a character ({error.object[error.start]!a}); write it whole") from error
 
 
 def filled(row: dict[str, Any], column: str) -> str:

@@ -5,6 +5,7 @@ So a deck has one name and pages 1 … N, in citations as in the dataset, and a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -38,8 +39,20 @@ def write_deck(path: Path, images: Sequence[bytes | None], dpi: int) -> dict[int
         document.save(file)
     finally:
         document.close()
+    if problems:  # before the deck, which says that both are there
+        atomic_write(_problems_file(path), json.dumps(problems).encode())
     atomic_write(path, file.getvalue())
     return problems
+
+
+def deck_problems(path: Path) -> dict[int, str]:
+    """What `write_deck` returned when it wrote the deck that is there."""
+    file = _problems_file(path)
+    return {int(page): reason for page, reason in json.loads(file.read_bytes()).items()} if file.is_file() else {}
+
+
+def _problems_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.problems.json")  # hidden: no run indexes it
 
 
 def _read(image: bytes | None) -> tuple[Image.Image, bytes] | str:

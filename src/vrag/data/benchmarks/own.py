@@ -69,7 +69,7 @@ class OwnQuestions:
         found = {name: _cell(row.values, names) for name, names in _NAMES.items()}
         if (hops := text_of(found["hops"]) or "1") not in {str(count) for count in range(1, 100)}:
             raise DataError(f"hops {hops!r} is no whole number from 1 to 99")
-        answers = texts_of(found["answer"])
+        answers = list(dict.fromkeys(text for name in _NAMES["answer"] for text in texts_of(row.values.get(name))))
         if not answers:
             raise DataError("has no answer")
         return Asked(

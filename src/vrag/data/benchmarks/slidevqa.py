@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from vrag.corpus.files import content_id_of
 from vrag.corpus.options import Progress
 from vrag.data.benchmarks.asked import Asked, Family, Say, collect, filled
-from vrag.data.benchmarks.decks import write_deck
+from vrag.data.benchmarks.decks import deck_problems, write_deck
 from vrag.data.parquet import Dataset, dataset_in
 from vrag.data.rows import Problem, Row, image_of, json_rows, pages_of, text_of
 from vrag.errors import DataError
@@ -95,11 +95,14 @@ class SlideVQA:
         failed = 0
         for made, deck in enumerate(self._layout.decks(), start=1):
             path = decks / _file_name(deck.name)
-            if not path.is_file():
-                for page, reason in write_deck(path, deck.images, dpi).items():
-                    failed += 1
-                    self.problems.append(Problem(deck.where, f"page {page} of deck {deck.name}: {reason}"))
+            if path.is_file():
+                problems = deck_problems(path)
+            else:
+                problems = write_deck(path, deck.images, dpi)
                 killpoint("slidevqa.deck-written")
+            for page, reason in problems.items():
+                failed += 1
+                self.problems.append(Problem(deck.where, f"page {page} of deck {deck.name}: {reason}"))
             say(Progress("unpack", made, made, failed, deck.name))
         return [decks]
 

@@ -155,11 +155,11 @@ class Judged:
             id, key, score = (row.values[name] for name in ("query_id", "corpus_id", "score"))
             if str(id) not in known:
                 self.problems.append(Problem(row.where, f"judges question {id}, which isn't in queries"))
-            elif score is None or score != int(score):
+            elif (grade := _whole(score)) is None:
                 self.problems.append(Problem(row.where, f"score {score} of page {key} is no whole number"))
-            elif score >= 1 and str(id) in questions:
+            elif grade >= 1 and str(id) in questions:
                 gold = questions[str(id)].gold
-                gold[str(key)] = max(int(score), gold.get(str(key), 0))
+                gold[str(key)] = max(grade, gold.get(str(key), 0))
                 _add_answers(questions[str(id)], row.values.get("answer"))
 
     def _is_new(self, what: str, id: str, row: Row, seen: dict[str, str]) -> bool:
@@ -168,6 +168,14 @@ class Judged:
         if first != row.where:
             self.problems.append(Problem(row.where, f"{what} {id} is also in {first}, which is the one that is used"))
         return first == row.where
+
+
+def _whole(score: Any) -> int | None:
+    """A grade, also one that is written as a text."""
+    try:
+        return int(score) if float(score).is_integer() else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _check_language(name: str, table: Table, language: str | None) -> None:

@@ -13,12 +13,17 @@ WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 26
 SMOOTH_FROM = 20  # points; a shorter series is drawn as it is
 
+_FAR = 1e100
+_FLAT = 1e-9  # of a value: curves that vary by less are level
+
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over one x axis. `share`: y is 0..1 and shown in percent. What isn't finite is left out."""
+    """Curves over one x axis. `share`: y is 0..1 and shown in percent. What isn't finite is left out, what is beyond
+    1e100 drawn there.
+    """
 
     title: str
     series: Mapping[str, Points]
@@ -40,7 +45,7 @@ class _Scale:
 def line_chart(chart: Chart) -> Html:
     """One figure. A long series is drawn twice: as measured, faint, and as a moving mean, strong."""
     series = {
-        name: [point for point in points if isfinite(point[0]) and isfinite(point[1])]
+        name: [(x, max(-_FAR, min(_FAR, y))) for x, y in points if isfinite(x) and isfinite(y)]
         for name, points in chart.series.items()
     }
     drawn = {name: points for name, points in series.items() if points}
@@ -85,8 +90,9 @@ def _scales(drawn: Mapping[str, Points], share: bool) -> tuple[_Scale, _Scale, l
     ys = [point[1] for points in drawn.values() for point in points]
     x_low, x_high = min(xs), max(xs)
     y_low, y_high = (0.0, 1.0) if share else (min(ys), max(ys))
-    if y_high == y_low:
-        y_low, y_high = y_low - 0.5, y_high + 0.5
+    if y_high - y_low <= max(_FLAT * abs(y_high), 1 / _FAR):
+        spare = 0.5 * max(1.0, abs(y_high))
+        y_low, y_high = y_low - spare, y_high + spare
     ticks = _ticks(y_low, y_high, 4)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     y_low = min(y_low, ticks[0]) if share else floor(y_low / step) * step
