@@ -11,7 +11,7 @@ from tests.papers import write_pdf
 from tests.tiny import make_tiny
 from tests.trajectories import environment_of
 from vrag.cli import main
-from vrag.data.tasks import write_tasks
+from vrag.data.tasks import read_tasks, write_tasks
 from vrag.policies.load import load_model, save_policy
 from vrag.policies.speaker import environment_for
 from vrag.runs import read_lines
@@ -96,3 +96,22 @@ def test_what_cannot_be_made_is_said(target: str, said: str, folder: Path, capsy
     corpus = ["-c", "no-such-corpus"] if said == "no-such-corpus" else []
     assert construct(folder, "set", target, *corpus) in (1, 2)
     assert said in capsys.readouterr().err and not (folder / "set").exists()
+
+
+def test_a_run_is_not_continued_from_another_model_or_with_other_data(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("peft")
+    tasks = folder / "tasks.jsonl"
+    write_tasks(tasks, read_tasks(tasks)[:2])
+    data = ["--corpus", "mine", "--tasks", str(tasks)]
+    assert train(folder, *data) == 0
+    assert train(folder, *data) == 0, "the same goes on"
+    other = make_tiny("qwen3_vl")
+    save_policy(folder / "other", other.model, other.codec, environment_of(other))
+    capsys.readouterr()
+    assert train(folder, *data, "--model", str(folder / "other")) == 2
+    assert f"model: {folder / 'model'} there, {folder / 'other'} now" in capsys.readouterr().err
+    write_tasks(tasks, read_tasks(tasks)[:1])
+    assert train(folder, *data) == 2
+    assert "holds a run that began otherwise (data: " in capsys.readouterr().err

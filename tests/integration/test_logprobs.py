@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -15,7 +16,7 @@ from vrag.policies.transformers import TransformersPolicy
 from vrag.rollout import Job, Limits, rollout, rollout_many
 from vrag.training.batch import collate
 from vrag.training.logprobs import sampled_scores
-from vrag.types import Message, Sampling, StopReason, Task
+from vrag.types import Message, Request, Sampling, StopReason, Task
 
 FAMILIES = ["qwen2_5_vl", "qwen3_vl"]
 TASKS = [str(i) for i in range(12)]
@@ -118,6 +119,59 @@ def test_a_policy_serves_one_event_loop_after_another(tiny: Tiny) -> None:
     for _ in range(4):
         assert len(asyncio.run(run(["0", "1", "2", "3", "3"]))) == 5, "also with one task twice"
     assert not policy._rows, "finished sessions must leave nothing behind"
+
+
+def test_a_policy_serves_the_event_loops_of_several_threads_at_once(tiny: Tiny) -> None:
+    policy = TransformersPolicy(tiny.model, tiny.codec, max_batch=4, stop_tags=("x", "e"))
+    limits = Limits(max_tokens=400, max_turn_tokens=12, min_turn_tokens=4)
+
+    def run(name: str) -> list[list[int]]:
+        jobs = [Job(Task(id=name, question="?"), sample) for sample in range(2)]
+        make = partial(NoisyWorld, tiny.factor)
+        work = rollout_many(jobs, make, policy, tiny.codec, limits, Sampling(temperature=0.7))
+        episodes = asyncio.run(asyncio.wait_for(work, timeout=60))
+        return [episode.tokens.ids for episode in episodes if episode.tokens]
+
+    names = [str(number) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(run, names))
+    assert together == [run(name) for name in names]
+    assert not policy._rows
+
+
+def test_no_other_wave_keeps_one_from_going_on_without_what_it_waits_for(tiny: Tiny) -> None:
+    policy = TransformersPolicy(tiny.model, tiny.codec, patience=0.5)
+    start = tiny.codec.prompt([Message("user", ["Question: what?"])]).ids
+    news = tiny.codec.observe([Message("user", ["x"])], closed=False).ids
+
+    def ask(session: str, ids: list[int]) -> Request:
+        return Request(session, [], Sampling(temperature=1.0, max_tokens=3, seed=1), ids)
+
+    async def busy(ids: list[int]) -> None:
+        while True:
+            ids = ids + (await policy.generate(ask("other", ids))).ids + news
+            await asyncio.sleep(0.05)
+
+    async def run() -> None:
+        _, ready = await asyncio.gather(policy.generate(ask("slow", start)), policy.generate(ask("ready", start)))
+        other = asyncio.create_task(busy(start))
+        await asyncio.wait_for(policy.generate(ask("ready", start + ready.ids + news)), timeout=20)
+        other.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_tag_that_takes_many_tokens_ends_a_turn(tiny: Tiny) -> None:
+    tag = "</find_row_of_the_table>"
+    ids = tiny.codec.encode_text(f"a {tag}")
+    policy = TransformersPolicy(tiny.model, tiny.codec, stop_tags=(tag,))
+    request = Request("s", [], Sampling(max_tokens=100), [])
+    assert len(ids) > 12 and policy._finished(ids, request) == "stop" and policy._finished(ids[:-1], request) is None
+
+
+def test_a_batch_holds_an_episode(tiny: Tiny) -> None:
+    with pytest.raises(ValueError, match="at least one episode"):
+        TransformersPolicy(tiny.model, tiny.codec, max_batch=0)
 
 
 class SlowWorld(NoisyWorld):

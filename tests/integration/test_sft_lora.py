@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from tests.tiny import Tiny, make_tiny
 from tests.trajectories import environment_of, make_dataset, make_store, one_hop, two_hops
 from vrag.data.replay import load_episodes
 from vrag.episode import Episode
-from vrag.errors import CheckpointError, UsageError
+from vrag.errors import CheckpointError, ConfigError, UsageError
 from vrag.policies.load import load_codec, load_model, save_policy
 from vrag.runs import read_lines
 from vrag.training.batch import collate
@@ -22,6 +24,7 @@ from vrag.training.lora import trainable as made_trainable
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.run import CheckpointConfig
 from vrag.training.sft import SFTConfig, sft
+from vrag.types import Crop
 
 pytest.importorskip("peft")
 # peft 0.21 asks transformers 5.24 for what has another name there
@@ -160,3 +163,24 @@ def test_a_run_on_other_episodes_is_not_continued(base: Path, tmp_path: Path) ->
     sft(model, codec, episodes, config, tmp_path / "run")
     with pytest.raises(UsageError, match="episodes"):
         sft(load_model(base), codec, episodes[:1], config, tmp_path / "run")
+
+
+def test_muon_takes_adapters_all_of_which_are_matrices(base: Path, tmp_path: Path) -> None:
+    model, codec, episodes = loaded(base)
+    optimizer = OptimizerConfig(method="muon", lr=1e-2, warmup=0.1)
+    sft(model, codec, episodes, CONFIG.model_copy(update={"optimizer": optimizer, "epochs": 2}), tmp_path / "run")
+    assert len(losses(tmp_path / "run")) == 2
+
+
+def test_turns_without_weight_teach_nothing_and_harm_nothing(base: Path, tmp_path: Path) -> None:
+    model, codec, episodes = loaded(base)
+    weights = {"search": 0.0, "bbox": 1.0, "answer": 0.0}
+    config = CONFIG.model_copy(update={"turn_weights": weights, "epochs": 2, "max_tokens": 1, "lora": None})
+    first, second = episodes
+    bare = [t.model_copy(update={"action": None}) if isinstance(t.action, Crop) else t for t in second.turns]
+    found = sft(model, codec, [first, replace(second, turns=bare)], config, tmp_path / "run")
+    assert all(torch.isfinite(parameter).all() for parameter in found.parameters())
+    assert all(math.isfinite(loss) for loss in losses(tmp_path / "run"))
+    nothing = config.model_copy(update={"turn_weights": dict.fromkeys(weights, 0.0)})
+    with pytest.raises(ConfigError, match="no turn of any episode has a weight"):
+        sft(model, codec, episodes, nothing, tmp_path / "none")

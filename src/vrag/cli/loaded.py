@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class Loaded:
-    """A checkpoint to train, and the environment that it acts in."""
+    """A checkpoint to train, and the environment that it acts in. `whole`: all weights are trained, not adapters."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, whole: bool = True) -> None:
         from vrag.policies.load import checkpoint_path, load_codec, load_trainable
         from vrag.policies.speaker import environment_of
 
         path = checkpoint_path(name)
         self.name, self.path = name, path
-        self.model, self.codec = load_trainable(path), load_codec(path)
+        self.model, self.codec = load_trainable(path, whole=whole), load_codec(path)
         self.environment = environment_of(path, self.model, self.codec)
 
     def origin(

@@ -109,16 +109,17 @@ def sft(
         | {"recipe": recipe, "set": override, "track": track},
     )
     with flushed_denormals(), LiveLine() as line, Watch("sft", out, line, track) as watch:
-        loaded = Loaded(model)
+        loaded = Loaded(model, whole=settings.lora is None)
         if trajectories is not None:
             episodes = _stored_episodes(loaded, trajectories, line)
         else:
             assert corpus is not None and tasks is not None
             episodes = _expert_episodes(loaded, corpus, tasks, settings.seed)
         data = trajectories / "episodes.jsonl" if trajectories else tasks
-        watch.origin = loaded.origin("sft", command, corpus, {f"{len(episodes)} episodes": data})
+        origin = loaded.origin("sft", command, corpus, {f"{len(episodes)} episodes": data})
+        watch.comes_from(origin)
         loaded.model = run(loaded.model, loaded.codec, episodes, settings, out, watch)
-        print(loaded.save(out, watch.origin))
+        print(loaded.save(out, origin))
 
 
 def _stored_episodes(loaded: Loaded, folder: Path, line: LiveLine) -> list[Episode]:
@@ -184,12 +185,13 @@ def rl(
         rubric = paper_rubric(settings.rewards, by_model)
         own = [own_action(name) for name in settings.actions]
         stops = stop_tags(*(action.name for action in own))
-        loaded = Loaded(model)
+        loaded = Loaded(model, whole=settings.lora is None)
         with flushed_denormals(), Opened(corpus, tasks, loaded, own) as opened:
             trainer = GRPO(loaded.model, loaded.codec, opened.make, rubric, settings, stops)
-            watch.origin = loaded.origin("rl", command, corpus, {f"{len(opened.tasks)} tasks": tasks})
+            origin = loaded.origin("rl", command, corpus, {f"{len(opened.tasks)} tasks": tasks})
+            watch.comes_from(origin)
             loaded.model = trainer.train(opened.tasks, out, watch)
-            print(loaded.save(out, watch.origin))
+            print(loaded.save(out, origin))
 
 
 @train.command()
@@ -234,7 +236,8 @@ def encoder(
             searched = open_retriever(store, settings.negatives_by)
             pairs = asyncio.run(with_negatives(pairs, searched, settings.negatives))
         data = {f"{len(pairs)} queries": fingerprint(tasks)}
-        watch.origin = origin = Origin(method="encoder", command=command, base=model, corpus=corpus, data=data)
+        origin = Origin(method="encoder", command=command, base=model, corpus=corpus, data=data)
+        watch.comes_from(origin)
         image = ViewRenderer(store, pages=64).page
         print(train_encoder(model, pairs, image, settings, out, watch, lambda folder: write_card(folder, out, origin)))
 

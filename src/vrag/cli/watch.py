@@ -31,6 +31,11 @@ class Watch:
         if self.tracking is not None:
             self.tracking.__exit__(kind, error, tb)
 
+    def comes_from(self, origin: Origin) -> None:
+        """Raises `UsageError` when the run that is there began otherwise."""
+        origin.check(self.out)
+        self.origin = origin
+
     def __call__(self, metrics: dict[str, Any]) -> None:
         if self.origin is not None:
             self.origin.write(self.out)  # not before: the run's folder must be new when training opens it

@@ -53,8 +53,10 @@ def family_of(path: Path) -> str:
     return family
 
 
-def load_model(path: Path) -> Any:
-    """The family's own class with the checkpoint's weights, in fp32 on CPU and bf16 on a GPU; for sampling: frozen."""
+def load_model(path: Path, *, fp32: bool = False) -> Any:
+    """The family's own class with the checkpoint's weights, in bf16 on a GPU unless `fp32`, and in fp32 on a CPU; for
+    sampling: frozen.
+    """
     import torch
     from transformers import AutoModelForImageTextToText
 
@@ -64,7 +66,7 @@ def load_model(path: Path) -> Any:
     adapters = path / "adapter_config.json"
     whole = _base_of(adapters) if adapters.is_file() else path.resolve()  # absolute, for adapters keep this name
     model: Any = AutoModelForImageTextToText.from_pretrained(
-        str(whole), dtype=torch.bfloat16 if on_gpu else torch.float32
+        str(whole), dtype=torch.bfloat16 if on_gpu and not fp32 else torch.float32
     )
     if adapters.is_file():
         model = _merged(model, path)
@@ -91,9 +93,12 @@ def _merged(model: Any, adapters: Path) -> Any:
         return peft.PeftModel.from_pretrained(model, str(adapters)).merge_and_unload()
 
 
-def load_trainable(path: Path) -> Any:
-    """`load_model` for training: all weights take gradients until a stage freezes some."""
-    return load_model(path).requires_grad_(True)
+def load_trainable(path: Path, *, whole: bool = True) -> Any:
+    """`load_model` for training: all weights take gradients until a stage freezes some. Where they are trained
+    themselves, `whole`, they are in fp32: in bf16 most of AdamW's steps of 1e-6 round to nothing. Under adapters, which
+    are in fp32 anyway, they may be in bf16.
+    """
+    return load_model(path, fp32=whole).requires_grad_(True)
 
 
 def load_codec(path: Path) -> QwenVLCodec:

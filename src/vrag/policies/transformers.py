@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ from vrag.policies.vision import image_inputs
 from vrag.policies.wave import Row, Wave
 from vrag.types import EncodedImage, Request, Sample
 
-TAIL_TOKENS = 12  # enough to hold any closing tag, however the vocabulary splits it
+_EARLY = 1e-3  # s by which a timer of the event loop may be early
 
 
 def mask_reserved(logits: Tensor, reserved: Sequence[int]) -> Tensor:
@@ -46,6 +48,8 @@ class TransformersPolicy:
     Sessions that begin in one pass of the event loop form a wave of at most `max_batch`. A wave moves when
     all of its open episodes have asked for their next turn; after `patience` seconds the ready ones go on
     without the rest. A generation stops at the end of turn, at a closed action tag, or at its token limit.
+
+    Event loops of several threads may ask at once: each has waves of its own, and they take turns.
     """
 
     def __init__(
@@ -57,62 +61,64 @@ class TransformersPolicy:
         stop_tags: Sequence[str] = STOP_TAGS,
         patience: float = 5.0,
     ) -> None:
+        if max_batch < 1:
+            raise ValueError(f"max_batch {max_batch}: a batch holds at least one episode")
         self.model, self.codec = model, codec
         self.max_batch, self.patience = max_batch, patience
         self.stop_tags = tuple(stop_tags)
+        self._tail = max(
+            (len(tag.encode()) for tag in stop_tags), default=1
+        )  # tokens that hold any, however it is split
         self._reserved = sorted(codec.forbidden_ids)
         forward = inspect.signature(type(model).forward).parameters
         self._cache_name = "cache" if "cache" in forward else "past_key_values"  # the latter before transformers 5.24
         self._pad = int(codec.tokenizer.pad_token_id)
         self._rows: dict[str, tuple[Wave, Row]] = {}
-        self._pending: dict[str, tuple[Request, asyncio.Future[Sample]]] = {}
-        self._scheduled = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+        self._computing = threading.Lock()
 
     async def generate(self, request: Request) -> Sample:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # what an earlier loop had scheduled ended with it
-            self._loop, self._scheduled, self._timer = loop, False, None
-            self._pending.clear()
+        queue = self._queues.setdefault(loop, _Queue())
         future: asyncio.Future[Sample] = loop.create_future()
-        self._pending[request.session] = (request, future)
-        self._schedule()
+        queue.pending[request.session] = _Asked(request, future, loop.time())
+        self._schedule(loop, queue)
         try:
             return await future
         finally:
-            self._pending.pop(request.session, None)
+            queue.pending.pop(request.session, None)
 
     def close(self, session: str) -> None:
         held = self._rows.pop(session, None)
-        if held is not None:
-            held[1].closed = True
-            if self._pending:
-                self._schedule()  # the others of its wave may have waited for this one
+        if held is None:
+            return
+        held[1].closed = True
+        for loop, queue in list(self._queues.items()):
+            if any(held[0] is self._rows[asked][0] for asked in list(queue.pending) if asked in self._rows):
+                self._schedule(loop, queue)  # the others of its wave may have waited for this one
 
     # ------------------------------------------------------------------------------------- batching
 
-    def _schedule(self) -> None:
-        if not self._scheduled and self._loop is not None:
-            self._scheduled = True
-            self._loop.call_soon(self._settle, len(self._pending))
+    def _schedule(self, loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
+        if not queue.scheduled:
+            queue.scheduled = True
+            loop.call_soon(self._settle, loop, queue, len(queue.pending))
 
-    def _settle(self, before: int) -> None:
+    def _settle(self, loop: asyncio.AbstractEventLoop, queue: _Queue, before: int) -> None:
         """Wait until a pass of the loop brings nobody new, so that a whole group moves in one batch."""
-        assert self._loop is not None
-        if len(self._pending) > before:
-            self._loop.call_soon(self._settle, len(self._pending))
+        if len(queue.pending) > before:
+            loop.call_soon(self._settle, loop, queue, len(queue.pending))
             return
-        self._scheduled = False
-        self._dispatch(late=False)
+        queue.scheduled = False
+        self._dispatch(loop, queue)
 
-    def _dispatch(self, *, late: bool) -> None:
-        """Run every batch that is ready; with `late`, also those that still miss a row."""
-        assert self._loop is not None
-        for requests in self._batches(late):
-            futures = [self._pending.pop(request.session)[1] for request in requests]
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
+        """Run every batch that is ready, and come back when the next one has waited long enough for its others."""
+        for requests in self._batches(queue, loop.time()):
+            futures = [queue.pending.pop(request.session).future for request in requests]
             try:
-                samples = self._turn(requests)
+                with self._computing:
+                    samples = self._turn(requests)
             except Exception as failure:  # noqa: BLE001 - handed to the awaiting episodes, not swallowed
                 for future in futures:
                     if not future.done():
@@ -121,28 +127,30 @@ class TransformersPolicy:
             for future, sample in zip(futures, samples, strict=True):
                 if not future.done():
                     future.set_result(sample)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._pending:
-            self._timer = self._loop.call_later(self.patience, lambda: self._dispatch(late=True))
+        if queue.timer is not None:
+            queue.timer.cancel()
+            queue.timer = None
+        if queue.pending:
+            first = min(asked.since for asked in queue.pending.values())
+            queue.timer = loop.call_at(first + self.patience, self._dispatch, loop, queue)
 
-    def _batches(self, late: bool) -> list[list[Request]]:
+    def _batches(self, queue: _Queue, now: float) -> list[list[Request]]:
         """Requests of one wave together; new sessions in waves of `max_batch`. A wave is ready when each of
-        its open rows has asked for its next turn.
+        its open rows has asked for its next turn, or one of them has waited for `patience`.
         """
-        known: dict[int, list[Request]] = {}
+        known: dict[int, list[_Asked]] = {}
         fresh: list[Request] = []
-        for session, (request, _) in self._pending.items():
+        for session, asked in queue.pending.items():
             held = self._rows.get(session)
             if held is None:
-                fresh.append(request)
+                fresh.append(asked.request)
             else:
-                known.setdefault(id(held[0]), []).append(request)
+                known.setdefault(id(held[0]), []).append(asked)
         ready = [
-            requests
-            for requests in known.values()
-            if late or len(requests) == self._rows[requests[0].session][0].open_rows()
+            [one.request for one in asked]
+            for asked in known.values()
+            if len(asked) == self._rows[asked[0].request.session][0].open_rows()
+            or now - min(one.since for one in asked) >= self.patience - _EARLY
         ]
         return ready + [fresh[i : i + self.max_batch] for i in range(0, len(fresh), self.max_batch)]
 
@@ -313,10 +321,28 @@ class TransformersPolicy:
     def _finished(self, ids: list[int], request: Request) -> str | None:
         if ids[-1] == self.codec.end_of_turn_id:
             return "stop"
-        tail = self.codec.tokenizer.decode(ids[-TAIL_TOKENS:], skip_special_tokens=False)
+        tail = self.codec.tokenizer.decode(ids[-self._tail :], skip_special_tokens=False)
         if any(tag in tail for tag in self.stop_tags):
             return "stop"
         return "length" if len(ids) >= request.sampling.max_tokens else None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request that waits for its turn, `since` so many seconds of its event loop's clock."""
+
+    request: Request
+    future: asyncio.Future[Sample]
+    since: float
+
+
+@dataclass
+class _Queue:
+    """What waits in one event loop, by session; whether a pass over it is due, and when the next one is."""
+
+    pending: dict[str, _Asked] = field(default_factory=lambda: {})
+    scheduled: bool = False
+    timer: asyncio.TimerHandle | None = None
 
 
 @dataclass

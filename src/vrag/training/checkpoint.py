@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vrag.errors import CheckpointError
 from vrag.killpoints import killpoint
+from vrag.staging import sync_folder
 
 PREFIX = "step-"
 
@@ -54,7 +56,8 @@ def save(
         killpoint("checkpoint.before_rename")
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-    except OSError as failure:
+        sync_folder(folder)
+    except (OSError, SafetensorError) as failure:  # as the library says that a disk is full
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(
             f"{target}: can't be written ({failure}); earlier checkpoints are intact: make room and rerun"
@@ -66,15 +69,20 @@ def newest(folder: Path) -> Path | None:
     """The newest complete checkpoint, or None. What a killed save left behind is ignored."""
     if not folder.is_dir():
         return None
-    complete = sorted(p for p in folder.iterdir() if p.name.startswith(PREFIX) and (p / "state.json").is_file())
+    complete = [path for path in _by_step(folder) if (path / "state.json").is_file()]
     return complete[-1] if complete else None
 
 
 def prune(folder: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints."""
-    complete = sorted(p for p in folder.iterdir() if p.name.startswith(PREFIX))
+    complete = _by_step(folder)
     for path in complete[: max(0, len(complete) - keep)]:
         shutil.rmtree(path)
+
+
+def _by_step(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if path.name.removeprefix(PREFIX).isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix(PREFIX)))
 
 
 def restore(path: Path, model: Any, optimizer: Any, heads: nn.Module | None = None) -> dict[str, Any]:
@@ -86,10 +94,13 @@ def restore(path: Path, model: Any, optimizer: Any, heads: nn.Module | None = No
         _load_weights(path, model)
         if heads is not None:
             heads.load_state_dict(load_file(path / "heads.safetensors"))
-    except (OSError, RuntimeError) as failure:
-        raise CheckpointError(f"{path}: is damaged or of another model: {failure}") from failure
-    _load_optimizer(load_file(path / "optimizer.safetensors"), _named(model, heads), optimizer)
-    return json.loads((path / "state.json").read_text())
+        _load_optimizer(load_file(path / "optimizer.safetensors"), _named(model, heads), optimizer)
+        return json.loads((path / "state.json").read_text())
+    except (OSError, RuntimeError, SafetensorError, ValueError) as failure:
+        raise CheckpointError(
+            f"{path}: is damaged or of another model ({failure}); delete it, and the same command goes on from the "
+            "checkpoint before it, or from the start"
+        ) from failure
 
 
 def _load_weights(path: Path, model: Any) -> None:
@@ -119,7 +130,8 @@ def _load_optimizer(tensors: dict[str, torch.Tensor], parameters: dict[str, nn.P
         name, slot = key.rsplit("|", 1)
         if name not in parameters:
             raise CheckpointError(f"the optimizer's state names {name}, which the model doesn't have")
-        optimizer.state[parameters[name]][slot] = value
+        # AdamW keeps its count of steps on the CPU
+        optimizer.state[parameters[name]][slot] = value if slot == "step" else value.to(parameters[name].device)
 
 
 def _sync(folder: Path) -> None:

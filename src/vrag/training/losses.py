@@ -121,6 +121,8 @@ def policy_loss(
     return PolicyLoss(loss, ratio.detach(), bounds, kl)
 
 
-def supervised_loss(logprobs_M: Tensor, weights_M: Tensor) -> Tensor:
-    """Weighted mean cross-entropy of the assistant's tokens."""
-    return -(logprobs_M * weights_M).sum() / weights_M.sum()
+def supervised_loss(logprobs_M: Tensor, weights_M: Tensor, total: float | None = None) -> Tensor:
+    """Weighted mean cross-entropy of the assistant's tokens; of a part of a step, whose weights are `total` in all, its
+    share of that mean.
+    """
+    return -(logprobs_M * weights_M).sum() / (weights_M.sum() if total is None else total)

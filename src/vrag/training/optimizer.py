@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -27,15 +28,15 @@ class OptimizerConfig(Frozen):
     """
 
     method: Literal["adamw", "muon"] = "adamw"
-    lr: float = 1e-5
-    rest: float = 1.0
+    lr: float = Field(default=1e-5, ge=0, allow_inf_nan=False)
+    rest: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup: float = 0.1
-    floor: float = 0.05
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    floor: float = Field(default=0.05, ge=0, le=1)
     restarts: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    weight_decay: float = 0.0
-    beta2: float = 0.98
-    max_grad_norm: float = 1.0
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    beta2: float = Field(default=0.98, ge=0, lt=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)  # inf: gradients aren't clipped
 
 
 class Optimizer:
@@ -67,10 +68,11 @@ def make_optimizer(model: Any, config: OptimizerConfig, heads: nn.Module | None 
         matrices = [p for p in trained if p.ndim == 2 and p is not embedding]
     chosen = {id(p) for p in matrices}
     rest = [p for p in trained if id(p) not in chosen]
-    adamw = torch.optim.AdamW(rest, lr=config.lr, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
+    adamw = partial(torch.optim.AdamW, lr=config.lr, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
     if not matrices:
-        return Optimizer([(adamw, 1.0)])
-    return Optimizer([(adamw, config.rest), (_muon(matrices, config), 1.0)])
+        return Optimizer([(adamw(rest), 1.0)])
+    muon = (_muon(matrices, config), 1.0)
+    return Optimizer([(adamw(rest), config.rest), muon] if rest else [muon])
 
 
 def _parameters(model: Any, heads: nn.Module | None) -> list[nn.Parameter]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from vrag.errors import DataError
+from vrag.errors import DataError, UsageError
 from vrag.runs import atomic_write
 from vrag.types import Frozen
 
@@ -31,6 +31,25 @@ class Origin(Frozen):
     commit: str | None = None
     corpus: str | None = None
     data: dict[str, str]
+
+    def check(self, run: Path) -> None:
+        """Raises `UsageError` when the run there started from another model or learns from other data."""
+        began = read_origin(run)
+        if began is None:
+            return
+        changed = [
+            f"{name}: {before} there, {now} now"
+            for name, before, now in (
+                ("method", began.method, self.method),
+                ("model", began.base, self.base),
+                ("commit", began.commit, self.commit),
+                ("corpus", began.corpus, self.corpus),
+                ("data", "; ".join(began.data.values()), "; ".join(self.data.values())),
+            )
+            if before != now
+        ]
+        if changed:
+            raise UsageError(f"{run}: holds a run that began otherwise ({', '.join(changed)}); name another --out")
 
     def write(self, run: Path) -> None:
         """Into `run`, unless it is there: a resumed run keeps where it began."""

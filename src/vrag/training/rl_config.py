@@ -25,23 +25,24 @@ class RLConfig(Frozen):
     several updates per batch, and for weights that aren't fp32, where rollout and training round apart.
     """
 
-    steps: int = 100
-    groups: int = 32
+    steps: int = Field(default=100, ge=1)
+    groups: int = Field(default=32, ge=1)
     group_size: int = Field(default=5, ge=2)  # an episode alone has nothing to be compared with
     updates: int = Field(default=1, ge=1)  # optimiser steps per batch of rollouts
     algorithm: AlgorithmConfig = AlgorithmConfig()
     old_logprobs: OldLogprobs = "auto"
-    temperature: float = 1.0
-    max_tokens: int = 16_384  # of one micro-batch, before what its episodes share is taken out
-    max_batch: int = 64  # episodes that decode together
+    temperature: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    max_tokens: int = Field(default=16_384, ge=1)  # of one micro-batch, before what its episodes share is taken out
+    max_batch: int = Field(default=64, ge=1)  # episodes that decode together
     # less memory for a second forward: as what is watched below, no part of what a run must agree in
     gradient_checkpointing: bool = Field(default=False, exclude=True)
     freeze_vision: bool = False
     lora: PolicyLora | None = None  # None: all weights that aren't frozen are trained
-    max_unscored: float = 0.1  # the step aborts when more episodes than this share have no reward
+    # the step aborts when more episodes than this share have no reward
+    max_unscored: float = Field(default=0.1, ge=0, le=1)
     seed: int = 0
-    limits_tokens: int = 10_240
-    limits_turn_tokens: int = 2_048
+    limits_tokens: int = Field(default=10_240, ge=1)
+    limits_turn_tokens: int = Field(default=2_048, ge=1)
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-6, schedule="constant", warmup=0.285)
     checkpoints: CheckpointConfig = CheckpointConfig()
     # what is watched doesn't change what is trained: not part of what a run must agree in to be continued

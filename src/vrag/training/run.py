@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from vrag.runs import RunDir
 from vrag.training import checkpoint
 from vrag.types import Frozen
@@ -14,8 +16,8 @@ from vrag.types import Frozen
 class CheckpointConfig(Frozen):
     """Save after every `every` steps and after the last; keep the newest `keep`."""
 
-    every: int = 50
-    keep: int = 2
+    every: int = Field(default=50, ge=1)
+    keep: int = Field(default=2, ge=1)
 
 
 class TrainingRun:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from vrag.codecs.qwen_vl import QwenVLCodec
 from vrag.episode import Episode
-from vrag.errors import DataError
+from vrag.errors import ConfigError, DataError
 from vrag.runs import content_key
 from vrag.training.demonstration import example
 from vrag.training.guidance import GuidanceConfig
@@ -30,14 +31,16 @@ from vrag.training.run import CheckpointConfig, TrainingRun
 from vrag.training.supervised import Example, Extra, no_extra, supervised_step
 from vrag.types import Frozen
 
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 class SFTConfig(Frozen):
     """Defaults are the paper's (FACTS: SFT hyperparameters): 3 epochs, batch 16 x 2, lr 1e-5 cosine, warmup 0.1."""
 
-    epochs: float = 3
-    batch: int = 32
-    max_tokens: int = 16_384  # padded tokens of one micro-batch
-    turn_weights: dict[str, float] = Field(default={"search": 1.0, "bbox": 1.0, "answer": 1.0})
+    epochs: float = Field(default=3, gt=0, allow_inf_nan=False)
+    batch: int = Field(default=32, ge=1)
+    max_tokens: int = Field(default=16_384, ge=1)  # padded tokens of one micro-batch
+    turn_weights: dict[str, _Weight] = Field(default={"search": 1.0, "bbox": 1.0, "answer": 1.0})
     freeze_vision: bool = True  # the tower and what projects its features into the language model
     lora: PolicyLora | None = None  # None: all weights that aren't frozen are trained
     guidance: GuidanceConfig | None = None  # tells the tokens of a box where to look; needs gold boxes
@@ -80,6 +83,9 @@ def sft(
     elif config.guidance is None:  # whose scores have to outlive their layer
         keep_products(model)
     examples = [example(e, config.turn_weights, codec if config.guidance else None) for e in episodes]
+    examples = [e for e in examples if any(e.weights)]  # nothing is learnt from one where only other turns weigh
+    if not examples:
+        raise ConfigError(f"turn_weights {config.turn_weights}: no turn of any episode has a weight")
     optimizer = make_optimizer(trained, config.optimizer)
     key = _Run(episodes=_digest(examples), config=config)
     run = TrainingRun(out, key, trained, codec, optimizer, config.checkpoints)
@@ -90,6 +96,10 @@ def sft(
         chosen = [examples[i] for i in indices(step, config.batch, len(examples), config.seed)]
         chosen += map(Example.of, extra(np.random.default_rng([config.seed, 1, step])))
         result = supervised_step(model, codec, chosen, config.max_tokens, config.precision, config.guidance)
+        if not isfinite(result.loss):
+            raise DataError(
+                f"step {step}: the loss is {result.loss}; lower optimizer.lr: the checkpoints are from before"
+            )
         lr = rate(config.optimizer, step, steps)
         norm = apply(optimizer, trained, config.optimizer, lr)
         metrics = {

@@ -127,8 +127,8 @@ class SupervisedBatch:
     def forward(self, model: Any, codec: QwenVLCodec, group: Sequence[int]) -> torch.Tensor:
         """The loss of the examples `group`, a part of the step's."""
         chosen = [self._examples[i] for i in group]
-        part = _forward(model, codec, chosen, self._guidance)
-        loss = part.loss * (sum(sum(e.weights) for e in chosen) / self._weight)
+        part = _forward(model, codec, chosen, self._guidance, self._weight)
+        loss = part.loss
         if self._guidance is not None and part.looked:
             shares = [self._guidance.weight / self._glanced[glance.moves] for e in chosen for glance in e.glances]
             loss = loss + (part.glances * torch.tensor(shares, device=part.glances.device)).sum()
@@ -145,7 +145,7 @@ class SupervisedBatch:
 
 @dataclass(frozen=True)
 class _Forward:
-    """Of one micro-batch: the weighted mean loss, the loss of each of its glances, and what was right."""
+    """Of one micro-batch: its part of the weighted mean loss, the loss of each of its glances, and what was right."""
 
     loss: torch.Tensor
     glances: torch.Tensor
@@ -153,7 +153,9 @@ class _Forward:
     looked: list[bool]
 
 
-def _forward(model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidance: GuidanceConfig | None) -> _Forward:
+def _forward(
+    model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidance: GuidanceConfig | None, total: float
+) -> _Forward:
     batch = collate(
         [e.tokens for e in examples],
         pad_id=codec.tokenizer.pad_token_id,
@@ -166,4 +168,4 @@ def _forward(model: Any, codec: QwenVLCodec, examples: Sequence[Example], guidan
     glances, looked = scores.logprobs.new_zeros(0), list[bool]()
     if guidance is not None and heads:
         glances, looked = guidance_loss(heads[-1], batch.kinds == 1, [e.glances for e in examples], guidance)
-    return _Forward(supervised_loss(scores.logprobs, weights), glances, scores.best.tolist(), looked)
+    return _Forward(supervised_loss(scores.logprobs, weights, total), glances, scores.best.tolist(), looked)
