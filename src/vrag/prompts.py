@@ -76,6 +76,12 @@ PROMPTS: dict[str, Prompt] = {
 }
 
 
+def teaches_crop(prompt: str) -> bool:
+    """Whether a prompt made here names the crop, or names no action at all."""
+    instructions = prompt.partition(_QUESTION)[0]
+    return not instructions.strip() or "<bbox>" in instructions
+
+
 def question_of(prompt: str) -> str:
     """The question in a prompt made here."""
     return prompt.partition(_QUESTION)[2]

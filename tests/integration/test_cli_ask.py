@@ -12,6 +12,7 @@ from tests.agents import plays
 from tests.chats import chat_server, fails
 from tests.papers import write_pdf
 from vrag.cli import main
+from vrag.cli.progress import printable
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError
 from vrag.policies.load import SETTINGS
@@ -256,3 +257,7 @@ def test_a_retry_is_said_in_words(corpus: str, capsys: pytest.CaptureFixture[str
     first, last = capsys.readouterr().err.splitlines()
     assert "answered 503" in first and "; again in " in first
     assert "does it have the model qwen3-vl?" in last
+
+
+def test_what_a_terminal_is_shown_has_no_control_characters_and_any_white_space_as_a_space() -> None:
+    assert printable("3.45\u202fPM\nline\x1b[31m") == "3.45 PM line�[31m"

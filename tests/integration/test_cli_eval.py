@@ -170,6 +170,10 @@ def test_without_crops_no_crop_is_made(tasks: Path, capsys: pytest.CaptureFixtur
     assert summary(capsys)["crops"] == 1.0
     evaluate(tasks, "--recipe", "react-visual", "--overwrite", "--json")
     assert summary(capsys)["crops"] == 0.0
+    for recipe in ("react-visual", "vanilla-rag-visual", "vanilla-rag-visual-top5"):
+        evaluate(tasks, "--recipe", recipe, "--overwrite", "--json")
+        found = summary(capsys)
+        assert found["invalid"]["value"] == 0.0 and found["accuracy"]["value"] == pytest.approx(2 / 3)  # type: ignore[index]
 
 
 def judge(server: ChatServer) -> list[str]:

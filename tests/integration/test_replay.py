@@ -42,6 +42,22 @@ def dataset(tiny: Tiny, store: MemoryStore, tmp_path_factory: pytest.TempPathFac
     return folder
 
 
+def test_nobody_is_taught_to_give_up(tiny: Tiny, store: MemoryStore) -> None:
+    config, found = environment_of(tiny), one_hop(store)
+    lost = found.model_copy(update={"id": "lost", "question": "no words", "meta": {"queries": ["nothing of the kind"]}})
+    bare = found.model_copy(update={"id": "bare", "gold": []})
+    episodes = expert_episodes(
+        [lost, bare, found],
+        store,
+        lambda: DocumentEnvironment(store, WordRetriever(store), config),
+        tiny.codec,
+        config.view,
+        ExpertStyle(box_min=60),
+        0,
+    )
+    assert [episode.task.id for episode in episodes] == ["one"]
+
+
 def test_the_tokens_are_those_of_the_loop(tiny: Tiny, store: MemoryStore, dataset: Path) -> None:
     config = environment_of(tiny)
     direct = expert_episodes(

@@ -62,6 +62,7 @@ def test_an_answer_scores_by_the_format_of_the_gold_one(form: str, gold: str, an
 def test_what_no_parser_can_read_is_a_wrong_answer_and_no_error():
     assert score("[" * 5000, "['a', 'b']", "List") == 0
     assert score("[__import__('os')]", "['a']", "List") == 0
+    assert score("[{{1}}]", "['a', 'b']", "List") == 0
 
 
 def record(id: str, gold: str, form: str, answer: str | None, pages: list[int], sources: list[str]) -> EpisodeRecord:

@@ -128,6 +128,17 @@ def test_without_meta_the_query_is_the_content_of_the_question(store: MemoryStor
     assert not any(turn.thought for turn in turns)
 
 
+@pytest.mark.parametrize(
+    "meta", [{"queries": "amber harbour"}, {"queries": None}, {"bridge": "42"}, {"metric": 3, "category": ["x"]}]
+)
+def test_columns_of_ones_own_mean_nothing_to_it(store: MemoryStore, meta: dict[str, object]) -> None:
+    plain = two_hops(store).model_copy(update={"meta": {}})
+    own = plain.model_copy(update={"meta": meta})
+    assert [turn.action for turn in play(own, store, ExpertStyle())] == [
+        turn.action for turn in play(plain, store, ExpertStyle())
+    ]
+
+
 def test_a_guess_leaves_the_crop_out(store: MemoryStore) -> None:
     turns = play(one_hop(store), store, ExpertStyle(guess=1.0))
     assert [turn.action.name for turn in turns if turn.action] == ["search", "answer"]

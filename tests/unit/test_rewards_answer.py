@@ -58,6 +58,9 @@ def test_spelling_does_not_matter(prediction: str, reference: str) -> None:
         ("5 hundred", "500"),
         ("45 in total", "45 %"),
         ("2 tonnes", "2 t"),
+        ("$3.4 B", "$3.4 billion"),
+        (">90 %", ">90%"),
+        ("EUR 3.4 M", "3,400,000 euros"),
     ],
 )
 def test_the_same_quantity_in_another_spelling_is_right(prediction: str, reference: str) -> None:
@@ -99,6 +102,10 @@ def test_the_same_quantity_in_another_spelling_is_right(prediction: str, referen
         ("5 crore", "5"),
         ("5 hundred", "5"),
         ("10 m", "10 million"),
+        ("less than 5", "5"),
+        ("not 5", "5"),
+        ("at least 45", "45"),
+        (">90%", "90%"),
     ],
 )
 def test_another_quantity_is_wrong_however_similar_its_digits(prediction: str, reference: str) -> None:
@@ -235,3 +242,9 @@ SPELLINGS = [
 @given(st.sampled_from(SPELLINGS), st.sampled_from(SPELLINGS))
 def test_what_is_right_by_rules_stands_in_the_answer(answer: str, reference: str) -> None:
     assert stands_in(answer, [reference]) or not rule_reward(answer, [reference]).correct
+
+
+@pytest.mark.parametrize(("prediction", "reference"), [("C#", "C"), (">90%", "<90%"), ("≤ 5", "≥ 5")])
+def test_a_sign_that_changes_the_meaning_is_read(prediction: str, reference: str) -> None:
+    assert rule_reward(prediction, [reference]).score < 1.0
+    assert rule_reward(prediction, [prediction]).score == 1.0

@@ -79,5 +79,7 @@ class Reporter:
 
 
 def printable(text: str) -> str:
-    """Text from a document or file name without anything that could steer a terminal."""
-    return "".join(char if char.isprintable() else "�" for char in text)
+    """Text from a document or file name without anything that could steer a terminal; white space of any kind is a
+    space.
+    """
+    return "".join(char if char.isprintable() else " " if char.isspace() else "�" for char in text)

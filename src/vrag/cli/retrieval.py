@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from vrag.cli.live import counting
 from vrag.cli.options import Encoder, EncoderSet, Scope, ScopeOption, Way, encoder_name
 from vrag.cli.questions import BenchmarkName, CorpusName, Limit, Out, TaskFile, asked
 
@@ -51,10 +52,12 @@ def retrieval(
         )
         encoders = {way: None if way == "text" and len(ways) > 1 else named for way in ways}  # text asks no encoder
         retrievers = {way: open_retriever(store, Way(way).value, encoders[way]) for way in ways}
-        summaries = asyncio.run(evaluate_retrieval(run, chosen, retrievers, scoped=scoped))
+        with counting(Console(stderr=True)) as bar:
+            row = bar.add_task("searches", total=len(ways) * sum(bool(task.gold) for task in chosen))
+            work = evaluate_retrieval(run, chosen, retrievers, on_found=lambda _: bar.advance(row), scoped=scoped)
+            summaries = asyncio.run(work)
     if as_json:
         print(json.dumps([summary.model_dump(mode="json") for summary in summaries]))
     else:
-        Console(width=160, markup=False, emoji=False).print(
-            retrieval_table(summaries, f"retrieval on {questions.corpus}")
-        )
+        table = retrieval_table(summaries, f"retrieval on {questions.corpus}")
+        Console(width=160, markup=False, emoji=False).print(table)

@@ -114,7 +114,7 @@ def sft(
             episodes = _stored_episodes(loaded, trajectories, line)
         else:
             assert corpus is not None and tasks is not None
-            episodes = _expert_episodes(loaded, corpus, tasks, settings.seed)
+            episodes = _expert_episodes(loaded, corpus, tasks, settings.seed, line)
         data = trajectories / "episodes.jsonl" if trajectories else tasks
         origin = loaded.origin("sft", command, corpus, {f"{len(episodes)} episodes": data})
         watch.comes_from(origin)
@@ -136,13 +136,19 @@ def _stored_episodes(loaded: Loaded, folder: Path, line: LiveLine) -> list[Episo
     return episodes
 
 
-def _expert_episodes(loaded: Loaded, corpus: str, tasks: Path, seed: int) -> list[Episode]:
+def _expert_episodes(loaded: Loaded, corpus: str, tasks: Path, seed: int, line: LiveLine) -> list[Episode]:
     from vrag.data.trajectories import expert_episodes
-    from vrag.policies.expert import ExpertStyle
+    from vrag.policies.expert import ExpertStyle, can_play
 
     with Opened(corpus, tasks, loaded) as opened:
         spec = loaded.environment.view
-        return expert_episodes(opened.tasks, opened.corpus, opened.make, loaded.codec, spec, ExpertStyle(), seed)
+        found = expert_episodes(opened.tasks, opened.corpus, opened.make, loaded.codec, spec, ExpertStyle(), seed)
+    played = {episode.task.id for episode in found}
+    for task in opened.tasks:
+        if task.id not in played:
+            why = "the expert didn't find its page" if can_play(task) else "has no gold page or no answer"
+            line.say(f"left out: task {task.id}: {why}")
+    return found
 
 
 @train.command()

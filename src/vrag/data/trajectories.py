@@ -13,7 +13,7 @@ from vrag.environment import DocumentEnvironment
 from vrag.episode import Episode
 from vrag.errors import DataError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.policies.expert import ExpertPolicy, ExpertStyle
+from vrag.policies.expert import ExpertPolicy, ExpertStyle, can_play
 from vrag.policies.extractive import NOTHING
 from vrag.protocols import PageStore, Policy
 from vrag.rollout import Job, Limits, rollout, rollout_many
@@ -46,8 +46,9 @@ def expert_episodes(
     *,
     samples: int = 1,
 ) -> list[Episode]:
-    """`samples` finished episodes per task; those that the expert could not finish are left out. Raises `UsageError`
-    where the environment doesn't let the expert play as `style` says.
+    """`samples` finished episodes per task; those that the expert could not finish, or in which it gave up, are left
+    out, and so are tasks that it can't play. Raises `UsageError` where the environment doesn't let the expert play as
+    `style` says.
     """
     _check_playable(style, make_environment())
 
@@ -55,10 +56,10 @@ def expert_episodes(
         rng = random.Random(job.session_seed())
         return Tokenized(ExpertPolicy(job.task, store, spec, style, rng), codec)
 
-    jobs = [Job(task, sample, seed) for task in tasks for sample in range(samples)]
+    jobs = [Job(task, sample, seed) for task in tasks if can_play(task) for sample in range(samples)]
     limits = Limits()
     episodes = asyncio.run(rollout_many(jobs, make_environment, expert, codec, limits, Sampling(), concurrency=8))
-    return [e for e in episodes if e.stop is StopReason.ANSWER]
+    return [e for e in episodes if e.stop is StopReason.ANSWER and e.answer != NOTHING]
 
 
 async def write_expert_trajectories(

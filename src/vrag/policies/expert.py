@@ -94,7 +94,7 @@ class ExpertPolicy:
     """
 
     def __init__(self, task: Task, store: PageStore, spec: ViewSpec, style: ExpertStyle, rng: random.Random) -> None:
-        if not task.gold or not task.answers:
+        if not can_play(task):
             raise DataError(f"task {task.id} has no gold page or no answer; the expert needs both")
         self._task, self._store, self._spec, self._style, self._rng = task, store, spec, style, rng
         self._hops = hops(task)
@@ -241,21 +241,28 @@ def within(low: float, highest: float) -> int:
     return round(min(max(low, 0), highest))
 
 
+def can_play(task: Task) -> bool:
+    """Whether a task has what the expert knows: gold pages and answers."""
+    return bool(task.gold and task.answers)
+
+
 def hops(task: Task) -> list[Hop]:
     """One hop for each gold page; the queries are the task's own (`meta["queries"]`) or the question's
-    words.
+    words. What stands in `meta` in another form is somebody else's column and means nothing here.
     """
-    meta = task.meta
+    meta = {name: value for name, value in task.meta.items() if isinstance(value, str)}
     words = " ".join(content_words(task.question)) or task.question
-    queries = [str(query) for query in meta.get("queries", [])]
+    listed = task.meta.get("queries")
+    queries = [query for query in listed if isinstance(query, str)] if isinstance(listed, list) else []
     last = len(task.gold) - 1
     found: list[Hop] = []
     for i, gold in enumerate(task.gold):
         query = queries[i] if i < len(queries) else words
-        entity = f"{meta['site']} {meta['bridge']}" if i and meta.get("bridge") else meta.get("entity", query)
-        metric = str(meta.get("metric", query) if i == last else meta.get("site") or query)
+        linked = i > 0 and {"site", "bridge"} <= meta.keys()
+        entity = f"{meta['site']} {meta['bridge']}" if linked else meta.get("entity", query)
+        metric = meta.get("metric", query) if i == last else meta.get("site") or query
         category = meta.get("category") if i == last else None
-        found.append(Hop(gold, query, str(entity), metric.lower(), f"{metric} {category}" if category else metric))
+        found.append(Hop(gold, query, entity, metric.lower(), f"{metric} {category}" if category else metric))
     return found
 
 

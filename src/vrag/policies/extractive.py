@@ -14,7 +14,7 @@ from vrag.actions import defuse, parse, render
 from vrag.geometry import ViewSpec, crop_view, from_raw
 from vrag.policies.reading import Question, Reading, read_page
 from vrag.policies.terms import content_words
-from vrag.prompts import question_of
+from vrag.prompts import question_of, teaches_crop
 from vrag.protocols import PageStore
 from vrag.types import Action, Answer, Box, Crop, ImagePart, Message, Request, Sample, Search, View
 
@@ -52,7 +52,7 @@ class ExtractivePolicy:
         """Nothing to free."""
 
     def _act(self, messages: Sequence[Message]) -> _Move:
-        text = question_of(_text(messages[0]))
+        text, may_crop = question_of(_text(messages[0])), teaches_crop(_text(messages[0]))
         question = Question.of(text)
         views = [part.view for message in messages for part in message.parts if isinstance(part, ImagePart)]
         if not views:
@@ -70,7 +70,7 @@ class ExtractivePolicy:
         if _worth(reading) <= self._least:
             where = views[best].ref
             return _nothing(f"the closest is page {where.page} of {where.document}{self._doubt(reading)}")
-        if best != last or not shown:
+        if best != last or not shown or not may_crop:
             return self._settle(reading, views[best])
         return _Move("the words of the question stand here", Crop(box=self._box(reading, views[best])))
 

@@ -107,7 +107,8 @@ def _closed(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """NFKC, case-folded, without punctuation (but between digits, and a leading minus), articles, extra
+    """NFKC, case-folded, without punctuation (but between digits, a leading minus, and
+    the # of C#), articles, extra
     space.
 
     An article that ends the text is a name ("Plan A") and stays; a text of punctuation alone ("?") stays too.
@@ -132,6 +133,8 @@ def _keeps(word: str, i: int) -> bool:
     after_digit = i > 0 and word[i - 1].isdigit()
     if char in _JOINS_DIGITS and digit_follows and after_digit:
         return True
+    if char == "#" and i == len(word) - 1 and word[i - 1].isalpha():
+        return True  # C# isn't C
     return char == "-" and digit_follows and i == 0
 
 

@@ -155,7 +155,7 @@ def _literal(text: str) -> list[Any] | None:
         return None
     try:
         value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     return list(value) if isinstance(value, list) else None
 

@@ -83,6 +83,14 @@ _FUNCTION = frozenset(
     }
 )
 _ABOUT = frozenset({"about", "approximately", "approx", "around", "circa", "ca", "roughly", "~", "≈", "约", "約"})
+_BOUNDS = {
+    "<": r"<|\b(?:less|fewer|lower|smaller) than|\b(?:under|below)",
+    ">": r">|\b(?:more|greater|higher|larger) than|\b(?:over|above)",
+    "<=": r"≤|<=|\bat most|\bup to",
+    ">=": r"≥|>=|\bat least",
+    "not": r"\bnot",
+}
+_CURRENCY = re.compile(r"[$€£¥]$|\b(?:usd|eur|gbp)\s?$")
 _DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,'’]\d+)*", re.ASCII)
 _WORD = re.compile(r"°[cf]|[^\W\d_]+\$?|[%$€£¥₹₩~≈]")
 
@@ -90,16 +98,20 @@ _WORD = re.compile(r"°[cf]|[^\W\d_]+\$?|[%$€£¥₹₩~≈]")
 @dataclass(frozen=True)
 class Quantity:
     """A value, its unit in one spelling (None when none was written), whether the text says more, and whether it may
-    be a number of something else: of "users", in "20 million users".
+    be a number of something else: of "users", in "20 million users". `bound`: what the text says of it, "<" of
+    "less than 5"; "" when it is the value itself.
     """
 
     value: float
     unit: str | None
     alone: bool
     counts: bool = False
+    bound: str = ""
 
     def equals(self, other: Quantity, tolerance: float) -> bool:
-        """Within `tolerance` of the larger magnitude, with units that don't contradict each other."""
+        """Within `tolerance` of the larger magnitude, of one bound, with units that don't contradict each other."""
+        if self.bound != other.bound:
+            return False
         if self.unit != other.unit and (self.unit or self.counts) and (other.unit or other.counts):
             return False
         return math.isclose(self.value, other.value, rel_tol=max(tolerance, 1e-9))
@@ -120,16 +132,25 @@ def quantity(text: str) -> Quantity | None:
     if re.search(r"[-−]\s?[$€£¥]?$", before):
         value = -value
     left, right = _WORD.findall(before), _WORD.findall(after)
-    scale, right, known = _scale(right, adjacent=bool(re.match(r"[a-z]", after)))
+    adjacent = re.match(r"[a-z]", after) or (_CURRENCY.search(before) and re.match(r" [kmb]n?\b", after))  # $3.4 B
+    scale, right, known = _scale(right, adjacent=bool(adjacent))
     if not known:
         return None
     unit = next((_UNITS[word] for word in (*right[:1], *left[-1:]) if word in _UNITS), None)
     rest = [word for word in left + right if word not in _ABOUT and _UNITS.get(word) != (unit or "")]
     counts = unit is None and any(word not in _ABOUT | _FUNCTION for word in right[:1])
-    return Quantity(value * scale, unit, alone=not rest, counts=counts)
+    return Quantity(value * scale, unit, alone=not rest, counts=counts, bound=_bound(before))
 
 
 _LONGEST = 10_000  # characters; nobody states one quantity at such length
+
+
+def _bound(before: str) -> str:
+    """What the end of the text before a number says of it."""
+    for sign, written in _BOUNDS.items():
+        if re.search(rf"(?:{written})\s?[$€£¥]?$", before):
+            return sign
+    return ""
 
 
 def _scale(words: list[str], *, adjacent: bool) -> tuple[float, list[str], bool]:
