@@ -12,9 +12,10 @@ from tests.tiny import make_tiny
 from tests.trajectories import environment_of
 from vrag.cli import main
 from vrag.data.tasks import read_tasks, write_tasks
-from vrag.policies.load import load_model, save_policy
+from vrag.policies.load import SETTINGS, load_model, save_policy
 from vrag.policies.speaker import environment_for
 from vrag.runs import read_lines
+from vrag.training.origin import read_origin
 from vrag.types import Box, Evidence, PageRef, Task
 
 # peft 0.21 asks transformers 5.24 for what has another name there
@@ -115,3 +116,26 @@ def test_a_run_is_not_continued_from_another_model_or_with_other_data(
     write_tasks(tasks, read_tasks(tasks)[:1])
     assert train(folder, *data) == 2
     assert "holds a run that began otherwise (data: " in capsys.readouterr().err
+
+
+def test_training_searches_as_it_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("peft")
+    pytest.importorskip("sentence_transformers")
+    assert main(["index", "-c", "mine", "--encoder", "tiny"]) == 0
+    data = ["--corpus", "mine", "--tasks", str(folder / "tasks.jsonl")]
+    assert train(folder, *data, "--by", "visual") == 0
+    origin = read_origin(folder / "run")
+    assert origin is not None and origin.by == "visual" and "--by visual" in origin.command
+    capsys.readouterr()
+    assert train(folder, *data) == 2, "both are searched where there are vectors"
+    assert "search by: visual there, fused now" in capsys.readouterr().err
+    assert construct(folder, "set", str(folder / "model")) == 0
+    assert train(folder, "--trajectories", str(folder / "set"), "--by", "text") == 2
+    assert "leave --by and --encoder out" in capsys.readouterr().err
+
+
+def test_the_expert_searches_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = folder / "model" / SETTINGS
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"first_search": True}))
+    assert train(folder, "--corpus", "mine", "--tasks", str(folder / "tasks.jsonl")) == 2
+    assert "first_search on" in capsys.readouterr().err

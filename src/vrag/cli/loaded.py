@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from vrag.index.vectors import EncoderName
+    from vrag.retriever import Way
     from vrag.scene import OwnAction
     from vrag.training.origin import Origin
 
@@ -24,14 +26,19 @@ class Loaded:
         self.environment = environment_of(path, self.model, self.codec)
 
     def origin(
-        self, method: Literal["sft", "rl"], command: str, corpus: str | None, data: dict[str, Path | None]
+        self,
+        method: Literal["sft", "rl"],
+        command: str,
+        corpus: str | None,
+        data: dict[str, Path | None],
+        by: str | None = None,
     ) -> Origin:
-        """Where a run that starts from here comes from. `data`: files by what they hold."""
+        """Where a run that starts from here comes from. `data`: files by what they hold; `by`: how it searched."""
         from vrag.training.origin import Origin, fingerprint
 
         files = {name: fingerprint(file) for name, file in data.items() if file is not None}
         commit = self.path.name if self.path != Path(self.name) and "/" in self.name else None  # the Hub cache's folder
-        return Origin(method=method, command=command, base=self.name, commit=commit, corpus=corpus, data=files)
+        return Origin(method=method, command=command, base=self.name, commit=commit, corpus=corpus, by=by, data=files)
 
     def save(self, out: Path, origin: Origin) -> Path:
         """As `final` in the run's folder, with a card, whole or not at all."""
@@ -48,18 +55,33 @@ class Loaded:
 
 
 class Opened:
-    """A corpus and its tasks, and what makes environments over them, with `actions` of one's own."""
+    """A corpus and its tasks, and what makes environments over them, searched as `by` says, with `actions` of one's
+    own.
+    """
 
-    def __init__(self, corpus: str, tasks: Path, loaded: Loaded, actions: Sequence[OwnAction] = ()) -> None:
+    def __init__(
+        self,
+        corpus: str,
+        tasks: Path,
+        loaded: Loaded,
+        by: Way = "auto",
+        encoder: EncoderName | None = None,
+        actions: Sequence[OwnAction] = (),
+    ) -> None:
         from vrag.corpus.store import Corpus
         from vrag.data.tasks import read_tasks
-        from vrag.retriever import LexicalRetriever
+        from vrag.retriever import open_retriever, way_of
         from vrag.views import ViewRenderer
 
         self.tasks = read_tasks(tasks)
         self.corpus = Corpus.open(corpus)
         self._loaded, self._actions = loaded, actions
-        self._retriever = LexicalRetriever(self.corpus)
+        try:
+            self.by = way_of(self.corpus, by)
+            self._retriever = open_retriever(self.corpus, by, encoder)
+        except BaseException:
+            self.corpus.close()
+            raise
         self._renderer = ViewRenderer(self.corpus, 500)
 
     def __enter__(self) -> Opened:

@@ -116,6 +116,12 @@ Kernel = Annotated[
 Device = Annotated[str | None, typer.Option(help="Device of the torch kernel, such as cuda:1.")]
 
 
+def searched_by(by: Way, encoder: str | None, encoder_set: list[str] | None) -> dict[str, object]:
+    """These options as they can be typed again; what is left at its default isn't said."""
+    chosen = {"by": None if by is Way.auto else by.value, "encoder": encoder, "encoder_set": encoder_set}
+    return {name: value for name, value in chosen.items() if value}
+
+
 def encoder_name(name: str | None, changes: list[str] | None) -> EncoderName | None:
     """What `--encoder` and `--encoder-set` say together. Raises `UsageError` for settings of no encoder."""
     if name is None:

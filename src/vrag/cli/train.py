@@ -9,7 +9,18 @@ import typer
 
 from vrag.cli.live import LiveLine
 from vrag.cli.loaded import Loaded, Opened
-from vrag.cli.options import Judge, JudgeModel, JudgeSet, judge_overrides
+from vrag.cli.options import (
+    By,
+    Encoder,
+    EncoderSet,
+    Judge,
+    JudgeModel,
+    JudgeSet,
+    Way,
+    encoder_name,
+    judge_overrides,
+    searched_by,
+)
 from vrag.cli.verl import verl
 from vrag.cli.watch import Watch
 from vrag.config import resolve
@@ -90,6 +101,9 @@ def sft(
     tasks: Annotated[
         Path | None, typer.Option("--tasks", help="A JSONL file of tasks: the scripted expert plays them.")
     ] = None,
+    by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
     recipe: Recipe = None,
     override: Set = None,
     track: Track = None,
@@ -103,20 +117,24 @@ def sft(
     settings = resolve(SFTConfig, recipe, override or [])
     if (trajectories is None) == (corpus is None and tasks is None) or (corpus is None) != (tasks is None):
         raise UsageError("give either --trajectories, or both --corpus and --tasks")
+    if trajectories is not None and searched_by(by, encoder, encoder_set):
+        raise UsageError("trajectories were searched for when they were made: leave --by and --encoder out")
     command = command_line(
         "train sft",
         {"out": out, "model": model, "trajectories": trajectories, "corpus": corpus, "tasks": tasks}
+        | searched_by(by, encoder, encoder_set)
         | {"recipe": recipe, "set": override, "track": track},
     )
     with flushed_denormals(), LiveLine() as line, Watch("sft", out, line, track) as watch:
-        loaded = Loaded(model, whole=settings.lora is None)
+        loaded, searched = Loaded(model, whole=settings.lora is None), None
         if trajectories is not None:
             episodes = _stored_episodes(loaded, trajectories, line)
         else:
             assert corpus is not None and tasks is not None
-            episodes = _expert_episodes(loaded, corpus, tasks, settings.seed, line)
+            with Opened(corpus, tasks, loaded, by.value, encoder_name(encoder, encoder_set)) as opened:
+                searched, episodes = opened.by, _expert_episodes(opened, loaded, settings.seed, line)
         data = trajectories / "episodes.jsonl" if trajectories else tasks
-        origin = loaded.origin("sft", command, corpus, {f"{len(episodes)} episodes": data})
+        origin = loaded.origin("sft", command, corpus, {f"{len(episodes)} episodes": data}, searched)
         watch.comes_from(origin)
         loaded.model = run(loaded.model, loaded.codec, episodes, settings, out, watch)
         print(loaded.save(out, origin))
@@ -136,13 +154,16 @@ def _stored_episodes(loaded: Loaded, folder: Path, line: LiveLine) -> list[Episo
     return episodes
 
 
-def _expert_episodes(loaded: Loaded, corpus: str, tasks: Path, seed: int, line: LiveLine) -> list[Episode]:
+def _expert_episodes(opened: Opened, loaded: Loaded, seed: int, line: LiveLine) -> list[Episode]:
     from vrag.data.trajectories import expert_episodes
     from vrag.policies.expert import ExpertStyle, can_play
 
-    with Opened(corpus, tasks, loaded) as opened:
-        spec = loaded.environment.view
-        found = expert_episodes(opened.tasks, opened.corpus, opened.make, loaded.codec, spec, ExpertStyle(), seed)
+    if loaded.environment.first_search:
+        raise UsageError(
+            "the expert searches itself, and this model's environment has first_search on: turn it off there"
+        )
+    spec = loaded.environment.view
+    found = expert_episodes(opened.tasks, opened.corpus, opened.make, loaded.codec, spec, ExpertStyle(), seed)
     played = {episode.task.id for episode in found}
     for task in opened.tasks:
         if task.id not in played:
@@ -157,6 +178,9 @@ def rl(
     tasks: Tasks,
     out: Out,
     model: Model,
+    by: By = Way.auto,
+    encoder: Encoder = None,
+    encoder_set: EncoderSet = None,
     recipe: Recipe = None,
     override: Set = None,
     judge: Judge = None,
@@ -181,7 +205,9 @@ def rl(
     settings = resolve(RLRecipe, recipe, [*(override or []), *judge_overrides(judge, judge_model, judge_set)])
     command = command_line(
         "train rl",
-        {"corpus": corpus, "tasks": tasks, "out": out, "model": model, "recipe": recipe}
+        {"corpus": corpus, "tasks": tasks, "out": out, "model": model}
+        | searched_by(by, encoder, encoder_set)
+        | {"recipe": recipe}
         | {"set": [change for change in override or [] if not change.startswith("judge.url")]}
         | {"judge": judge and "URL", "judge_model": judge_model, "judge_set": judge_set, "track": track},
     )
@@ -192,9 +218,10 @@ def rl(
         own = [own_action(name) for name in settings.actions]
         stops = stop_tags(*(action.name for action in own))
         loaded = Loaded(model, whole=settings.lora is None)
-        with flushed_denormals(), Opened(corpus, tasks, loaded, own) as opened:
+        named = encoder_name(encoder, encoder_set)
+        with flushed_denormals(), Opened(corpus, tasks, loaded, by.value, named, own) as opened:
             trainer = GRPO(loaded.model, loaded.codec, opened.make, rubric, settings, stops)
-            origin = loaded.origin("rl", command, corpus, {f"{len(opened.tasks)} tasks": tasks})
+            origin = loaded.origin("rl", command, corpus, {f"{len(opened.tasks)} tasks": tasks}, opened.by)
             watch.comes_from(origin)
             loaded.model = trainer.train(opened.tasks, out, watch)
             print(loaded.save(out, origin))

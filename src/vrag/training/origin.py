@@ -30,6 +30,7 @@ class Origin(Frozen):
     base: str
     commit: str | None = None
     corpus: str | None = None
+    by: str | None = None  # how it was searched: text, visual, fused; None: it wasn't, or an older run doesn't say
     data: dict[str, str]
 
     def check(self, run: Path) -> None:
@@ -44,6 +45,7 @@ class Origin(Frozen):
                 ("model", began.base, self.base),
                 ("commit", began.commit, self.commit),
                 ("corpus", began.corpus, self.corpus),
+                ("search by", began.by or self.by, self.by),
                 ("data", "; ".join(began.data.values()), "; ".join(self.data.values())),
             )
             if before != now
