@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from tests.tiny import NoisyWorld, Tiny, make_tiny
-from vrag.episode import Episode, Reward
+from vrag.episode import Episode, Reward, Tokens
 from vrag.errors import InfrastructureError
 from vrag.runs import read_config, read_lines
 from vrag.training.algorithm import PRESETS, AlgorithmConfig
+from vrag.training.learner import Learner
 from vrag.training.lora import PolicyLora
 from vrag.training.optimizer import OptimizerConfig
 from vrag.training.rl import GRPO
@@ -175,6 +176,21 @@ def test_a_long_episode_loses_reward_and_the_metrics_say_how_much(tmp_path: Path
     cut = replace(seen[0], stop=StopReason.LENGTH)
     trainer.reward([cut], step=0)
     assert cut.reward is not None and cut.reward.parts["overlong"] == -1.0
+
+
+def test_an_episode_without_room_to_speak_makes_no_metric_undefined() -> None:
+    tiny = make_tiny("qwen3_vl")
+
+    def made(length: int, reward: float, said: str) -> Episode:
+        tokens = Tokens(prompt_ids=tiny.codec.encode_text("what? " * length))
+        ids = tiny.codec.encode_sampled(said) if said else []
+        tokens.add_sampled(ids, [-6.0] * len(ids))
+        scored = Reward(total=reward, parts={})
+        return Episode(TASKS[0], [], StopReason.LENGTH, None, tokens, reward=scored)
+
+    learner = Learner(tiny.model, tiny.codec, RLConfig(groups=1, group_size=2, max_tokens=50))
+    metrics = learner.update([made(100, 0.0, ""), made(3, 1.0, "<answer>find</answer>")], 0)
+    assert all(np.isfinite(value) for value in metrics.values())
 
 
 def test_a_step_without_any_useful_group_leaves_the_model_as_it_is(tmp_path: Path) -> None:

@@ -145,14 +145,15 @@ class Learner:
             found = policy_loss(logprobs, old, advantages, rows, weights, self.algorithm, self._by_reference(tree))
             found.loss.backward()
         watch.scored([e.tokens for e in chosen], scores, found)
-        n, low, high = len(old), found.clipped_low, found.clipped_high
+        n = len(old)
+        low, high, kl = (found.clipped_low, found.clipped_high, found.kl or 0.0) if n else (0.0, 0.0, 0.0)
         return {
             "loss": float(found.loss.detach()),
             "distinct_tokens": float(len(tree.first)),
             "clip_fraction": (low + high) * n,
             "clip_fraction_low": low * n,
             "clip_fraction_high": high * n,
-            "kl": (found.kl or 0.0) * n,
+            "kl": kl * n,
             "entropy": float(scores.entropy.sum()),
             "logprob_change": float((logprobs.detach() - old).abs().sum()),
         }
