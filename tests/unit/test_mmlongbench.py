@@ -7,7 +7,7 @@ import pytest
 from vrag.episode import EpisodeRecord, Reward
 from vrag.evaluation.metrics import summarize
 from vrag.evaluation.table import summary_table
-from vrag.rewards.mmlongbench import score
+from vrag.rewards.mmlongbench import form_of, score
 from vrag.types import StopReason, Task
 
 
@@ -63,6 +63,15 @@ def test_what_no_parser_can_read_is_a_wrong_answer_and_no_error():
     assert score("[" * 5000, "['a', 'b']", "List") == 0
     assert score("[__import__('os')]", "['a']", "List") == 0
     assert score("[{{1}}]", "['a', 'b']", "List") == 0
+
+
+def test_a_gold_answer_that_is_no_list_is_a_list_of_one():
+    assert score("Red", "Red", "List") == 1 and score("Red, Blue", "Red", "List") == 0
+
+
+def test_a_column_of_the_same_name_makes_nobodys_questions_those_of_the_benchmark():
+    task = Task(id="a", question="?", answers=["x"], source="mine", meta={"answer_format": "Str", "answer": "x"})
+    assert form_of(task) is None and form_of(task.model_copy(update={"source": "mmlongbench"})) == "Str"
 
 
 def record(id: str, gold: str, form: str, answer: str | None, pages: list[int], sources: list[str]) -> EpisodeRecord:

@@ -23,7 +23,11 @@ _EXACT = re.compile(r"\d+(?:-\d+|\s\d+)?|\d{4}[-\s]\d{2}(?:[-\s]\d{2})?|[\w.%+-]
 
 
 def form_of(task: Task) -> str | None:
-    """The answer format of a question of MMLongBench-Doc; None for any other task."""
+    """The answer format of a question of MMLongBench-Doc, or of nobody knows what; None for one from elsewhere, which
+    may have a column of the same name.
+    """
+    if not task.source.startswith(("mmlongbench", "unknown")):
+        return None
     form = task.meta.get("answer_format")
     return form if form in FORMATS else None
 
@@ -126,7 +130,8 @@ def _list(answer: str, gold: str) -> float:
     """As many items, or nothing. Both are sorted and compared in that order, so one item that sorts elsewhere spoils
     its neighbours; the worst pair counts. All have to be equal when the first gold one is a number or `_exact_only`.
     """
-    wanted = sorted(clean(str(one)) for one in _literal(gold) or [])
+    written = _literal(gold)
+    wanted = sorted(clean(str(one)) for one in ([gold] if written is None else written))
     said = sorted(clean(one) for one in _items(answer))
     if not wanted or len(wanted) != len(said):
         return 0.0
