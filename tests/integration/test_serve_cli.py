@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -65,6 +65,26 @@ def test_it_says_where_it_is_answers_and_ends_on_ctrl_c_without_a_word(folder: P
             process.send_signal(signal.SIGINT)
             _, rest = process.communicate(timeout=20)
         assert (process.returncode, rest) == (0, "")
+
+
+@pytest.mark.parametrize("verb", [("serve", "search"), pytest.param(("serve", "agent"), marks=pytest.mark.full)])
+def test_it_ends_also_while_something_hangs(folder: Path, verb: Sequence[str], tmp_path: Path):
+    """A search that never returns, in a thread that nobody can stop."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading, vrag.retriever as r\n"
+        "async def hang(self, queries, k):\n"
+        "    import asyncio\n"
+        "    return await asyncio.to_thread(threading.Event().wait)\n"
+        "r.LexicalRetriever.search_many = hang\n"
+    )
+    path = "/v1/search" if verb[1] == "search" else f"/v1/corpora/{folder.name}/search"
+    options = ["--timeout", 1] if verb[1] == "search" else []
+    with served(folder, *options, verb=verb, PYTHONPATH=str(tmp_path)) as (process, url):
+        with httpx.Client(base_url=url, trust_env=False) as client, suppress(httpx.ReadTimeout):
+            client.get(path, params={"q": "amber"}, timeout=2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "didn't answer" in said
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -104,3 +105,14 @@ def serve_app(
         log_to_stderr()
         with suppress(KeyboardInterrupt):  # how a server is ended
             server.until_ended()
+        _leave()
+
+
+def _leave() -> None:
+    """End the process where threads hang, for which Python would wait for ever."""
+    others = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    for one in others:
+        one.join(1.0)
+    if any(one.is_alive() for one in others):
+        print("vrag: ended; what still ran didn't answer", file=sys.stderr, flush=True)
+        os._exit(1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
 from fastapi import FastAPI
@@ -35,6 +38,19 @@ def url_of(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+LINGER = 5.0  # s that threads have to end, behind what a server's requests had
+
+
+class _Threads(ThreadPoolExecutor):
+    """Of an event loop, which at its end would wait for ever for one that hangs, as in a model or a disk."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=True)
+        ends = time.monotonic() + LINGER
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+
+
 class Server(uvicorn.Server):
     """Calls `ready` with its URL once requests are answered; `should_exit = True` ends it after what runs, which has
     `grace` seconds.
@@ -57,6 +73,7 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_default_executor(_Threads())
         await super().startup(sockets)
         self._ready(url_of(self._socket))
 
