@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import secrets
 import signal
 import subprocess
 import sys
@@ -69,6 +70,21 @@ def test_a_first_run_that_finds_no_document_leaves_no_corpus(docs: Path):
     write_report(docs / "report.pdf", 1, 2)
     assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
     assert store.names() == ["mine"]
+
+
+def test_a_corpus_that_another_run_has_just_made_is_opened(docs: Path, monkeypatch: pytest.MonkeyPatch):
+    write_report(docs.parent / "others/other.pdf", 2, 3)
+    token = secrets.token_hex
+
+    def another_is_quicker(size: int) -> str:
+        monkeypatch.setattr(secrets, "token_hex", token)
+        assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
+        return token(size)
+
+    monkeypatch.setattr(secrets, "token_hex", another_is_quicker)
+    assert vrag("index", docs.parent / "others", "-c", "mine", "--workers", 1) == 0
+    with Corpus.open("mine") as made:
+        assert [document.name for document in made.documents()] == ["report.pdf", "other.pdf"]
 
 
 def test_a_new_name_that_is_also_a_folder_here_is_said(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import secrets
 import shutil
 import threading
 from dataclasses import replace
@@ -330,3 +332,31 @@ def test_a_corpus_of_a_newer_version_and_a_foreign_file_are_refused(corpus: Corp
 def test_an_existing_corpus_is_not_made_again(corpus: Corpus):
     with pytest.raises(CorpusError, match="exists"):
         Corpus.create(corpus.folder)
+
+
+def test_of_two_first_runs_at_once_the_slower_takes_nothing_from_the_other(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, token = tmp_path / "new", secrets.token_hex
+
+    def another_is_quicker(size: int) -> str:
+        monkeypatch.setattr(secrets, "token_hex", token)
+        with Corpus.create(folder) as quicker:
+            run(quicker, docs)
+        return token(size)
+
+    monkeypatch.setattr(secrets, "token_hex", another_is_quicker)
+    with pytest.raises(CorpusError, match="exists already"):
+        Corpus.create(folder)
+    with Corpus.open(folder) as made:
+        assert made.count() == 6
+
+
+def test_a_corpus_is_made_where_the_file_system_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    Corpus.create(tmp_path / "new").close()
+    with pytest.raises(CorpusError, match="exists already"):
+        Corpus.create(tmp_path / "new")

@@ -27,7 +27,7 @@ from vrag.corpus.paths import corpus_folder, is_corpus
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
 from vrag.corpus.removal import remove_corpus
 from vrag.corpus.store import DPI, Corpus
-from vrag.errors import UsageError
+from vrag.errors import CorpusError, UsageError
 
 
 class Text(str, Enum):
@@ -173,14 +173,21 @@ def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) 
 def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
     """The corpus of that name, made when there is none; its resolution is fixed when it is made."""
     if is_corpus(corpus_folder(name)):
-        corpus = Corpus.open(name)
-        if dpi is not None and dpi != corpus.dpi:
-            corpus.close()
-            raise UsageError(
-                f"corpus {name!r} holds pages at {corpus.dpi} dpi: leave --dpi out or choose another --corpus"
-            )
-        return corpus
+        return _open_at(name, dpi)
     for path in paths:
         if not path.expanduser().exists():
             raise UsageError(f"no such file or folder: {path}")
-    return Corpus.create(name, dpi=dpi or DPI)
+    try:
+        return Corpus.create(name, dpi=dpi or DPI)
+    except CorpusError:
+        if not is_corpus(corpus_folder(name)):
+            raise
+        return _open_at(name, dpi)  # another run has just made it
+
+
+def _open_at(name: str, dpi: int | None) -> Corpus:
+    corpus = Corpus.open(name)
+    if dpi is not None and dpi != corpus.dpi:
+        corpus.close()
+        raise UsageError(f"corpus {name!r} holds pages at {corpus.dpi} dpi: leave --dpi out or choose another --corpus")
+    return corpus

@@ -96,6 +96,8 @@ class Corpus:
             paths.unfinished_pages(folder).mkdir(parents=True, exist_ok=True)
             catalog.create(folder, dpi)
         except OSError as error:
+            if isinstance(error, FileExistsError) and paths.is_corpus(folder):
+                raise CorpusError(f"corpus {folder} exists already") from error  # another process has just made it
             raise database.write_error(error)(f"corpus {folder} can't be made: {error.strerror or error}") from error
         return cls(folder)
 

@@ -98,14 +98,15 @@ class EmbeddedIndex:
         cls, folder: Path, dim: int, fingerprint: str, encoder: EncoderName | None = None, *, pool: int = POOL
     ) -> EmbeddedIndex:
         """Make an empty index. Raises `CorpusError` when there is one."""
-        if (folder / _FILE).exists():
-            raise CorpusError(f"there is a vector index in {folder} already")
         if dim < 1 or pool < 1:
             raise UsageError(f"an index has at least one dimension and pools at least one vector, not {dim} and {pool}")
         folder.mkdir(parents=True, exist_ok=True)
         made_by = (encoder or EncoderName()).model_dump_json()
         settings = {"dim": dim, "pool": pool, "fingerprint": fingerprint, "encoder": made_by}
-        database.create(folder / _FILE, catalog.KIND, catalog.SCHEMA, settings)
+        try:
+            database.create(folder / _FILE, catalog.KIND, catalog.SCHEMA, settings)
+        except FileExistsError as error:
+            raise CorpusError(f"there is a vector index in {folder} already") from error
         return cls(folder)
 
     def check(self, fingerprint: str) -> None:
