@@ -360,3 +360,19 @@ def test_a_corpus_is_made_where_the_file_system_has_no_links(tmp_path: Path, mon
     Corpus.create(tmp_path / "new").close()
     with pytest.raises(CorpusError, match="exists already"):
         Corpus.create(tmp_path / "new")
+
+
+@pytest.mark.parametrize("own", ["pages/mine.html", "uploads/2024/mine.pdf", "vectors/mine.svg", "converted"])
+def test_a_folder_that_has_files_in_the_places_of_a_corpus_becomes_none(tmp_path: Path, own: str):
+    (tmp_path / "site" / own).parent.mkdir(parents=True)
+    (tmp_path / "site" / own).write_text("mine")
+    with pytest.raises(CorpusError, match="name an empty or a new folder"):
+        Corpus.create(tmp_path / "site")
+    assert [file.name for file in (tmp_path / "site").iterdir()] == [own.split("/")[0]]
+    assert (tmp_path / "site" / own).read_text() == "mine"
+
+
+def test_what_a_killed_making_of_a_corpus_leaves_hinders_none(tmp_path: Path):
+    (tmp_path / "corpus/pages/tmp").mkdir(parents=True)
+    (tmp_path / "corpus/catalog.sqlite.0a1b2c3d.tmp").write_bytes(b"half")
+    Corpus.create(tmp_path / "corpus").close()

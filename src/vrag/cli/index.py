@@ -25,7 +25,7 @@ from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.options import IngestOptions, Progress
 from vrag.corpus.paths import corpus_folder, is_corpus
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
-from vrag.corpus.removal import remove_corpus
+from vrag.corpus.removal import take_back
 from vrag.corpus.store import DPI, Corpus
 from vrag.errors import CorpusError, UsageError
 
@@ -97,7 +97,7 @@ def index(
         emptied=emptied,
     )
     missing_engine(options)
-    new = not is_corpus(corpus_folder(corpus))
+    new, was_there = not is_corpus(corpus_folder(corpus)), corpus_folder(corpus).exists()
     namesake = new and is_corpus(Path(corpus))
     name = encoder_name(encoder, encoder_set)
     place = vector_place(corpus, qdrant, collection, name)
@@ -127,15 +127,9 @@ def index(
     elif recognised.pages or recognised.failures or not report:
         counts = f"{recognised.owed} wait, {counted(len(recognised.failures), 'failure')}; {recognised.seconds:.1f} s"
         print(f"{corpus}: {counted(recognised.pages, 'page')} by OCR ({counts})")
-    if new and report and not vectors:
-        _leave_no_empty(store.folder, report)
+    if new and report and not vectors and not report.files and not report.failures:
+        take_back(store.folder, keep_folder=was_there)
     _exit(console, report, recognised)
-
-
-def _leave_no_empty(folder: Path, report: IngestReport) -> None:
-    """Take a new corpus back when no document was found for it."""
-    if not report.files and not report.failures:
-        remove_corpus(folder)
 
 
 def _open(name: str, paths: list[Path], dpi: int | None) -> Corpus:

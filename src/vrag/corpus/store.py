@@ -88,11 +88,14 @@ class Corpus:
 
     @classmethod
     def create(cls, name_or_path: str | Path, *, dpi: int = DPI) -> Corpus:
-        """Make an empty corpus. Raises `CorpusError` when there is one, or the folder holds other things."""
+        """Make an empty corpus. Raises `CorpusError` when there is one, or the folder has others' files in the
+        places of a corpus's own.
+        """
         folder = paths.corpus_folder(name_or_path)
         if paths.catalog_file(folder).exists():
             raise CorpusError(f"corpus {folder} exists already")
         try:
+            _check_new(folder)
             paths.unfinished_pages(folder).mkdir(parents=True, exist_ok=True)
             catalog.create(folder, dpi)
         except OSError as error:
@@ -300,6 +303,14 @@ class Corpus:
         """The words of a query that stand on no page, and what may be meant, in lower case."""
         with self._reader() as db:
             return lexical.misspelt(db, query)
+
+
+def _check_new(folder: Path) -> None:
+    """Raises `CorpusError` when a new corpus would take files of somebody else's for its own, which leave with it."""
+    for own in paths.own_folders(folder):
+        holds = any(not file.is_dir() for file in own.rglob("*")) if own.is_dir() else own.exists()
+        if holds and not paths.is_corpus(folder):  # else another process has just made it
+            raise CorpusError(f"{own} holds other things already: name an empty or a new folder for the corpus")
 
 
 def page_image(folder: Path, page_id: str) -> Image:
