@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from vrag.corpus.files import Found, is_gone, scan, unique_name
+from vrag.corpus.files import Found, Scan, is_gone, scan, unique_name
 from vrag.errors import UsageError
 
 
@@ -59,6 +60,15 @@ def test_only_what_lies_under_the_paths_is_covered(tmp_path: Path):
     listed = scan([tmp_path / "docs"])
     assert listed.covers(str(tmp_path / "docs/gone.pdf"))
     assert not listed.covers(str(tmp_path / "docs2/other.pdf"))
+    assert Scan(roots=["/"]).covers("/x.pdf")
+
+
+def test_many_named_files_take_no_time_for_each_pair_of_them():
+    named = [f"/docs/{number}.pdf" for number in range(20_000)]
+    listed = Scan(roots=named, blocked=dict.fromkeys(named[::2], "unreadable"))
+    began = time.process_time()
+    assert [path for path in named if listed.covers(path)] == named[1::2]
+    assert time.process_time() - began < 10, "by pairs it takes minutes"
 
 
 def test_a_folder_that_held_files_and_holds_none_is_blocked(tmp_path: Path):

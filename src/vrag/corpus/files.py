@@ -8,6 +8,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from vrag.corpus.reader import SUFFIXES
@@ -39,7 +40,13 @@ class Scan:
 
     def covers(self, path: str) -> bool:
         """Whether `path` would have been found here, had it been there."""
-        return any(_inside(path, root) for root in self.roots) and not any(_inside(path, b) for b in self.blocked)
+        above = _upward(path)
+        return not any(one in self.blocked for one in above) and any(one in self._named for one in above)
+
+    @cached_property
+    def _named(self) -> set[str]:
+        """The roots, of maybe thousands: `covers` is asked about each of as many files."""
+        return set(self.roots)
 
     @property
     def present(self) -> set[str]:
@@ -50,10 +57,10 @@ class Scan:
         """Block each root that held files of `known` and holds none now: it may be a disk that isn't mounted."""
         present = self.present
         for root in self.roots:
-            if root in present:
-                continue  # a file itself, of maybe thousands that were named
+            if root in present or any(_inside(file.path, root) for file in self.found):
+                continue  # first: a file itself, of maybe thousands that were named
             below = [path for path in known if path != root and _inside(path, root) and self.covers(path)]
-            if below and not any(_inside(file.path, root) for file in self.found):
+            if below:
                 self.blocked[root] = (
                     f"none of the {len(below)} files that were indexed from here is left (a disk that isn't mounted?):"
                     " their documents stay; --emptied lets them leave"
@@ -68,11 +75,9 @@ def scan(paths: Sequence[str | Path]) -> Scan:
     """
     if not paths:
         raise UsageError("name at least one file or folder to index")
-    result = Scan()
+    result = Scan(roots=[absolute(path) for path in paths])
     seen: set[str] = set()
-    for path in paths:
-        root = absolute(path)
-        result.roots.append(root)
+    for root in result.roots:
         if os.path.isdir(root):  # noqa: PTH112
             _walk(root, result, seen)
         elif os.path.lexists(root):
@@ -130,6 +135,14 @@ def is_gone(path: str) -> bool:
 
 def _inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _upward(path: str) -> list[str]:
+    """A path and all folders above it, the nearest first."""
+    above = [path]
+    while (folder := os.path.dirname(above[-1])) != above[-1]:  # noqa: PTH120
+        above.append(folder)
+    return above
 
 
 def content_id(path: str) -> str:
