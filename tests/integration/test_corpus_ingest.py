@@ -102,6 +102,15 @@ def test_a_removed_file_leaves_search_pages_and_disk(corpus: Corpus, docs: Path)
     assert image_files(corpus) == {page.id for page in corpus.pages()}
 
 
+def test_a_corpus_within_the_indexed_folder_is_no_part_of_it(docs: Path):
+    with Corpus.create(docs / "kb") as corpus:
+        write_report(docs / "kb/uploads/uploaded.pdf", 3, 1)
+        run(corpus, docs / "kb/uploads")
+        for _ in range(2):
+            run(corpus, docs)
+            assert names(corpus) == ["a/report.pdf", "b/other.pdf", "photo.png", "uploaded.pdf"]
+
+
 def test_only_files_under_the_paths_can_leave(corpus: Corpus, docs: Path):
     run(corpus, docs)
     (docs / "a/report.pdf").unlink()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from vrag.corpus.paths import is_corpus, own_folders, uploads_folder
 from vrag.corpus.reader import SUFFIXES
 from vrag.errors import UsageError
 
@@ -31,17 +32,21 @@ class Found:
 
 @dataclass
 class Scan:
-    """What the paths hold. Nothing below a `blocked` path (which couldn't be listed) counts as gone."""
+    """What the paths hold. Nothing below a `blocked` path (which couldn't be listed) counts as gone, nor what is below
+    one that was `passed`, unless that or what it is was named itself.
+    """
 
     roots: list[str] = field(default_factory=lambda: [])
     found: list[Found] = field(default_factory=lambda: [])
     blocked: dict[str, str] = field(default_factory=lambda: {})  # path → reason
+    passed: set[str] = field(default_factory=lambda: set())  # uploads of corpora, which are indexed by those
     skipped: Counter[str] = field(default_factory=lambda: Counter[str]())  # files of other kinds, by suffix
 
     def covers(self, path: str) -> bool:
         """Whether `path` would have been found here, had it been there."""
         above = _upward(path)
-        return not any(one in self.blocked for one in above) and any(one in self._named for one in above)
+        nearest = next((one for one in above if one in self._named or one in self.passed), None)
+        return nearest in self._named and not any(one in self.blocked for one in above)
 
     @cached_property
     def _named(self) -> set[str]:
@@ -70,8 +75,9 @@ class Scan:
 def scan(paths: Sequence[str | Path]) -> Scan:
     """List the documents under `paths`: files with a suffix we know, and any file that is named itself.
 
-    Hidden files and folders are left out, and symbolic links to folders aren't followed. A path that doesn't
-    exist is a root without files: the caller knows whether it was indexed before.
+    Hidden files and folders are left out, and corpora, unless they are named themselves: then what they keep of what
+    was indexed is. Symbolic links to folders aren't followed. A path that doesn't exist is a root without files: the
+    caller knows whether it was indexed before.
     """
     if not paths:
         raise UsageError("name at least one file or folder to index")
@@ -96,6 +102,14 @@ def _walk(root: str, result: Scan, seen: set[str]) -> None:
 
     for folder, folders, files in os.walk(root, onerror=blocked):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if is_corpus(Path(folder)):
+            uploads = uploads_folder(Path(folder))
+            if folder != root:
+                folders[:] = []
+                result.passed.add(str(uploads))
+                continue
+            made = {own.name for own in own_folders(Path(folder)) if own != uploads}
+            folders[:] = [name for name in folders if name not in made]
         for name in sorted(files):
             path = os.path.join(folder, name)  # noqa: PTH118
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
