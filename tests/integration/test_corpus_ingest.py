@@ -186,6 +186,22 @@ def test_a_folder_without_any_file_left_loses_no_document(corpus: Corpus, docs: 
     assert (report.pages_added, report.unchanged, report.failures, corpus.failures()) == (0, 3, [], [])
 
 
+def test_a_file_that_cant_be_looked_at_for_a_moment_keeps_its_pages(corpus: Corpus, docs: Path, tmp_path: Path):
+    write_report(tmp_path / "share/linked.pdf", 4, 2)
+    (docs / "linked.pdf").symlink_to(tmp_path / "share/linked.pdf")
+    run(corpus, docs)
+    before = {page.id for page in corpus.pages("linked.pdf")}
+    (tmp_path / "share").rename(tmp_path / "unmounted")
+    for _ in range(2):
+        report = run(corpus, docs)
+        assert [(f.document, f.reason) for f in report.failures] == [("linked.pdf", "No such file or directory")]
+        assert report.documents_removed == 0 and {page.id for page in corpus.pages("linked.pdf")} == before
+    (tmp_path / "unmounted").rename(tmp_path / "share")
+    report = run(corpus, docs)
+    assert (report.pages_added, report.unchanged, report.failures) == (0, 4, [])
+    assert corpus.failures() == []
+
+
 def test_an_emptied_folder_lets_its_documents_leave_when_that_is_meant(corpus: Corpus, docs: Path):
     run(corpus, docs)
     shutil.rmtree(docs)

@@ -106,6 +106,19 @@ class Writer:
         if problem is not None:
             db.execute("INSERT INTO failures VALUES (?, NULL, NULL, 'read', ?, ?)", (path, *problem))
 
+    def block(self, path: str, kind: str, reason: str) -> None:
+        """Note a path that can't be looked at. What is known of it stays: it may be back the next time."""
+        db, raw = self._begin(), os.fsencode(path)
+        if db.execute("SELECT 1 FROM sources WHERE path = ?", (raw,)).fetchone() is None:
+            self.register(Found(path, Path(path).name, -1, -1), None)
+        db.execute("INSERT INTO failures VALUES (?, NULL, NULL, 'read', ?, ?)", (raw, kind, reason))
+
+    def clear_blocked(self, looked_at: Iterable[str]) -> None:
+        """Forget why these paths couldn't be looked at, or read at all, the last time."""
+        failed = {path for (path,) in self._db.execute("SELECT path FROM failures WHERE path IS NOT NULL")}
+        again = failed.intersection(map(os.fsencode, looked_at))
+        self._begin().executemany("DELETE FROM failures WHERE path = ?", [(path,) for path in again])
+
     def _is_taken(self, name: str) -> bool:
         return self._db.execute("SELECT 1 FROM sources WHERE name = ?", (name,)).fetchone() is not None
 
