@@ -237,9 +237,8 @@ class Writer:
         ).fetchall()
         for seq, content, pages in orphans:
             db, span = self._begin(), catalog.row_span(seq)
-            # also pages without a row: a kill may have left their image files
-            ids = ((paths.page_id(content, number),) for number in range(1, (pages or 0) + 1))
-            db.executemany("INSERT OR IGNORE INTO trash VALUES (?)", ids)
+            ids = self._image_ids(content, pages)
+            db.executemany("INSERT OR IGNORE INTO trash VALUES (?)", [(id,) for id in ids])
             db.execute("DELETE FROM pages WHERE rowid BETWEEN ? AND ?", span)
             lexical.remove(db, *span)
             db.execute("DELETE FROM failures WHERE document = ?", (seq,))
@@ -248,6 +247,15 @@ class Writer:
         killpoint("ingest.before-trash")
         self.empty_trash()
         return len(orphans)
+
+    def _image_ids(self, content: str, pages: int | None) -> list[str]:
+        """Of all page images that a document may have: also of pages without a row, for a kill may have left those, and
+        before it could note how many there are.
+        """
+        if pages is not None:
+            return [paths.page_id(content, number) for number in range(1, pages + 1)]
+        first = paths.page_file(self.folder, paths.page_id(content, 1))
+        return [file.stem for file in first.parent.glob(f"{content}-*{first.suffix}")]
 
     def empty_trash(self) -> None:
         """Delete the image files whose rows are gone."""
