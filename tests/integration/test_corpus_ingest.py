@@ -10,6 +10,8 @@ import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
@@ -22,6 +24,7 @@ from vrag.errors import CorpusError, InfrastructureError, UsageError
 from vrag.retriever import LexicalRetriever
 from vrag.types import PageRef
 
+Form = Literal["NFC", "NFD"]
 OPTIONS = IngestOptions(workers=1, ocr="off")
 
 
@@ -218,6 +221,19 @@ def test_one_content_in_two_places_is_read_once_and_has_both_names(corpus: Corpu
     (docs / "copy.pdf").unlink()
     assert run(corpus, docs).documents_removed == 0
     assert corpus.page(ids.pop()).ref.document == "a/report.pdf"
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_a_name_is_found_however_its_accents_are_composed(corpus: Corpus, docs: Path, stored: Form, asked: Form):
+    on_disk, typed = (normalize(form, "Zürich/Résumé.pdf") for form in (stored, asked))
+    write_report(docs / on_disk, 5, 2)
+    run(corpus, docs)
+    assert on_disk in names(corpus)
+    page = corpus.resolve(PageRef(document=typed, page=2))
+    assert [page.id for page in corpus.pages(typed)][1] == page and corpus.page_count(typed) == 2
+    assert [hit.page_id for hit in corpus.search("Report 5 page 2", 1, typed)] == [page]
+    with pytest.raises(CorpusError, match="no document"):
+        corpus.document_id("Resume.pdf")
 
 
 def test_the_same_name_in_two_folders_gets_a_parent(corpus: Corpus, tmp_path: Path):

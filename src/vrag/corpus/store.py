@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from vrag import database
 from vrag.corpus import catalog, paths
@@ -204,14 +205,16 @@ class Corpus:
         return found[0][0]
 
     def _sequence(self, document: str) -> int:
-        found = self._all(
-            "SELECT document FROM sources WHERE name = ?1 AND document IS NOT NULL"
-            " UNION ALL SELECT seq FROM documents WHERE id = ?1",
-            document,
-        )
-        if not found:
-            raise CorpusError(f"no document {document!r} in corpus {self.folder}")
-        return found[0][0]
+        # a file's name may be composed otherwise than what people type: macOS takes é for e and an accent
+        for name in dict.fromkeys((document, *(normalize(form, document) for form in ("NFC", "NFD")))):
+            found = self._all(
+                "SELECT document FROM sources WHERE name = ?1 AND document IS NOT NULL"
+                " UNION ALL SELECT seq FROM documents WHERE id = ?1",
+                name,
+            )
+            if found:
+                return found[0][0]
+        raise CorpusError(f"no document {document!r} in corpus {self.folder}")
 
     # -------------------------------------------------------------------------------------- documents
 
