@@ -335,7 +335,8 @@ def page_image(folder: Path, page_id: str) -> Image:
 
 def names() -> list[str]:
     """The named corpora of the home."""
-    return sorted(folder.name for folder in paths.corpora_folder().glob("*") if paths.is_corpus(folder))
+    found = (folder.name for folder in paths.corpora_folder().glob("*") if paths.is_corpus(folder))
+    return sorted(filter(paths.is_corpus_name, found))  # without what a killed snapshot leaves
 
 
 def alternatives(name: str) -> str:
