@@ -256,3 +256,19 @@ def test_an_index_that_another_process_has_just_made_keeps_its_pages(tmp_path: P
         EmbeddedIndex.create(tmp_path / "vectors", DIM, "an encoder")
     with closing(EmbeddedIndex.open(tmp_path / "vectors")) as index:
         assert index.ids() == {"page-1"}
+
+
+def test_files_that_a_compaction_deletes_meanwhile_are_no_error_of_the_figures(
+    make: Callable[..., EmbeddedIndex], monkeypatch: pytest.MonkeyPatch
+):
+    index, is_file = make(), Path.is_file
+    index.upsert([a_page(1)])
+
+    def goes_then(path: Path, **options: bool) -> bool:
+        found = is_file(path, **options)
+        if path.suffix == ".i8":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", goes_then)
+    assert index.stats().pages == 1

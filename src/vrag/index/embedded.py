@@ -43,6 +43,7 @@ from vrag.index.vectors import (
     nearest,
 )
 from vrag.killpoints import killpoint
+from vrag.sizes import bytes_below
 from vrag.staging import whole_folder
 from vrag.types import PatchGrid
 
@@ -242,9 +243,13 @@ class EmbeddedIndex:
         with self._reading, self._named():
             held = sum(segment.vectors for segment in catalog.segments(self._reader))
             pages, live = self._reader.execute("SELECT count(*), coalesce(sum(last - first), 0) FROM pages").fetchone()
-        size = sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
         return IndexStats(
-            pages=pages, vectors=live, dead=held - live, bytes=size, dim=self.dim, fingerprint=self.fingerprint
+            pages=pages,
+            vectors=live,
+            dead=held - live,
+            bytes=bytes_below(self.folder),
+            dim=self.dim,
+            fingerprint=self.fingerprint,
         )
 
     def _current(self) -> State:
