@@ -123,16 +123,25 @@ def _upgrade(db: sqlite3.Connection, kind: Kind) -> None:
 
 
 def create(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) -> None:
-    """Make an empty file with `schema` and a table of `settings`, whole or not at all."""
+    """Make an empty file with `schema` and a table of `settings`, whole or not at all. Raises `FileExistsError` where
+    one is, also where another process has just made it.
+    """
     with _made(file, kind, schema, settings) as temporary:
-        temporary.replace(file)
+        try:
+            file.hardlink_to(temporary)  # unlike a rename, never in the place of a file that another process uses
+        except FileExistsError:
+            raise
+        except OSError as error:  # a file system without links
+            if file.exists():
+                raise FileExistsError(error.errno, error.strerror, str(file)) from error
+            temporary.replace(file)
 
 
 def ensure(file: Path, kind: Kind, schema: str, settings: Mapping[str, object]) -> None:
     """`create`, unless the file is there. Of several processes that do it at once, one makes it for all."""
     if not file.exists():
-        with _made(file, kind, schema, settings) as temporary, suppress(FileExistsError):
-            file.hardlink_to(temporary)  # unlike a rename, never in the place of a file that another process uses
+        with suppress(FileExistsError):
+            create(file, kind, schema, settings)
 
 
 @contextmanager

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vrag.index.vectors import EncoderName, Filter, VectorIndex
     from vrag.kernels import KernelChoice
 
+_ROUNDS = 4  # in which others take the places of pages that left the corpus, and not yet its vectors
+
 Way = Literal["auto", "text", "visual", "fused"]
 
 
@@ -77,14 +79,21 @@ class VisualRetriever:
 
     def _search(self, queries: list[str], k: int) -> dict[str, list[Hit]]:
         where = None if self._document is None else _only(self.corpus.document_id(self._document))
-        vectors = self._encoder.encode_queries(queries)
-        found = [self._index.search(one, k, where=where) for one in vectors]
-        refs = self.corpus.refs([one.page_id for pages in found for one in pages])
-        hits = [  # a page may just have left the corpus
-            [Hit(page_id=one.page_id, ref=refs[one.page_id], score=one.score) for one in pages if one.page_id in refs]
-            for pages in found
-        ]
-        return dict(zip(queries, hits, strict=True))
+        asked = dict(zip(queries, self._encoder.encode_queries(queries), strict=True))
+        found, depth, gone = dict[str, list[Hit]](), k, 0
+        for _ in range(_ROUNDS):
+            answers = [self._index.search(vectors, depth, where=where) for vectors in asked.values()]
+            refs = self.corpus.refs([one.page_id for pages in answers for one in pages])
+            for query, pages in zip(list(asked), answers, strict=True):
+                held = [one for one in pages if one.page_id in refs]
+                found[query] = [Hit(page_id=one.page_id, ref=refs[one.page_id], score=one.score) for one in held[:k]]
+                gone = max(gone, len(pages) - len(held))
+                if len(held) >= k or len(pages) < depth:
+                    del asked[query]
+            if not asked:
+                break
+            depth = k + 2 * gone
+        return found
 
 
 def _only(document_id: str) -> Filter:

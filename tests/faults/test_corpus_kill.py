@@ -165,3 +165,16 @@ def test_workers_end_with_the_run_that_was_killed(scene: Scene, tmp_path: Path):
     process.wait()
     assert children
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_images_of_a_document_that_leaves_after_a_kill_before_its_first_batch_leave_too(tmp_path: Path):
+    docs, corpus = tmp_path / "docs", tmp_path / "corpus"
+    write_report(docs / "stays.pdf", 1, 1)
+    write_report(docs / "leaves.pdf", 2, BATCH - 1)
+    Corpus.create(corpus).close()
+    assert start(corpus, docs, f"ingest.page:{BATCH - 1}").wait() == -signal.SIGKILL
+    left = {file.name for file in (corpus / "pages").rglob("*.jpg")}
+    (docs / "leaves.pdf").unlink()
+    assert start(corpus, docs).wait() == 0
+    images = {file.stem for file in (corpus / "pages").rglob("*.jpg")}
+    assert len(left) >= BATCH - 1 and images == set(stored(corpus)) and len(images) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -63,6 +64,11 @@ def test_a_corpus_that_cannot_be_opened_stops_no_other(folder: Path, capsys: pyt
     mine, other = json.loads(capsys.readouterr().out)
     assert (mine["pages"], other["pages"]) == (2, None)
     assert "newer vrag" in other["problem"]
+
+
+def test_what_a_killed_snapshot_leaves_is_no_corpus(folder: Path):
+    shutil.copytree(folder, folder.with_name(".backup.partial"))
+    assert names() == ["mine"]
 
 
 def test_without_corpora_the_place_is_named(capsys: pytest.CaptureFixture[str]):

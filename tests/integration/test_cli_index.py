@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,7 +17,11 @@ from tests.engines import BLANK, RAISES, write_scans
 from tests.papers import write_pdf, write_report
 from vrag.cli import main
 from vrag.corpus import store
+from vrag.corpus.ingest import ingest
+from vrag.corpus.options import IngestOptions
+from vrag.corpus.removal import take_back
 from vrag.corpus.store import Corpus
+from vrag.corpus.writer import sole_writer
 from vrag.index.tantivy_text import TantivyText
 
 
@@ -69,6 +74,49 @@ def test_a_first_run_that_finds_no_document_leaves_no_corpus(docs: Path):
     write_report(docs / "report.pdf", 1, 2)
     assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
     assert store.names() == ["mine"]
+
+
+def test_a_first_run_that_finds_no_document_takes_nothing_else_away(docs: Path, tmp_path: Path):
+    (docs / "report.pdf").unlink()
+    site = tmp_path / "site"
+    for own in ("pages/index.html", "uploads/photo.svg"):
+        (site / own).parent.mkdir(parents=True)
+        (site / own).write_text("mine")
+    assert vrag("index", docs, "-c", site, "--workers", 1) == 1
+    assert sorted(file.name for file in site.rglob("*.*")) == ["index.html", "photo.svg"]
+    (tmp_path / "empty").mkdir()
+    assert vrag("index", docs, "-c", tmp_path / "empty", "--workers", 1) == 1
+    assert list((tmp_path / "empty").iterdir()) == [], "the folder was there before, and stays"
+
+
+def test_a_corpus_made_in_vain_stays_when_somebody_uses_it_meanwhile(docs: Path, tmp_path: Path):
+    with Corpus.create(tmp_path / "used") as corpus:
+        ingest(docs, corpus, IngestOptions(workers=1, ocr="off"))
+    Corpus.create(tmp_path / "busy").close()
+    with sole_writer(tmp_path / "busy"):
+        take_back(tmp_path / "busy", keep_folder=False)
+    Corpus.create(tmp_path / "upload").close()
+    write_report(tmp_path / "upload/uploads/report.pdf", 1, 1)
+    for name in ("used", "upload"):
+        take_back(tmp_path / name, keep_folder=False)
+    for name in ("used", "busy", "upload"):
+        Corpus.open(tmp_path / name).close()
+    assert (tmp_path / "upload/uploads/report.pdf").is_file()
+
+
+def test_a_corpus_that_another_run_has_just_made_is_opened(docs: Path, monkeypatch: pytest.MonkeyPatch):
+    write_report(docs.parent / "others/other.pdf", 2, 3)
+    token = secrets.token_hex
+
+    def another_is_quicker(size: int) -> str:
+        monkeypatch.setattr(secrets, "token_hex", token)
+        assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
+        return token(size)
+
+    monkeypatch.setattr(secrets, "token_hex", another_is_quicker)
+    assert vrag("index", docs.parent / "others", "-c", "mine", "--workers", 1) == 0
+    with Corpus.open("mine") as made:
+        assert [document.name for document in made.documents()] == ["report.pdf", "other.pdf"]
 
 
 def test_a_new_name_that_is_also_a_folder_here_is_said(

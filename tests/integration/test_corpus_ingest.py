@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import secrets
 import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
@@ -20,6 +24,7 @@ from vrag.errors import CorpusError, InfrastructureError, UsageError
 from vrag.retriever import LexicalRetriever
 from vrag.types import PageRef
 
+Form = Literal["NFC", "NFD"]
 OPTIONS = IngestOptions(workers=1, ocr="off")
 
 
@@ -100,6 +105,15 @@ def test_a_removed_file_leaves_search_pages_and_disk(corpus: Corpus, docs: Path)
     assert image_files(corpus) == {page.id for page in corpus.pages()}
 
 
+def test_a_corpus_within_the_indexed_folder_is_no_part_of_it(docs: Path):
+    with Corpus.create(docs / "kb") as corpus:
+        write_report(docs / "kb/uploads/uploaded.pdf", 3, 1)
+        run(corpus, docs / "kb/uploads")
+        for _ in range(2):
+            run(corpus, docs)
+            assert names(corpus) == ["a/report.pdf", "b/other.pdf", "photo.png", "uploaded.pdf"]
+
+
 def test_only_files_under_the_paths_can_leave(corpus: Corpus, docs: Path):
     run(corpus, docs)
     (docs / "a/report.pdf").unlink()
@@ -175,6 +189,22 @@ def test_a_folder_without_any_file_left_loses_no_document(corpus: Corpus, docs: 
     assert (report.pages_added, report.unchanged, report.failures, corpus.failures()) == (0, 3, [], [])
 
 
+def test_a_file_that_cant_be_looked_at_for_a_moment_keeps_its_pages(corpus: Corpus, docs: Path, tmp_path: Path):
+    write_report(tmp_path / "share/linked.pdf", 4, 2)
+    (docs / "linked.pdf").symlink_to(tmp_path / "share/linked.pdf")
+    run(corpus, docs)
+    before = {page.id for page in corpus.pages("linked.pdf")}
+    (tmp_path / "share").rename(tmp_path / "unmounted")
+    for _ in range(2):
+        report = run(corpus, docs)
+        assert [(f.document, f.reason) for f in report.failures] == [("linked.pdf", "No such file or directory")]
+        assert report.documents_removed == 0 and {page.id for page in corpus.pages("linked.pdf")} == before
+    (tmp_path / "unmounted").rename(tmp_path / "share")
+    report = run(corpus, docs)
+    assert (report.pages_added, report.unchanged, report.failures) == (0, 4, [])
+    assert corpus.failures() == []
+
+
 def test_an_emptied_folder_lets_its_documents_leave_when_that_is_meant(corpus: Corpus, docs: Path):
     run(corpus, docs)
     shutil.rmtree(docs)
@@ -191,6 +221,19 @@ def test_one_content_in_two_places_is_read_once_and_has_both_names(corpus: Corpu
     (docs / "copy.pdf").unlink()
     assert run(corpus, docs).documents_removed == 0
     assert corpus.page(ids.pop()).ref.document == "a/report.pdf"
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_a_name_is_found_however_its_accents_are_composed(corpus: Corpus, docs: Path, stored: Form, asked: Form):
+    on_disk, typed = (normalize(form, "Zürich/Résumé.pdf") for form in (stored, asked))
+    write_report(docs / on_disk, 5, 2)
+    run(corpus, docs)
+    assert on_disk in names(corpus)
+    page = corpus.resolve(PageRef(document=typed, page=2))
+    assert [page.id for page in corpus.pages(typed)][1] == page and corpus.page_count(typed) == 2
+    assert [hit.page_id for hit in corpus.search("Report 5 page 2", 1, typed)] == [page]
+    with pytest.raises(CorpusError, match="no document"):
+        corpus.document_id("Resume.pdf")
 
 
 def test_the_same_name_in_two_folders_gets_a_parent(corpus: Corpus, tmp_path: Path):
@@ -330,3 +373,47 @@ def test_a_corpus_of_a_newer_version_and_a_foreign_file_are_refused(corpus: Corp
 def test_an_existing_corpus_is_not_made_again(corpus: Corpus):
     with pytest.raises(CorpusError, match="exists"):
         Corpus.create(corpus.folder)
+
+
+def test_of_two_first_runs_at_once_the_slower_takes_nothing_from_the_other(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, token = tmp_path / "new", secrets.token_hex
+
+    def another_is_quicker(size: int) -> str:
+        monkeypatch.setattr(secrets, "token_hex", token)
+        with Corpus.create(folder) as quicker:
+            run(quicker, docs)
+        return token(size)
+
+    monkeypatch.setattr(secrets, "token_hex", another_is_quicker)
+    with pytest.raises(CorpusError, match="exists already"):
+        Corpus.create(folder)
+    with Corpus.open(folder) as made:
+        assert made.count() == 6
+
+
+def test_a_corpus_is_made_where_the_file_system_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    Corpus.create(tmp_path / "new").close()
+    with pytest.raises(CorpusError, match="exists already"):
+        Corpus.create(tmp_path / "new")
+
+
+@pytest.mark.parametrize("own", ["pages/mine.html", "uploads/2024/mine.pdf", "vectors/mine.svg", "converted"])
+def test_a_folder_that_has_files_in_the_places_of_a_corpus_becomes_none(tmp_path: Path, own: str):
+    (tmp_path / "site" / own).parent.mkdir(parents=True)
+    (tmp_path / "site" / own).write_text("mine")
+    with pytest.raises(CorpusError, match="name an empty or a new folder"):
+        Corpus.create(tmp_path / "site")
+    assert [file.name for file in (tmp_path / "site").iterdir()] == [own.split("/")[0]]
+    assert (tmp_path / "site" / own).read_text() == "mine"
+
+
+def test_what_a_killed_making_of_a_corpus_leaves_hinders_none(tmp_path: Path):
+    (tmp_path / "corpus/pages/tmp").mkdir(parents=True)
+    (tmp_path / "corpus/catalog.sqlite.0a1b2c3d.tmp").write_bytes(b"half")
+    Corpus.create(tmp_path / "corpus").close()

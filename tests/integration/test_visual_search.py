@@ -99,6 +99,20 @@ def test_a_rerun_encodes_only_what_is_new_and_drops_what_is_gone(corpus: Corpus,
     assert set(names(corpus, "yellow", "visual", 2)) == {"another.png", "ye.png"}
 
 
+@pytest.mark.parametrize("by", ["visual", "fused"])
+def test_others_take_the_places_of_pages_that_left_the_corpus_and_not_yet_its_vectors(
+    corpus: Corpus, docs: Path, by: str
+):
+    encoded(corpus)
+    best = names(corpus, "red", "visual", k=5)
+    for name in set(best[:3]) - {"words.pdf"}:
+        (docs / name).unlink()
+    ingest([docs], corpus, IngestOptions(workers=1, ocr="off"))
+    assert len(names(corpus, "red", by, k=2)) == 2
+    left = corpus.count()
+    assert len(names(corpus, "red", "visual", k=left)) == len(names(corpus, "red", "visual", k=100)) == left
+
+
 def test_a_folder_that_a_kill_left_without_a_catalogue_is_no_index_and_stops_nothing(corpus: Corpus):
     corpus.vectors.mkdir()
     assert names(corpus, "red") == ["words.pdf"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -402,6 +403,8 @@ def test_documents_are_found_by_the_names_that_people_write():
     for name in ("x/Report.pdf", "report.PDF", "Report", " x\\report.pdf"):
         assert shelf.find(name).id == "1"
     assert shelf.find("z/a.pdf").id == "3" and shelf.find("v1.2").id == "4"
+    composed = Shelf([(unicodedata.normalize("NFD", "Résumé.pdf"), document("5", "x.pdf"))])
+    assert composed.find(unicodedata.normalize("NFC", "résumé.pdf")).id == "5"
     with pytest.raises(DataError, match=r"'a' may be any of y/a\.pdf, z/a\.pdf; say which"):
         shelf.find("a")
     with pytest.raises(DataError, match=r"no document 'reprot\.pdf'; did you mean 'Report\.pdf'"):

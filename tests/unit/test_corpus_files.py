@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from vrag.corpus.files import Found, is_gone, scan, unique_name
+from vrag.corpus.files import Found, Scan, is_gone, scan, unique_name
 from vrag.errors import UsageError
 
 
@@ -59,6 +60,27 @@ def test_only_what_lies_under_the_paths_is_covered(tmp_path: Path):
     listed = scan([tmp_path / "docs"])
     assert listed.covers(str(tmp_path / "docs/gone.pdf"))
     assert not listed.covers(str(tmp_path / "docs2/other.pdf"))
+    assert Scan(roots=["/"]).covers("/x.pdf")
+
+
+def test_a_corpus_in_a_folder_is_left_out_unless_it_is_named(tmp_path: Path):
+    kb = tmp_path / "kb"
+    touch(tmp_path / "x.pdf", kb / "catalog.sqlite", kb / "pages/ab/page.jpg", kb / "uploads/y.pdf", kb / "z.pdf")
+    listed = scan([tmp_path])
+    assert [file.name for file in listed.found] == ["x.pdf"]
+    assert not listed.covers(str(kb / "uploads/gone.pdf")) and listed.covers(str(kb / "pages/ab/page.jpg"))
+    assert [file.name for file in scan([kb]).found] == ["z.pdf", "uploads/y.pdf"]
+    listed = scan([tmp_path, kb / "uploads"])
+    assert [file.name for file in listed.found] == ["x.pdf", "y.pdf"]
+    assert listed.covers(str(kb / "uploads/gone.pdf"))
+
+
+def test_many_named_files_take_no_time_for_each_pair_of_them():
+    named = [f"/docs/{number}.pdf" for number in range(20_000)]
+    listed = Scan(roots=named, blocked=dict.fromkeys(named[::2], "unreadable"))
+    began = time.process_time()
+    assert [path for path in named if listed.covers(path)] == named[1::2]
+    assert time.process_time() - began < 10, "by pairs it takes minutes"
 
 
 def test_a_folder_that_held_files_and_holds_none_is_blocked(tmp_path: Path):

@@ -72,6 +72,26 @@ def test_frames_of_a_tiff_are_pages(tmp_path: Path):
     assert [int(page[0, 0, 0]) for page in pages] == [0, 80, 160]
 
 
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_frame_of_a_tiff_costs_itself_and_those_behind_it(tmp_path: Path, damaged: int):
+    path = tmp_path / "fax.tiff"
+    frames = [Image.new("RGB", (20 + number, 30), "navy") for number in range(3)]
+    save(path, frames[0], save_all=True, append_images=frames[1:])
+    content = bytearray(path.read_bytes())
+    (place,) = struct.unpack_from("<I", content, 4)
+    for _ in range(damaged):
+        (count,) = struct.unpack_from("<H", content, place)
+        (place,) = struct.unpack_from("<I", content, place + 2 + 12 * count)
+    assert struct.unpack_from("<H", content, place + 2) == (TiffImagePlugin.IMAGEWIDTH,)
+    struct.pack_into("<H", content, place + 2, 1)
+    path.write_bytes(content)
+    with open_image(path) as image:
+        assert count_frames(image) == damaged + 1
+        assert [read_frame(image, number).width for number in range(1, damaged + 1)] == [20, 21][:damaged]
+        with pytest.raises(UnreadableDocument, match="damaged"):
+            read_frame(image, damaged + 1)
+
+
 def test_an_animation_is_one_page(tmp_path: Path):
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     path = save(tmp_path / "move.webp", frames[0], save_all=True, append_images=frames[1:], lossless=True)
@@ -135,6 +155,14 @@ def test_a_large_image_is_scaled_to_the_budget_of_a_page(tmp_path: Path):
     page = read(save(tmp_path / "large.png", Image.new("L", (8000, 5000), 255)))
     assert 31_000_000 < page.shape[0] * page.shape[1] <= 32_000_000
     assert abs(page.shape[1] / page.shape[0] - 1.6) < 0.01
+
+
+def test_a_long_image_is_scaled_to_what_jpeg_can_hold(tmp_path: Path):
+    path = save(tmp_path / "roll.png", Image.new("1", (70_000, 400), 1))
+    with open_image(path) as image:
+        page = read_frame(image, 1)
+    assert page.size == (65_000, 371)
+    page.save(tmp_path / "stored.jpg", quality=1)
 
 
 def test_what_is_no_image_is_not_guessed_at(tmp_path: Path):

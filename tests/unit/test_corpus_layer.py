@@ -132,3 +132,17 @@ def test_a_hyphen_at_the_end_of_a_line_breaks_its_word():
     words = read_words(document[0].get_textpage(), SAME)
     assert [(word.text, word.broken) for word in words] == [("develop-", True), ("ment", False)]
     document.close()
+
+
+def test_the_two_letters_of_an_arabic_ligature_are_in_the_order_of_writing():
+    page = mapped_pdf(b"BT /F 10 Tf 1 0 0 1 20 700 Tm (ABC) Tj ET", {"A": "0628", "B": "06440627", "C": "0633"})
+    document = pypdfium2.PdfDocument(io.BytesIO(page))
+    assert [word.text for word in read_words(document[0].get_textpage(), SAME)] == ["\u0633\u0644\u0627\u0628"]
+    document.close()
+
+
+def test_an_alef_before_a_lam_of_its_own_stays():
+    page = mapped_pdf(b"BT /F 10 Tf 1 0 0 1 20 700 Tm (ABC) Tj ET", {"A": "0628", "B": "0644", "C": "0627"})
+    document = pypdfium2.PdfDocument(io.BytesIO(page))
+    assert [word.text for word in read_words(document[0].get_textpage(), SAME)] == ["\u0627\u0644\u0628"]
+    document.close()

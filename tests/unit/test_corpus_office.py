@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import zipfile
 from pathlib import Path
 
@@ -80,6 +81,10 @@ def test_csv_goes_by_its_name_and_rtf_by_its_content(tmp_path: Path) -> None:
         ("Größe;Preis, netto\n".encode(), ";", 76),
         ("Größe;Preis\n".encode("cp1252"), ";", 1),
         (b"\xef\xbb\xbfitem\tprice\n", "\t", 76),
+        (b'"Name; first",Price\n', ",", 76),
+        (b'"Name;\nfirst";"a, b, ""c"";",Price\n', ";", 76),
+        (codecs.BOM_UTF16_LE + "Größe;Preis\n".encode("utf-16-le"), ";", 65535),
+        (codecs.BOM_UTF16_BE + "Größe,Preis\n".encode("utf-16-be"), ",", 65535),
         ("ä".encode() * 40_000, ";", 76),  # what is looked at ends within a letter
     ],
 )
@@ -94,6 +99,21 @@ def test_html_in_the_name_of_a_pdf_is_a_download_that_failed(tmp_path: Path) -> 
     (tmp_path / "report.pdf").write_text("<!DOCTYPE html><html><body>404 not found</body></html>")
     with pytest.raises(UnsupportedFormat, match="neither a PDF"):
         sniff(tmp_path / "report.pdf")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("guide.html", b"<p>A PDF begins with %PDF-1.4", "office"),
+        ("formats.csv", b"format,mark\nPDF,%PDF-1.4", "office"),
+        ("letter.pdf", b"{\\rtf1 %PDF-1.4}", "office"),
+        ("mail.pdf", b"From: me\n\n%PDF-1.4", "pdf"),
+        ("page.html", b"\n%PDF-1.4", "pdf"),
+    ],
+)
+def test_what_only_mentions_the_mark_of_a_pdf_is_none(name: str, content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert sniff(tmp_path / name) == kind
 
 
 def test_an_archive_of_other_things_is_no_document(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pypdfium2
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 
 from tests.papers import ZERO_PAGES, write_pdf
 from vrag.corpus.lines import assemble
@@ -86,6 +87,23 @@ def test_a_page_for_which_pdfium_has_no_bitmap_is_no_white_page(tmp_path: Path, 
     monkeypatch.setattr("vrag.corpus.pdf.pdfium.FPDFBitmap_CreateEx", lambda *_: None)
     with pytest.raises(UnreadableDocument, match="can't draw"):
         read(write_pdf(tmp_path / "plain.pdf", [["words"]]))
+
+
+def test_what_is_filled_into_a_form_is_drawn_and_read(tmp_path: Path):
+    canvas = Canvas(str(tmp_path / "form.pdf"), pagesize=(300, 200), invariant=1)
+    for value in ("Lisbon", "Porto"):
+        canvas.drawString(20, 150, "City")
+        canvas.acroForm.textfield(name=value, value=value, x=80, y=140, width=120, height=30, borderWidth=0)
+        canvas.showPage()
+    canvas.drawString(20, 150, "A page without a field")
+    canvas.save()
+    with open_pdf(tmp_path / "form.pdf") as document:
+        for number, value in ((1, "Lisbon"), (2, "Porto"), (1, "Lisbon")):
+            image, glyphs, _ = read_page(document, number, 150)
+            page = assemble(glyphs, image.width, image.height)
+            assert page.text.split() == ["City", value]
+            assert all(ink > 50 for ink in ink_inside(np.asarray(image.convert("RGB")), page))
+        assert read_page(document, 3, 150)[1]
 
 
 def test_the_image_has_the_asked_resolution(tmp_path: Path):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from vrag.sizes import size
+from vrag.sizes import bytes_below, size
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,9 @@ from vrag.sizes import size
 )
 def test_sizes_are_for_people(count: int, said: str):
     assert size(count) == said
+
+
+def test_a_file_that_goes_while_a_folder_is_measured_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "there").write_bytes(b"four")
+    monkeypatch.setattr(os, "walk", lambda folder: [(folder, [], ["there", "gone"])])
+    assert bytes_below(tmp_path) == 4

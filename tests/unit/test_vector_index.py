@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -239,3 +240,35 @@ def test_the_best_are_sorted_and_of_equal_ones_the_first_come_first():
     assert best(scores, 3).tolist() == [1, 3, 4]
     assert best(scores, 2).tolist() == [1, 3]
     assert best(scores, 9).tolist() == [1, 3, 4, 0]
+
+
+def test_an_index_that_another_process_has_just_made_keeps_its_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    token = secrets.token_hex
+
+    def another_is_quicker(size: int) -> str:
+        monkeypatch.setattr(secrets, "token_hex", token)
+        with closing(EmbeddedIndex.create(tmp_path / "vectors", DIM, "an encoder")) as quicker:
+            quicker.upsert([a_page(1)])
+        return token(size)
+
+    monkeypatch.setattr(secrets, "token_hex", another_is_quicker)
+    with pytest.raises(CorpusError, match="already"):
+        EmbeddedIndex.create(tmp_path / "vectors", DIM, "an encoder")
+    with closing(EmbeddedIndex.open(tmp_path / "vectors")) as index:
+        assert index.ids() == {"page-1"}
+
+
+def test_files_that_a_compaction_deletes_meanwhile_are_no_error_of_the_figures(
+    make: Callable[..., EmbeddedIndex], monkeypatch: pytest.MonkeyPatch
+):
+    index, is_file = make(), Path.is_file
+    index.upsert([a_page(1)])
+
+    def goes_then(path: Path, **options: bool) -> bool:
+        found = is_file(path, **options)
+        if path.suffix == ".i8":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", goes_then)
+    assert index.stats().pages == 1

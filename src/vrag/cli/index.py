@@ -25,9 +25,9 @@ from vrag.corpus.ocr import DEFAULT_ENGINE
 from vrag.corpus.options import IngestOptions, Progress
 from vrag.corpus.paths import corpus_folder, is_corpus
 from vrag.corpus.recognition import OcrReport, missing_engine, recognise
-from vrag.corpus.removal import remove_corpus
+from vrag.corpus.removal import take_back
 from vrag.corpus.store import DPI, Corpus
-from vrag.errors import UsageError
+from vrag.errors import CorpusError, UsageError
 
 
 class Text(str, Enum):
@@ -97,7 +97,7 @@ def index(
         emptied=emptied,
     )
     missing_engine(options)
-    new = not is_corpus(corpus_folder(corpus))
+    new, was_there = not is_corpus(corpus_folder(corpus)), corpus_folder(corpus).exists()
     namesake = new and is_corpus(Path(corpus))
     name = encoder_name(encoder, encoder_set)
     place = vector_place(corpus, qdrant, collection, name)
@@ -127,15 +127,9 @@ def index(
     elif recognised.pages or recognised.failures or not report:
         counts = f"{recognised.owed} wait, {counted(len(recognised.failures), 'failure')}; {recognised.seconds:.1f} s"
         print(f"{corpus}: {counted(recognised.pages, 'page')} by OCR ({counts})")
-    if new and report and not vectors:
-        _leave_no_empty(store.folder, report)
+    if new and report and not vectors and not report.files and not report.failures:
+        take_back(store.folder, keep_folder=was_there)
     _exit(console, report, recognised)
-
-
-def _leave_no_empty(folder: Path, report: IngestReport) -> None:
-    """Take a new corpus back when no document was found for it."""
-    if not report.files and not report.failures:
-        remove_corpus(folder)
 
 
 def _open(name: str, paths: list[Path], dpi: int | None) -> Corpus:
@@ -173,14 +167,21 @@ def _exit(console: Console, report: IngestReport | None, recognised: OcrReport) 
 def open_or_create(name: str, paths: list[Path], dpi: int | None) -> Corpus:
     """The corpus of that name, made when there is none; its resolution is fixed when it is made."""
     if is_corpus(corpus_folder(name)):
-        corpus = Corpus.open(name)
-        if dpi is not None and dpi != corpus.dpi:
-            corpus.close()
-            raise UsageError(
-                f"corpus {name!r} holds pages at {corpus.dpi} dpi: leave --dpi out or choose another --corpus"
-            )
-        return corpus
+        return _open_at(name, dpi)
     for path in paths:
         if not path.expanduser().exists():
             raise UsageError(f"no such file or folder: {path}")
-    return Corpus.create(name, dpi=dpi or DPI)
+    try:
+        return Corpus.create(name, dpi=dpi or DPI)
+    except CorpusError:
+        if not is_corpus(corpus_folder(name)):
+            raise
+        return _open_at(name, dpi)  # another run has just made it
+
+
+def _open_at(name: str, dpi: int | None) -> Corpus:
+    corpus = Corpus.open(name)
+    if dpi is not None and dpi != corpus.dpi:
+        corpus.close()
+        raise UsageError(f"corpus {name!r} holds pages at {corpus.dpi} dpi: leave --dpi out or choose another --corpus")
+    return corpus

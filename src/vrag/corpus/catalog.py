@@ -81,5 +81,5 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 
 def create(folder: Path, dpi: int) -> None:
-    """Make an empty catalogue, whole or not at all."""
+    """Make an empty catalogue, whole or not at all. Raises as `database.create`."""
     database.create(catalog_file(folder), KIND, _SCHEMA, {"dpi": dpi, "tokens": lexical.VERSION})

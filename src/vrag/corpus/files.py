@@ -8,8 +8,10 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from vrag.corpus.paths import is_corpus, own_folders, uploads_folder
 from vrag.corpus.reader import SUFFIXES
 from vrag.errors import UsageError
 
@@ -30,16 +32,26 @@ class Found:
 
 @dataclass
 class Scan:
-    """What the paths hold. Nothing below a `blocked` path (which couldn't be listed) counts as gone."""
+    """What the paths hold. Nothing below a `blocked` path (which couldn't be listed) counts as gone, nor what is below
+    one that was `passed`, unless that or what it is was named itself.
+    """
 
     roots: list[str] = field(default_factory=lambda: [])
     found: list[Found] = field(default_factory=lambda: [])
     blocked: dict[str, str] = field(default_factory=lambda: {})  # path → reason
+    passed: set[str] = field(default_factory=lambda: set())  # uploads of corpora, which are indexed by those
     skipped: Counter[str] = field(default_factory=lambda: Counter[str]())  # files of other kinds, by suffix
 
     def covers(self, path: str) -> bool:
         """Whether `path` would have been found here, had it been there."""
-        return any(_inside(path, root) for root in self.roots) and not any(_inside(path, b) for b in self.blocked)
+        above = _upward(path)
+        nearest = next((one for one in above if one in self._named or one in self.passed), None)
+        return nearest in self._named and not any(one in self.blocked for one in above)
+
+    @cached_property
+    def _named(self) -> set[str]:
+        """The roots, of maybe thousands: `covers` is asked about each of as many files."""
+        return set(self.roots)
 
     @property
     def present(self) -> set[str]:
@@ -50,10 +62,10 @@ class Scan:
         """Block each root that held files of `known` and holds none now: it may be a disk that isn't mounted."""
         present = self.present
         for root in self.roots:
-            if root in present:
-                continue  # a file itself, of maybe thousands that were named
+            if root in present or any(_inside(file.path, root) for file in self.found):
+                continue  # first: a file itself, of maybe thousands that were named
             below = [path for path in known if path != root and _inside(path, root) and self.covers(path)]
-            if below and not any(_inside(file.path, root) for file in self.found):
+            if below:
                 self.blocked[root] = (
                     f"none of the {len(below)} files that were indexed from here is left (a disk that isn't mounted?):"
                     " their documents stay; --emptied lets them leave"
@@ -63,16 +75,15 @@ class Scan:
 def scan(paths: Sequence[str | Path]) -> Scan:
     """List the documents under `paths`: files with a suffix we know, and any file that is named itself.
 
-    Hidden files and folders are left out, and symbolic links to folders aren't followed. A path that doesn't
-    exist is a root without files: the caller knows whether it was indexed before.
+    Hidden files and folders are left out, and corpora, unless they are named themselves: then what they keep of what
+    was indexed is. Symbolic links to folders aren't followed. A path that doesn't exist is a root without files: the
+    caller knows whether it was indexed before.
     """
     if not paths:
         raise UsageError("name at least one file or folder to index")
-    result = Scan()
+    result = Scan(roots=[absolute(path) for path in paths])
     seen: set[str] = set()
-    for path in paths:
-        root = absolute(path)
-        result.roots.append(root)
+    for root in result.roots:
         if os.path.isdir(root):  # noqa: PTH112
             _walk(root, result, seen)
         elif os.path.lexists(root):
@@ -91,6 +102,14 @@ def _walk(root: str, result: Scan, seen: set[str]) -> None:
 
     for folder, folders, files in os.walk(root, onerror=blocked):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if is_corpus(Path(folder)):
+            uploads = uploads_folder(Path(folder))
+            if folder != root:
+                folders[:] = []
+                result.passed.add(str(uploads))
+                continue
+            made = {own.name for own in own_folders(Path(folder)) if own != uploads}
+            folders[:] = [name for name in folders if name not in made]
         for name in sorted(files):
             path = os.path.join(folder, name)  # noqa: PTH118
             suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
@@ -130,6 +149,14 @@ def is_gone(path: str) -> bool:
 
 def _inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _upward(path: str) -> list[str]:
+    """A path and all folders above it, the nearest first."""
+    above = [path]
+    while (folder := os.path.dirname(above[-1])) != above[-1]:  # noqa: PTH120
+        above.append(folder)
+    return above
 
 
 def content_id(path: str) -> str:

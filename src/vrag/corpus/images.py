@@ -21,6 +21,7 @@ from vrag.errors import BudgetExceeded, UnreadableDocument, UnsupportedFormat
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, struct.error)
 _UPRIGHT = {  # EXIF orientation → the transposition that undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -48,7 +49,7 @@ def open_image(file: Path | bytes) -> Generator[Image.Image]:
             raise UnsupportedFormat("neither a PDF nor a readable PNG, JPEG, TIFF or WebP image") from error
         except Image.DecompressionBombError as error:
             raise BudgetExceeded(f"the image is too large: {error}") from error
-        except (OSError, ValueError, SyntaxError, struct.error) as error:
+        except _DAMAGE as error:
             raise UnreadableDocument(f"the image is damaged: {error}") from error
         with image:
             check_pixels(*image.size)
@@ -56,12 +57,21 @@ def open_image(file: Path | bytes) -> Generator[Image.Image]:
 
 
 def count_frames(image: Image.Image) -> int:
-    """Pages in the file: the frames of a TIFF, else 1."""
+    """Pages in the file: the frames of a TIFF up to the first that is damaged, that one too, else 1."""
     if image.format != "TIFF":
         return 1
-    frames = int(getattr(image, "n_frames", 1))
+    frames = 1
+    try:
+        while frames <= PAGES:
+            image.seek(frames)
+            frames += 1
+    except EOFError:
+        pass
+    except _DAMAGE:
+        frames += 1  # what follows it can't be found
     if frames > PAGES:
-        raise BudgetExceeded(f"{frames} frames, more than the {PAGES} allowed: split the file")
+        raise BudgetExceeded(f"more than the {PAGES} frames allowed: split the file")
+    image.seek(0)
     return frames
 
 
@@ -72,7 +82,7 @@ def read_frame(image: Image.Image, number: int) -> Image.Image:
             image.seek(number - 1)
             check_pixels(*image.size)
         image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+    except _DAMAGE as error:
         raise UnreadableDocument(f"the image is damaged: {error}") from error
     upright = _upright(_to_rgb(image), image)
     scale = stored_scale(*upright.size)
@@ -111,7 +121,7 @@ def _upright(pixels: Image.Image, source: Image.Image) -> Image.Image:
     """Undo the rotation that the camera noted; unreadable EXIF notes none."""
     try:
         orientation = source.getexif().get(_ORIENTATION, 1)
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
+    except _DAMAGE:
         return pixels
     turn = _UPRIGHT.get(orientation)
     return pixels if turn is None else pixels.transpose(turn)

@@ -141,9 +141,9 @@ class _Run:
         """Note every file that is new or changed; returns the documents of those that are neither."""
         unchanged: list[int] = []
         present = listed.present
+        self.writer.clear_blocked([*present, *listed.blocked])
         for path, reason in listed.blocked.items():
-            problem = (UnreadableDocument.__name__, reason)
-            self.writer.register(Found(path, Path(path).name, -1, -1), None, problem)
+            self.writer.block(path, UnreadableDocument.__name__, reason)
         for count, file in enumerate(listed.found):
             known = before.get(file.path)
             if known and known.document is not None and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):

@@ -18,6 +18,7 @@ Affine = tuple[float, float, float, float, float, float]
 
 _DOUBTFUL = 0.15  # of a word's height: a gap in its ink that may be a space
 _HYPHEN = 0x02  # pdfium's sign for a hyphen at the end of a line, the word going on in the next
+_ALEFS, _LAM = (0x0622, 0x0623, 0x0625, 0x0627), 0x0644
 _SPACE, _UNKNOWN, _BREAKS, _ENDS = 1, 2, 3, 4  # roles; the last two end a word
 
 
@@ -54,11 +55,22 @@ def read_words(layer: Any, to_pixels: Affine) -> list[Glyphs]:
     if not len(shown):
         return []
     index, code, roles, spaces = index[shown], code[shown], roles[shown], np.cumsum(space)[shown]
+    _order_ligatures(code, sides)
     begins = np.ones(len(shown), np.bool_)
     begins[1:] = (spaces[1:] != spaces[:-1]) | (roles[:-1] >= _BREAKS)
     _part(begins, index, sides, text_page)
     starts = np.flatnonzero(begins)
     return _words(code, roles == _BREAKS, _extents(sides, starts), starts, to_pixels)
+
+
+def _order_ligatures(code: NDArray[np.uint32], sides: NDArray[np.float64]) -> None:
+    """Put the letters of an Arabic lam-alef, in `code`, into the order in which they are written: pdfium turns the text
+    around, and with it the two letters of that one glyph, which have one box.
+    """
+    turned = np.isin(code[:-1], _ALEFS) & (code[1:] == _LAM)
+    turned[turned] = (sides[:-1][turned] == sides[1:][turned]).all(axis=1)
+    first = np.flatnonzero(turned)
+    code[first], code[first + 1] = code[first + 1], code[first]
 
 
 def _part(begins: NDArray[np.bool_], index: NDArray[np.int64], sides: NDArray[np.float64], text_page: Any) -> None:

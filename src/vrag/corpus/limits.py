@@ -5,6 +5,7 @@ from __future__ import annotations
 from vrag.errors import BudgetExceeded
 
 STORED_PIXELS = 32_000_000  # a stored page is scaled down to this many
+STORED_SIDE = 65_000  # and to this many a side: JPEG ends at 65,500
 DECODED_PIXELS = 100_000_000  # an image file above this is refused from its header
 ASPECT = 200.0  # longer strips can't be shown to any of the supported encoders
 PAGES = 100_000  # of one document
@@ -31,4 +32,5 @@ def check_pixels(width: int, height: int) -> None:
 def stored_scale(width: float, height: float, scale: float = 1.0) -> float:
     """`scale`, or the largest below it at which `width` x `height` fits the budget of a stored page."""
     pixels = width * scale * height * scale
-    return scale if pixels <= STORED_PIXELS else scale * (STORED_PIXELS / pixels) ** 0.5
+    fitting = scale if pixels <= STORED_PIXELS else scale * (STORED_PIXELS / pixels) ** 0.5
+    return min(fitting, STORED_SIDE / max(width, height))

@@ -37,7 +37,7 @@ _PLACES = (  # where its installers put it without a name on the PATH
     "C:\\Program Files\\LibreOffice\\program\\soffice.exe",
 )
 _ARGUMENTS = ("--headless", "--norestore", "--nolockcheck", "--nodefault", "--nofirststartwizard", "--nologo")
-_UTF8, _WINDOWS = 76, 1  # what LibreOffice calls these character sets
+_UTF8, _UTF16, _WINDOWS = 76, 65535, 1  # what LibreOffice calls these character sets
 _AS_TEXT = "1,,0,false,false,false,false,false,0,false"  # from the first line on; the last: formulas aren't evaluated
 _SHEET = 31  # characters of a sheet's name, at most
 _LOOKED = 1 << 16  # bytes of a CSV file
@@ -145,14 +145,17 @@ def _filters(path: Path) -> list[str]:
 
 
 def _csv_filter(path: Path) -> str:
-    """How LibreOffice is to read a table of text: by its delimiter, and as UTF-8 if that is what it is."""
+    """How LibreOffice is to read a table of text: by its delimiter, and as UTF-8 or UTF-16 if that is what it is."""
     with path.open("rb") as file:
         raw = file.read(_LOOKED)
     try:
-        text, charset = codecs.getincrementaldecoder("utf-8-sig")().decode(raw), _UTF8
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text, charset = codecs.getincrementaldecoder("utf-16")().decode(raw), _UTF16
+        else:
+            text, charset = codecs.getincrementaldecoder("utf-8-sig")().decode(raw), _UTF8
     except UnicodeDecodeError:
         text, charset = raw.decode("latin-1"), _WINDOWS
-    first = text.partition("\n")[0]
+    first = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
     delimiter = max(";\t|,", key=first.count)  # a comma may stand within a cell
     return f"--infilter=Text - txt - csv (StarCalc):{ord(delimiter)},34,{charset},{_AS_TEXT}"
 

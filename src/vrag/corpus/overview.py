@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 
 from vrag.corpus import paths
 from vrag.corpus.store import Corpus, names
 from vrag.errors import VragError
+from vrag.sizes import bytes_below
 from vrag.types import Frozen
 
 
@@ -58,13 +57,3 @@ def _vectors(corpus: Corpus) -> tuple[int | None, str | None]:
 
     place = read_place(paths.vectors_elsewhere(corpus.folder))
     return None, place.url if place else None
-
-
-def bytes_below(folder: Path) -> int:
-    """Of all files below a folder; those that go meanwhile count nothing."""
-    total = 0
-    for place, _, files in os.walk(folder):
-        for file in files:
-            with suppress(OSError):
-                total += (Path(place) / file).lstat().st_size
-    return total

@@ -76,10 +76,7 @@ def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[G
     """Render page `number` (1-based) to RGB, at four bytes a pixel ("RGBX"), and read its words; rotation and crop box
     are applied to both. Third: whether it `is_scan`.
     """
-    try:
-        page = document[number - 1]
-    except pypdfium2.PdfiumError as error:
-        raise UnreadableDocument("the page is damaged: pdfium can't load it") from error
+    page = _load(document, number)
     try:
         width, height = page.get_size()
         check_shape(width, height, "the page")
@@ -89,6 +86,20 @@ def read_page(document: Any, number: int, dpi: int) -> tuple[Image.Image, list[G
         return image, words, is_scan(page, words, *image.size)
     finally:
         page.close()
+
+
+def _load(document: Any, number: int) -> Any:
+    """A page as it is seen: what is filled into a form is drawn and read only as a part of it."""
+    try:
+        page = document[number - 1]
+        if document.get_formtype() == pdfium.FORMTYPE_NONE:
+            return page
+        if pdfium.FPDFPage_Flatten(page.raw, pdfium.FLAT_NORMALDISPLAY) != pdfium.FLATTEN_SUCCESS:
+            return page  # without fields
+        page.close()
+        return document[number - 1]
+    except pypdfium2.PdfiumError as error:
+        raise UnreadableDocument("the page is damaged: pdfium can't load it") from error
 
 
 def _render(page: Any, width: int, height: int) -> Image.Image:

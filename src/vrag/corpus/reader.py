@@ -47,7 +47,7 @@ def sniff(path: Path) -> str:
         head = file.read(1024)
     if not head:
         raise UnreadableDocument("the file is empty")
-    if b"%PDF-" in head:
+    if head.lstrip().startswith(b"%PDF-"):
         return "pdf"
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return "image"
@@ -55,6 +55,8 @@ def sniff(path: Path) -> str:
         return "image"
     if office.is_office(head, path.suffix):
         return "office"
+    if b"%PDF-" in head:  # last: a web page or a table may say so too
+        return "pdf"
     raise UnsupportedFormat("its content is neither a PDF, a PNG, JPEG, TIFF or WebP image, nor an office document")
 
 

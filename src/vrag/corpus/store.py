@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from vrag import database
 from vrag.corpus import catalog, paths
@@ -88,14 +89,19 @@ class Corpus:
 
     @classmethod
     def create(cls, name_or_path: str | Path, *, dpi: int = DPI) -> Corpus:
-        """Make an empty corpus. Raises `CorpusError` when there is one, or the folder holds other things."""
+        """Make an empty corpus. Raises `CorpusError` when there is one, or the folder has others' files in the
+        places of a corpus's own.
+        """
         folder = paths.corpus_folder(name_or_path)
         if paths.catalog_file(folder).exists():
             raise CorpusError(f"corpus {folder} exists already")
         try:
+            _check_new(folder)
             paths.unfinished_pages(folder).mkdir(parents=True, exist_ok=True)
             catalog.create(folder, dpi)
         except OSError as error:
+            if isinstance(error, FileExistsError) and paths.is_corpus(folder):
+                raise CorpusError(f"corpus {folder} exists already") from error  # another process has just made it
             raise database.write_error(error)(f"corpus {folder} can't be made: {error.strerror or error}") from error
         return cls(folder)
 
@@ -199,14 +205,16 @@ class Corpus:
         return found[0][0]
 
     def _sequence(self, document: str) -> int:
-        found = self._all(
-            "SELECT document FROM sources WHERE name = ?1 AND document IS NOT NULL"
-            " UNION ALL SELECT seq FROM documents WHERE id = ?1",
-            document,
-        )
-        if not found:
-            raise CorpusError(f"no document {document!r} in corpus {self.folder}")
-        return found[0][0]
+        # a file's name may be composed otherwise than what people type: macOS takes é for e and an accent
+        for name in dict.fromkeys((document, *(normalize(form, document) for form in ("NFC", "NFD")))):
+            found = self._all(
+                "SELECT document FROM sources WHERE name = ?1 AND document IS NOT NULL"
+                " UNION ALL SELECT seq FROM documents WHERE id = ?1",
+                name,
+            )
+            if found:
+                return found[0][0]
+        raise CorpusError(f"no document {document!r} in corpus {self.folder}")
 
     # -------------------------------------------------------------------------------------- documents
 
@@ -300,6 +308,14 @@ class Corpus:
             return lexical.misspelt(db, query)
 
 
+def _check_new(folder: Path) -> None:
+    """Raises `CorpusError` when a new corpus would take files of somebody else's for its own, which leave with it."""
+    for own in paths.own_folders(folder):
+        holds = any(not file.is_dir() for file in own.rglob("*")) if own.is_dir() else own.exists()
+        if holds and not paths.is_corpus(folder):  # else another process has just made it
+            raise CorpusError(f"{own} holds other things already: name an empty or a new folder for the corpus")
+
+
 def page_image(folder: Path, page_id: str) -> Image:
     """The stored image of a page of the corpus in `folder`, RGB, without a look into the catalogue."""
     from PIL import Image
@@ -319,7 +335,8 @@ def page_image(folder: Path, page_id: str) -> Image:
 
 def names() -> list[str]:
     """The named corpora of the home."""
-    return sorted(folder.name for folder in paths.corpora_folder().glob("*") if paths.is_corpus(folder))
+    found = (folder.name for folder in paths.corpora_folder().glob("*") if paths.is_corpus(folder))
+    return sorted(filter(paths.is_corpus_name, found))  # without what a killed snapshot leaves
 
 
 def alternatives(name: str) -> str:

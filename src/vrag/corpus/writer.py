@@ -106,6 +106,19 @@ class Writer:
         if problem is not None:
             db.execute("INSERT INTO failures VALUES (?, NULL, NULL, 'read', ?, ?)", (path, *problem))
 
+    def block(self, path: str, kind: str, reason: str) -> None:
+        """Note a path that can't be looked at. What is known of it stays: it may be back the next time."""
+        db, raw = self._begin(), os.fsencode(path)
+        if db.execute("SELECT 1 FROM sources WHERE path = ?", (raw,)).fetchone() is None:
+            self.register(Found(path, Path(path).name, -1, -1), None)
+        db.execute("INSERT INTO failures VALUES (?, NULL, NULL, 'read', ?, ?)", (raw, kind, reason))
+
+    def clear_blocked(self, looked_at: Iterable[str]) -> None:
+        """Forget why these paths couldn't be looked at, or read at all, the last time."""
+        failed = {path for (path,) in self._db.execute("SELECT path FROM failures WHERE path IS NOT NULL")}
+        again = failed.intersection(map(os.fsencode, looked_at))
+        self._begin().executemany("DELETE FROM failures WHERE path = ?", [(path,) for path in again])
+
     def _is_taken(self, name: str) -> bool:
         return self._db.execute("SELECT 1 FROM sources WHERE name = ?", (name,)).fetchone() is not None
 
@@ -224,9 +237,8 @@ class Writer:
         ).fetchall()
         for seq, content, pages in orphans:
             db, span = self._begin(), catalog.row_span(seq)
-            # also pages without a row: a kill may have left their image files
-            ids = ((paths.page_id(content, number),) for number in range(1, (pages or 0) + 1))
-            db.executemany("INSERT OR IGNORE INTO trash VALUES (?)", ids)
+            ids = self._image_ids(content, pages)
+            db.executemany("INSERT OR IGNORE INTO trash VALUES (?)", [(id,) for id in ids])
             db.execute("DELETE FROM pages WHERE rowid BETWEEN ? AND ?", span)
             lexical.remove(db, *span)
             db.execute("DELETE FROM failures WHERE document = ?", (seq,))
@@ -235,6 +247,15 @@ class Writer:
         killpoint("ingest.before-trash")
         self.empty_trash()
         return len(orphans)
+
+    def _image_ids(self, content: str, pages: int | None) -> list[str]:
+        """Of all page images that a document may have: also of pages without a row, for a kill may have left those, and
+        before it could note how many there are.
+        """
+        if pages is not None:
+            return [paths.page_id(content, number) for number in range(1, pages + 1)]
+        first = paths.page_file(self.folder, paths.page_id(content, 1))
+        return [file.stem for file in first.parent.glob(f"{content}-*{first.suffix}")]
 
     def empty_trash(self) -> None:
         """Delete the image files whose rows are gone."""

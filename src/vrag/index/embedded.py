@@ -43,6 +43,7 @@ from vrag.index.vectors import (
     nearest,
 )
 from vrag.killpoints import killpoint
+from vrag.sizes import bytes_below
 from vrag.staging import whole_folder
 from vrag.types import PatchGrid
 
@@ -98,14 +99,15 @@ class EmbeddedIndex:
         cls, folder: Path, dim: int, fingerprint: str, encoder: EncoderName | None = None, *, pool: int = POOL
     ) -> EmbeddedIndex:
         """Make an empty index. Raises `CorpusError` when there is one."""
-        if (folder / _FILE).exists():
-            raise CorpusError(f"there is a vector index in {folder} already")
         if dim < 1 or pool < 1:
             raise UsageError(f"an index has at least one dimension and pools at least one vector, not {dim} and {pool}")
         folder.mkdir(parents=True, exist_ok=True)
         made_by = (encoder or EncoderName()).model_dump_json()
         settings = {"dim": dim, "pool": pool, "fingerprint": fingerprint, "encoder": made_by}
-        database.create(folder / _FILE, catalog.KIND, catalog.SCHEMA, settings)
+        try:
+            database.create(folder / _FILE, catalog.KIND, catalog.SCHEMA, settings)
+        except FileExistsError as error:
+            raise CorpusError(f"there is a vector index in {folder} already") from error
         return cls(folder)
 
     def check(self, fingerprint: str) -> None:
@@ -241,9 +243,13 @@ class EmbeddedIndex:
         with self._reading, self._named():
             held = sum(segment.vectors for segment in catalog.segments(self._reader))
             pages, live = self._reader.execute("SELECT count(*), coalesce(sum(last - first), 0) FROM pages").fetchone()
-        size = sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
         return IndexStats(
-            pages=pages, vectors=live, dead=held - live, bytes=size, dim=self.dim, fingerprint=self.fingerprint
+            pages=pages,
+            vectors=live,
+            dead=held - live,
+            bytes=bytes_below(self.folder),
+            dim=self.dim,
+            fingerprint=self.fingerprint,
         )
 
     def _current(self) -> State:

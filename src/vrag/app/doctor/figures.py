@@ -6,9 +6,9 @@ import itertools
 from contextlib import closing
 from pathlib import Path
 
-from vrag.corpus.overview import bytes_below
 from vrag.corpus.paths import catalog_file, pages_folder, tantivy_folder
 from vrag.corpus.store import Corpus
+from vrag.sizes import bytes_below
 from vrag.types import Frozen
 
 _SAMPLE = 500  # page images that are looked at

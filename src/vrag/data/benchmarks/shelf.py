@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from vrag.corpus.files import content_id, scan
 from vrag.corpus.store import Corpus, Document
@@ -12,7 +13,7 @@ from vrag.suggest import nearest
 
 
 class Shelf:
-    """Documents by path and by file name, with or without suffix; cases don't matter."""
+    """Documents by path and by file name, with or without suffix; cases don't matter, nor how accents are composed."""
 
     def __init__(self, named: Iterable[tuple[str, Document]]) -> None:
         self._by_name: dict[str, dict[str, Document]] = {}  # name → by id: two may be called the same
@@ -53,7 +54,7 @@ class Shelf:
 
 
 def _path(name: str) -> PurePosixPath:
-    return PurePosixPath(name.strip().replace("\\", "/").casefold())
+    return PurePosixPath(normalize("NFC", name.strip().replace("\\", "/").casefold()))
 
 
 def _keys(name: str) -> list[str]:
