@@ -28,6 +28,7 @@ from vrag.embed import embed, make_index
 from vrag.index.vectors import EncoderName
 from vrag.policies.speaker import SpeakerOf
 from vrag.servers.agent.limits import AgentLimits
+from vrag.servers.agent.uploads import Received, receive
 
 QUESTION = "Which port does the daemon listen on?"
 
@@ -343,6 +344,27 @@ def test_a_document_of_the_same_name_makes_room_only_when_told_to(writing: Runni
     server.until(lambda: server.client.get("/v1/corpora/notes/search?q=giraffe").json()["results"] != [[]])
     until_indexed(server)
     assert server.client.get("/v1/corpora/notes/search?q=zebra").json()["results"] == [[]]
+
+
+@pytest.mark.parametrize("kind", ["Exists", None])
+def test_of_two_uploads_of_one_name_at_the_same_moment_one_is_kept(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None
+):
+    late = pdf(tmp_path / "a.pdf", "zebra")
+    soon = pdf(tmp_path / "b.pdf", "giraffe") if kind else late
+    first: list[Received] = []
+
+    def meanwhile(folder: Path, part: Path) -> None:
+        if not first:
+            monkeypatch.undo()
+            first.append(receive(notes, "a.pdf", io.BytesIO(soon), replace=False))
+
+    monkeypatch.setattr("vrag.servers.agent.uploads._present", meanwhile)
+    second = receive(notes, "a.pdf", io.BytesIO(late), replace=False)
+    assert first[0].accepted and not first[0].unchanged
+    assert (second.accepted, second.unchanged, second.kind) == (kind is None, kind is None, kind)
+    assert [file.name for file in uploads_folder(notes).iterdir()] == ["a.pdf"]
+    assert (uploads_folder(notes) / "a.pdf").read_bytes() == soon
 
 
 def test_a_document_that_is_here_already_isnt_kept_twice_and_is_named(
