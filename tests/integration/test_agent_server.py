@@ -367,6 +367,18 @@ def test_of_two_uploads_of_one_name_at_the_same_moment_one_is_kept(
     assert (uploads_folder(notes) / "a.pdf").read_bytes() == soon
 
 
+def test_removing_a_document_spares_the_one_that_has_taken_its_name(notes: Path, tmp_path: Path):
+    first, second = pdf(tmp_path / "a.pdf", "zebra"), pdf(tmp_path / "b.pdf", "giraffe")
+    with agent_serving() as server:
+        upload(server, ("a.pdf", first))
+        (_, document) = until_indexed(server)["documents"]
+        with sole_writer(notes):  # the second isn't indexed yet
+            upload(server, ("a.pdf", second), replace=True)
+            removed = server.client.delete(f"/v1/corpora/notes/documents/{document['id']}")
+            assert (removed.status_code, removed.json()) == (202, {"removed": []})
+            assert (uploads_folder(notes) / "a.pdf").read_bytes() == second
+
+
 def test_a_document_that_is_here_already_isnt_kept_twice_and_is_named(
     writing: Running, notes: Path, manual: Path, tmp_path: Path
 ):

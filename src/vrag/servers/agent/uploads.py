@@ -63,8 +63,9 @@ def checked_name(name: str) -> str:
 
 
 def remove(corpus: Corpus, document_id: str) -> list[str]:
-    """Delete the uploaded files that hold a document; their names. Raises `CorpusError` for a document that isn't
-    there or can't be deleted, `UsageError` for one that wasn't uploaded, or that a folder of the server holds as well.
+    """Delete the uploaded files that hold a document; their names, without those that have become other documents and
+    aren't indexed yet. Raises `CorpusError` for a document that isn't there or can't be deleted, `UsageError` for one
+    that wasn't uploaded, or that a folder of the server holds as well.
     """
     held = list(corpus.holders(document_id).values())
     if not held:
@@ -74,11 +75,12 @@ def remove(corpus: Corpus, document_id: str) -> list[str]:
             "this document was indexed from a folder of the server: remove its file there and run `vrag index` again"
         )
     try:
-        for file in held:
+        own = [file for file in held if not file.exists() or content_id(str(file)) == document_id]
+        for file in own:
             file.unlink(missing_ok=True)
     except OSError as error:
         raise write_error(error)(f"{error.filename}: can't be deleted: {error.strerror or error}") from error
-    return [file.name for file in held]
+    return [file.name for file in own]
 
 
 def uploaded_documents(corpus: Corpus) -> set[str]:
