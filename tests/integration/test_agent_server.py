@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import shutil
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,9 +30,13 @@ from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
 from vrag.index.vectors import EncoderName
+from vrag.kernels import KernelChoice
 from vrag.policies.speaker import SpeakerOf
 from vrag.servers.agent.limits import AgentLimits
+from vrag.servers.agent.shelf import Shelf
 from vrag.servers.agent.uploads import Received, receive
+from vrag.servers.engine import Engine
+from vrag.servers.serial import Encoders
 
 QUESTION = "Which port does the daemon listen on?"
 
@@ -219,6 +227,62 @@ def test_only_the_chosen_corpora_are_served_and_a_path_goes_by_its_last_part(not
         assert server.client.get("/v1/corpora/secret").status_code == 404
         assert "873" in ask(server, QUESTION, corpus="mine")[-3]["text"]
         assert server.client.post("/v1/corpora", json={"name": "new"}).status_code == 422
+
+
+def held_up(name: str) -> tuple[Callable[[Path], Engine], threading.Event, threading.Event, list[str]]:
+    """What opens corpora, the one of that name not before the second event; the first says that it has begun."""
+    begun, go, opened = threading.Event(), threading.Event(), list[str]()
+
+    def open_engine(folder: Path) -> Engine:
+        if folder.name == name:
+            begun.set()
+            assert go.wait(30)
+        opened.append(folder.name)
+        return Engine(folder, kernel=KernelChoice("numpy"))
+
+    return open_engine, begun, go, opened
+
+
+def test_a_corpus_that_doesnt_open_holds_up_no_other_and_is_opened_once(notes: Path):
+    for name in ("slow", "open"):
+        shutil.copytree(notes, notes.with_name(name))
+    open_engine, begun, go, opened = held_up("slow")
+
+    async def ask() -> None:
+        shelf = Shelf(open_engine, None)
+        first = await shelf.engine("open")
+        gone, waiting = (asyncio.create_task(shelf.engine("slow")) for _ in range(2))
+        await asyncio.to_thread(begun.wait, 30)
+        assert await asyncio.wait_for(shelf.engine("open"), 10) is first
+        await asyncio.wait_for(shelf.engine("notes"), 10)
+        gone.cancel()
+        await asyncio.wait({gone})
+        go.set()
+        assert await waiting is await shelf.engine("slow")
+        shelf.close()
+
+    asyncio.run(ask())
+    assert opened == ["open", "notes", "slow"]
+
+
+def test_an_encoder_that_doesnt_load_holds_up_no_other(monkeypatch: pytest.MonkeyPatch):
+    slow, fast = SimpleNamespace(fingerprint="slow"), SimpleNamespace(fingerprint="fast")
+    begun, go = threading.Event(), threading.Event()
+
+    def load(index: Any, name: Any) -> Any:
+        if index is slow:
+            begun.set()
+            assert go.wait(30)
+        return SimpleNamespace(dim=8, fingerprint=index.fingerprint)
+
+    monkeypatch.setattr("vrag.servers.serial.index_encoder", load)
+    encoders: Any = Encoders()
+    with ThreadPoolExecutor(3) as pool:
+        two = [pool.submit(encoders.of, slow) for _ in range(2)]
+        assert begun.wait(30)
+        assert pool.submit(encoders.of, fast).result(10).fingerprint == "fast"
+        go.set()
+        assert two[0].result(10) is two[1].result(10), "each is loaded once"
 
 
 def test_a_search_finds_pages_with_their_places(server: Running):
