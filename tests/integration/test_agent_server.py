@@ -32,10 +32,13 @@ from vrag.embed import embed, make_index
 from vrag.index.vectors import EncoderName
 from vrag.kernels import KernelChoice
 from vrag.policies.speaker import SpeakerOf
+from vrag.servers.agent.asking import Asking
 from vrag.servers.agent.limits import AgentLimits
+from vrag.servers.agent.playing import Question
 from vrag.servers.agent.shelf import Shelf
 from vrag.servers.agent.uploads import Received, receive
 from vrag.servers.engine import Engine
+from vrag.servers.metrics import Metrics
 from vrag.servers.serial import Encoders
 
 QUESTION = "Which port does the daemon listen on?"
@@ -283,6 +286,28 @@ def test_an_encoder_that_doesnt_load_holds_up_no_other(monkeypatch: pytest.Monke
         assert pool.submit(encoders.of, fast).result(10).fingerprint == "fast"
         go.set()
         assert two[0].result(10) is two[1].result(10), "each is loaded once"
+
+
+def test_a_corpus_that_a_question_waits_for_isnt_closed_to_make_room(notes: Path):
+    for name in ("one", "two"):
+        shutil.copytree(notes, notes.with_name(name))
+    policies = {"scripted": scripted("<search>port</search>", "<answer>873</answer>")}
+
+    async def ask() -> list[str]:
+        shelf = Shelf(lambda folder: Engine(folder, kernel=KernelChoice("numpy")), None, keep=1)
+        engine = await shelf.engine("notes")
+        async with Asking(AgentLimits(episodes=1), Metrics(), policies) as asking:
+            first, second = (asking.ask("notes", engine, "scripted", Question(QUESTION)) for _ in range(2))
+            await shelf.engine("one")
+            told = [event.type for asked in (first, second) async for event in asked.events()]
+        assert await shelf.engine("notes") is engine
+        await shelf.engine("two")
+        assert engine.current.closed, "nothing waits for it any more"
+        shelf.close()
+        return told
+
+    told = asyncio.run(ask())
+    assert told.count("answer") == 2 and "error" not in told
 
 
 def test_a_search_finds_pages_with_their_places(server: Running):

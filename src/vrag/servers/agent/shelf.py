@@ -67,9 +67,14 @@ class Shelf:
             engine = self._engines[name] = await asyncio.to_thread(self._open_engine, folder)
         finally:
             del self._opening[name]
-        while len(self._engines) > self._keep:
-            self._engines.popitem(last=False)[1].close()  # after its last request
+        self._make_room(engine)
         return engine
+
+    def _make_room(self, newest: Engine) -> None:
+        """Close those that were asked for the longest ago, but none that a question waits for."""
+        spare = [name for name, engine in self._engines.items() if engine is not newest and not engine.held]
+        for name in spare[: max(0, len(self._engines) - self._keep)]:
+            self._engines.pop(name).close()  # after its last request
 
     def create(self, name: str) -> None:
         """An empty corpus in the home. Raises `UsageError` for a bad name or a server of chosen corpora, `CorpusError`
