@@ -29,9 +29,11 @@ from vrag.corpus.paths import uploads_folder
 from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
+from vrag.environment import EnvironmentConfig
 from vrag.index.vectors import EncoderName
 from vrag.kernels import KernelChoice
-from vrag.policies.speaker import SpeakerOf
+from vrag.policies.scripted import ScriptedPolicy
+from vrag.policies.speaker import Speaker, SpeakerOf
 from vrag.servers.agent.asking import Asking
 from vrag.servers.agent.limits import AgentLimits
 from vrag.servers.agent.playing import Question
@@ -40,6 +42,7 @@ from vrag.servers.agent.uploads import Received, receive
 from vrag.servers.engine import Engine
 from vrag.servers.metrics import Metrics
 from vrag.servers.serial import Encoders
+from vrag.types import Request, Sample
 
 QUESTION = "Which port does the daemon listen on?"
 
@@ -136,6 +139,30 @@ def test_an_answer_that_there_is_none_has_no_evidence(manual: Path, said: str, f
     with asking(manual, {"scripted": script}) as server:
         (answer,) = [event for event in ask(server, QUESTION) if event["type"] == "answer"]
     assert answer["found"] is found and (answer["evidence"] is not None) is found
+
+
+def test_an_answer_comes_without_its_place_when_its_document_is_removed_meanwhile(notes: Path, tmp_path: Path):
+    def remove() -> None:
+        (document,) = [one for one in server.client.get("/v1/corpora/notes").json()["documents"] if one["uploaded"]]
+        assert server.client.delete(f"/v1/corpora/notes/documents/{document['id']}").status_code == 202
+        until_indexed(server, runs=2)
+
+    class Removes(ScriptedPolicy):
+        async def generate(self, request: Request) -> Sample:
+            sample = await super().generate(request)
+            if sample.text.startswith("<answer>"):
+                await asyncio.to_thread(remove)
+            return sample
+
+    policy = Removes(["<search>zebras</search>", "<answer>zebras</answer>"])
+    with agent_serving(
+        policies={"scripted": lambda _: Speaker("scripted", policy, None, EnvironmentConfig())}
+    ) as server:
+        upload(server, ("zebra.pdf", pdf(tmp_path / "a.pdf", "zebras sleep")))
+        until_indexed(server)
+        events = ask(server, "What sleeps?")
+    assert kinds(events)[-3:] == ["answer", "usage", "stop"] and "page" in kinds(events)
+    assert events[-3] == {"type": "answer", "text": "zebras", "evidence": None, "found": True}
 
 
 def test_an_episode_that_spends_its_turns_ends_without_an_answer(server: Running):
