@@ -250,6 +250,16 @@ def test_a_corpus_that_isnt_there_is_404_for_all_that_asks_it(server: Running):
     assert upload(server, ("a.pdf", b"%PDF-"), corpus="nothing").status_code == 404
 
 
+def test_a_corpus_name_that_no_file_system_can_hold_is_none(writing: Running):
+    long, short = "文" * 100, "文" * 66
+    refused = writing.client.post("/v1/corpora", json={"name": long})
+    assert refused.status_code == 422 and "of other alphabets fewer" in refused.json()["detail"]
+    assert writing.client.get(f"/v1/corpora/{long}").status_code == 404
+    assert writing.client.get(f"/v1/corpora/{long}/search?q=a").status_code == 404
+    assert writing.client.post("/v1/corpora", json={"name": short}).status_code == 201
+    assert writing.client.get(f"/v1/corpora/{short}").status_code == 200
+
+
 def test_only_the_chosen_corpora_are_served_and_a_path_goes_by_its_last_part(notes: Path):
     shutil.copytree(notes, notes.with_name("secret"))
     with agent_serving(chosen={"mine": notes}) as server:

@@ -90,9 +90,9 @@ class Corpus:
     def create(cls, name_or_path: str | Path, *, dpi: int = DPI) -> Corpus:
         """Make an empty corpus. Raises `CorpusError` when there is one, or the folder holds other things."""
         folder = paths.corpus_folder(name_or_path)
-        if paths.catalog_file(folder).exists():
-            raise CorpusError(f"corpus {folder} exists already")
         try:
+            if paths.catalog_file(folder).exists():
+                raise CorpusError(f"corpus {folder} exists already")
             paths.unfinished_pages(folder).mkdir(parents=True, exist_ok=True)
             catalog.create(folder, dpi)
         except OSError as error:

@@ -83,7 +83,9 @@ class Shelf:
         if self.chosen is not None:
             raise UsageError("this server was started with the corpora that it has: make others with `vrag index`")
         if not is_corpus_name(name):
-            raise UsageError("a corpus name has letters, digits, '.', '_' and '-', and at most 100 of them")
+            raise UsageError(
+                "a corpus name has letters, digits, '.', '_' and '-', at most 100 of them, and of other alphabets fewer"
+            )
         Corpus.create(name).close()
 
     async def watch(self, seconds: float) -> None:
