@@ -30,6 +30,7 @@ from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
 from vrag.environment import EnvironmentConfig
+from vrag.errors import InfrastructureError
 from vrag.index.vectors import EncoderName
 from vrag.kernels import KernelChoice
 from vrag.policies.scripted import ScriptedPolicy
@@ -569,11 +570,16 @@ def test_what_a_get_cant_have_is_said_at_once(notes: Path):
         assert server.client.get("/v1/corpora/notes/pages/none", timeout=10).status_code == 404
 
 
-def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
-    with Corpus.open(notes) as corpus:
+def encode(folder: Path) -> None:
+    """Give the corpus vectors of colours."""
+    with Corpus.open(folder) as corpus:
         index = make_index(corpus, ColourEncoder(), EncoderName(name="tests.colours:ColourEncoder"))
         embed(corpus, ColourEncoder(), index)
         index.close()
+
+
+def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
+    encode(notes)
     picture = io.BytesIO()
     Image.new("RGB", (200, 200), COLOURS["red"]).save(picture, "PNG")
     with agent_serving() as server:
@@ -581,6 +587,33 @@ def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
         until_indexed(server)
         hits = server.client.get("/v1/corpora/notes/search?q=red&by=visual&k=1").json()["results"][0]
         assert [hit["document"] for hit in hits] == ["red.png"]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_what_comes_while_the_encoder_is_away_is_found_by_its_text_and_encoded_later(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, opened: bool
+):
+    encode(notes)
+    monkeypatch.setattr("vrag.servers.agent.indexing.AGAIN", 0.02)
+
+    def away(*_: object) -> Any:
+        raise InfrastructureError("encoder server http://10.0.0.9: answered 502")
+
+    with agent_serving() as server:
+        if opened:
+            assert server.client.get("/v1/corpora/notes").json()["search"] == "fused"
+        with monkeypatch.context() as patched:
+            patched.setattr(ColourEncoder, "encode_pages", away)
+            patched.setattr("vrag.servers.serial.index_encoder", away)
+            upload(server, ("a.pdf", pdf(tmp_path / "a.pdf", "zebra")))
+            server.until(lambda: "again in 0.08 s: encoder server http://10.0.0.9" in caplog.text)
+            server.until(lambda: "the encoder" in str(server.service.indexer.state("notes").reason))
+            with Corpus.open(notes) as corpus:
+                assert [hit.ref.document for hit in corpus.search("zebra", 5)] == ["a.pdf"]
+        found = until_indexed(server)
+        assert found["indexing"]["state"] == "idle" and found["pages"] == 3
+        hits = server.client.get("/v1/corpora/notes/search?q=red&by=visual").json()["results"][0]
+        assert {hit["document"] for hit in hits} == {"manual.pdf", "a.pdf"}
 
 
 def test_what_an_ended_server_left_is_indexed_by_the_next(notes: Path, tmp_path: Path):
