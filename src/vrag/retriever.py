@@ -51,10 +51,10 @@ class VisualRetriever:
         """
         if encoder.dim != index.dim:
             raise UsageError(f"the encoder gives vectors of {encoder.dim} dimensions, the index holds {index.dim}")
-        self.corpus, self._index, self._encoder, self._document = corpus, index, encoder, document
+        self.corpus, self._index, self.encoder, self._document = corpus, index, encoder, document
 
     def within(self, document: str) -> VisualRetriever:
-        return VisualRetriever(self.corpus, self._index, self._encoder, document)
+        return VisualRetriever(self.corpus, self._index, self.encoder, document)
 
     def close(self) -> None:
         """Close the index; the corpus stays open."""
@@ -77,7 +77,7 @@ class VisualRetriever:
 
     def _search(self, queries: list[str], k: int) -> dict[str, list[Hit]]:
         where = None if self._document is None else _only(self.corpus.document_id(self._document))
-        vectors = self._encoder.encode_queries(queries)
+        vectors = self.encoder.encode_queries(queries)
         found = [self._index.search(one, k, where=where) for one in vectors]
         refs = self.corpus.refs([one.page_id for pages in found for one in pages])
         hits = [  # a page may just have left the corpus

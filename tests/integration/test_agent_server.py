@@ -24,7 +24,7 @@ from tests.chats import chat_server, fails, hangs
 from tests.colours import COLOURS, ColourEncoder
 from tests.offices import write_docx
 from tests.papers import write_pdf
-from tests.serving import Running
+from tests.serving import Gate, Running, in_threads
 from vrag.corpus.paths import uploads_folder
 from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
@@ -576,6 +576,27 @@ def encode(folder: Path) -> None:
         index = make_index(corpus, ColourEncoder(), EncoderName(name="tests.colours:ColourEncoder"))
         embed(corpus, ColourEncoder(), index)
         index.close()
+
+
+def test_an_encoder_that_hangs_holds_up_no_search_by_text(notes: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(notes, notes.with_name("plain"))
+    encode(notes)
+    gate = Gate(monkeypatch, ColourEncoder, "encode_queries")
+    with agent_serving() as server:
+        found = server.client.get("/v1/corpora/plain/search?q=port").json()["results"]
+
+        def search(_: int) -> int:
+            return server.client.get("/v1/corpora/notes/search?q=red").status_code
+
+        hung = in_threads(1, search)
+        server.until(gate.begun.is_set)
+        hung += in_threads(3, search)  # in another batch
+        server.until(lambda: server.metric("vrag_admitted_queries") == 4)
+        for path in ("plain/search?q=port", "notes/search?q=port&by=text"):
+            answer = server.client.get(f"/v1/corpora/{path}", timeout=10)
+            assert len(answer.json()["results"][0]) == len(found[0]) == 1
+        gate.open()
+        assert [one.result(30) for one in hung] == [200] * 4
 
 
 def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
