@@ -53,10 +53,10 @@ class VisualRetriever:
         """
         if encoder.dim != index.dim:
             raise UsageError(f"the encoder gives vectors of {encoder.dim} dimensions, the index holds {index.dim}")
-        self.corpus, self._index, self._encoder, self._document = corpus, index, encoder, document
+        self.corpus, self._index, self.encoder, self._document = corpus, index, encoder, document
 
     def within(self, document: str) -> VisualRetriever:
-        return VisualRetriever(self.corpus, self._index, self._encoder, document)
+        return VisualRetriever(self.corpus, self._index, self.encoder, document)
 
     def close(self) -> None:
         """Close the index; the corpus stays open."""
@@ -79,7 +79,7 @@ class VisualRetriever:
 
     def _search(self, queries: list[str], k: int) -> dict[str, list[Hit]]:
         where = None if self._document is None else _only(self.corpus.document_id(self._document))
-        asked = dict(zip(queries, self._encoder.encode_queries(queries), strict=True))
+        asked = dict(zip(queries, self.encoder.encode_queries(queries), strict=True))
         found, depth, gone = dict[str, list[Hit]](), k, 0
         for _ in range(_ROUNDS):
             answers = [self._index.search(vectors, depth, where=where) for vectors in asked.values()]

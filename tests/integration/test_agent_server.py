@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import shutil
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,14 +24,26 @@ from tests.chats import chat_server, fails, hangs
 from tests.colours import COLOURS, ColourEncoder
 from tests.offices import write_docx
 from tests.papers import write_pdf
-from tests.serving import Running
+from tests.serving import Gate, Running, in_threads
 from vrag.corpus.paths import uploads_folder
 from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
+from vrag.environment import EnvironmentConfig
+from vrag.errors import InfrastructureError
 from vrag.index.vectors import EncoderName
-from vrag.policies.speaker import SpeakerOf
+from vrag.kernels import KernelChoice
+from vrag.policies.scripted import ScriptedPolicy
+from vrag.policies.speaker import Speaker, SpeakerOf
+from vrag.servers.agent.asking import Asking
 from vrag.servers.agent.limits import AgentLimits
+from vrag.servers.agent.playing import Question
+from vrag.servers.agent.shelf import Shelf
+from vrag.servers.agent.uploads import Received, receive
+from vrag.servers.engine import Engine
+from vrag.servers.metrics import Metrics
+from vrag.servers.serial import Encoders
+from vrag.types import Request, Sample
 
 QUESTION = "Which port does the daemon listen on?"
 
@@ -126,6 +142,30 @@ def test_an_answer_that_there_is_none_has_no_evidence(manual: Path, said: str, f
     assert answer["found"] is found and (answer["evidence"] is not None) is found
 
 
+def test_an_answer_comes_without_its_place_when_its_document_is_removed_meanwhile(notes: Path, tmp_path: Path):
+    def remove() -> None:
+        (document,) = [one for one in server.client.get("/v1/corpora/notes").json()["documents"] if one["uploaded"]]
+        assert server.client.delete(f"/v1/corpora/notes/documents/{document['id']}").status_code == 202
+        until_indexed(server, runs=2)
+
+    class Removes(ScriptedPolicy):
+        async def generate(self, request: Request) -> Sample:
+            sample = await super().generate(request)
+            if sample.text.startswith("<answer>"):
+                await asyncio.to_thread(remove)
+            return sample
+
+    policy = Removes(["<search>zebras</search>", "<answer>zebras</answer>"])
+    with agent_serving(
+        policies={"scripted": lambda _: Speaker("scripted", policy, None, EnvironmentConfig())}
+    ) as server:
+        upload(server, ("zebra.pdf", pdf(tmp_path / "a.pdf", "zebras sleep")))
+        until_indexed(server)
+        events = ask(server, "What sleeps?")
+    assert kinds(events)[-3:] == ["answer", "usage", "stop"] and "page" in kinds(events)
+    assert events[-3] == {"type": "answer", "text": "zebras", "evidence": None, "found": True}
+
+
 def test_an_episode_that_spends_its_turns_ends_without_an_answer(server: Running):
     events = ask(server, QUESTION, max_turns=1)
     assert "answer" not in kinds(events) and events[-1]["reason"] == "turns"
@@ -211,6 +251,16 @@ def test_a_corpus_that_isnt_there_is_404_for_all_that_asks_it(server: Running):
     assert upload(server, ("a.pdf", b"%PDF-"), corpus="nothing").status_code == 404
 
 
+def test_a_corpus_name_that_no_file_system_can_hold_is_none(writing: Running):
+    long, short = "文" * 100, "文" * 66
+    refused = writing.client.post("/v1/corpora", json={"name": long})
+    assert refused.status_code == 422 and "of other alphabets fewer" in refused.json()["detail"]
+    assert writing.client.get(f"/v1/corpora/{long}").status_code == 404
+    assert writing.client.get(f"/v1/corpora/{long}/search?q=a").status_code == 404
+    assert writing.client.post("/v1/corpora", json={"name": short}).status_code == 201
+    assert writing.client.get(f"/v1/corpora/{short}").status_code == 200
+
+
 def test_only_the_chosen_corpora_are_served_and_a_path_goes_by_its_last_part(notes: Path):
     shutil.copytree(notes, notes.with_name("secret"))
     with agent_serving(chosen={"mine": notes}) as server:
@@ -218,6 +268,84 @@ def test_only_the_chosen_corpora_are_served_and_a_path_goes_by_its_last_part(not
         assert server.client.get("/v1/corpora/secret").status_code == 404
         assert "873" in ask(server, QUESTION, corpus="mine")[-3]["text"]
         assert server.client.post("/v1/corpora", json={"name": "new"}).status_code == 422
+
+
+def held_up(name: str) -> tuple[Callable[[Path], Engine], threading.Event, threading.Event, list[str]]:
+    """What opens corpora, the one of that name not before the second event; the first says that it has begun."""
+    begun, go, opened = threading.Event(), threading.Event(), list[str]()
+
+    def open_engine(folder: Path) -> Engine:
+        if folder.name == name:
+            begun.set()
+            assert go.wait(30)
+        opened.append(folder.name)
+        return Engine(folder, kernel=KernelChoice("numpy"))
+
+    return open_engine, begun, go, opened
+
+
+def test_a_corpus_that_doesnt_open_holds_up_no_other_and_is_opened_once(notes: Path):
+    for name in ("slow", "open"):
+        shutil.copytree(notes, notes.with_name(name))
+    open_engine, begun, go, opened = held_up("slow")
+
+    async def ask() -> None:
+        shelf = Shelf(open_engine, None)
+        first = await shelf.engine("open")
+        gone, waiting = (asyncio.create_task(shelf.engine("slow")) for _ in range(2))
+        await asyncio.to_thread(begun.wait, 30)
+        assert await asyncio.wait_for(shelf.engine("open"), 10) is first
+        await asyncio.wait_for(shelf.engine("notes"), 10)
+        gone.cancel()
+        await asyncio.wait({gone})
+        go.set()
+        assert await waiting is await shelf.engine("slow")
+        shelf.close()
+
+    asyncio.run(ask())
+    assert opened == ["open", "notes", "slow"]
+
+
+def test_an_encoder_that_doesnt_load_holds_up_no_other(monkeypatch: pytest.MonkeyPatch):
+    slow, fast = SimpleNamespace(fingerprint="slow"), SimpleNamespace(fingerprint="fast")
+    begun, go = threading.Event(), threading.Event()
+
+    def load(index: Any, name: Any) -> Any:
+        if index is slow:
+            begun.set()
+            assert go.wait(30)
+        return SimpleNamespace(dim=8, fingerprint=index.fingerprint)
+
+    monkeypatch.setattr("vrag.servers.serial.index_encoder", load)
+    encoders: Any = Encoders()
+    with ThreadPoolExecutor(3) as pool:
+        two = [pool.submit(encoders.of, slow) for _ in range(2)]
+        assert begun.wait(30)
+        assert pool.submit(encoders.of, fast).result(10).fingerprint == "fast"
+        go.set()
+        assert two[0].result(10) is two[1].result(10), "each is loaded once"
+
+
+def test_a_corpus_that_a_question_waits_for_isnt_closed_to_make_room(notes: Path):
+    for name in ("one", "two"):
+        shutil.copytree(notes, notes.with_name(name))
+    policies = {"scripted": scripted("<search>port</search>", "<answer>873</answer>")}
+
+    async def ask() -> list[str]:
+        shelf = Shelf(lambda folder: Engine(folder, kernel=KernelChoice("numpy")), None, keep=1)
+        engine = await shelf.engine("notes")
+        async with Asking(AgentLimits(episodes=1), Metrics(), policies) as asking:
+            first, second = (asking.ask("notes", engine, "scripted", Question(QUESTION)) for _ in range(2))
+            await shelf.engine("one")
+            told = [event.type for asked in (first, second) async for event in asked.events()]
+        assert await shelf.engine("notes") is engine
+        await shelf.engine("two")
+        assert engine.current.closed, "nothing waits for it any more"
+        shelf.close()
+        return told
+
+    told = asyncio.run(ask())
+    assert told.count("answer") == 2 and "error" not in told
 
 
 def test_a_search_finds_pages_with_their_places(server: Running):
@@ -345,6 +473,39 @@ def test_a_document_of_the_same_name_makes_room_only_when_told_to(writing: Runni
     assert server.client.get("/v1/corpora/notes/search?q=zebra").json()["results"] == [[]]
 
 
+@pytest.mark.parametrize("kind", ["Exists", None])
+def test_of_two_uploads_of_one_name_at_the_same_moment_one_is_kept(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None
+):
+    late = pdf(tmp_path / "a.pdf", "zebra")
+    soon = pdf(tmp_path / "b.pdf", "giraffe") if kind else late
+    first: list[Received] = []
+
+    def meanwhile(folder: Path, part: Path) -> None:
+        if not first:
+            monkeypatch.undo()
+            first.append(receive(notes, "a.pdf", io.BytesIO(soon), replace=False))
+
+    monkeypatch.setattr("vrag.servers.agent.uploads._present", meanwhile)
+    second = receive(notes, "a.pdf", io.BytesIO(late), replace=False)
+    assert first[0].accepted and not first[0].unchanged
+    assert (second.accepted, second.unchanged, second.kind) == (kind is None, kind is None, kind)
+    assert [file.name for file in uploads_folder(notes).iterdir()] == ["a.pdf"]
+    assert (uploads_folder(notes) / "a.pdf").read_bytes() == soon
+
+
+def test_removing_a_document_spares_the_one_that_has_taken_its_name(notes: Path, tmp_path: Path):
+    first, second = pdf(tmp_path / "a.pdf", "zebra"), pdf(tmp_path / "b.pdf", "giraffe")
+    with agent_serving() as server:
+        upload(server, ("a.pdf", first))
+        (_, document) = until_indexed(server)["documents"]
+        with sole_writer(notes):  # the second isn't indexed yet
+            upload(server, ("a.pdf", second), replace=True)
+            removed = server.client.delete(f"/v1/corpora/notes/documents/{document['id']}")
+            assert (removed.status_code, removed.json()) == (202, {"removed": []})
+            assert (uploads_folder(notes) / "a.pdf").read_bytes() == second
+
+
 def test_a_document_that_is_here_already_isnt_kept_twice_and_is_named(
     writing: Running, notes: Path, manual: Path, tmp_path: Path
 ):
@@ -409,11 +570,37 @@ def test_what_a_get_cant_have_is_said_at_once(notes: Path):
         assert server.client.get("/v1/corpora/notes/pages/none", timeout=10).status_code == 404
 
 
-def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
-    with Corpus.open(notes) as corpus:
+def encode(folder: Path) -> None:
+    """Give the corpus vectors of colours."""
+    with Corpus.open(folder) as corpus:
         index = make_index(corpus, ColourEncoder(), EncoderName(name="tests.colours:ColourEncoder"))
         embed(corpus, ColourEncoder(), index)
         index.close()
+
+
+def test_an_encoder_that_hangs_holds_up_no_search_by_text(notes: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(notes, notes.with_name("plain"))
+    encode(notes)
+    gate = Gate(monkeypatch, ColourEncoder, "encode_queries")
+    with agent_serving() as server:
+        found = server.client.get("/v1/corpora/plain/search?q=port").json()["results"]
+
+        def search(_: int) -> int:
+            return server.client.get("/v1/corpora/notes/search?q=red").status_code
+
+        hung = in_threads(1, search)
+        server.until(gate.begun.is_set)
+        hung += in_threads(3, search)  # in another batch
+        server.until(lambda: server.metric("vrag_admitted_queries") == 4)
+        for path in ("plain/search?q=port", "notes/search?q=port&by=text"):
+            answer = server.client.get(f"/v1/corpora/{path}", timeout=10)
+            assert len(answer.json()["results"][0]) == len(found[0]) == 1
+        gate.open()
+        assert [one.result(30) for one in hung] == [200] * 4
+
+
+def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
+    encode(notes)
     picture = io.BytesIO()
     Image.new("RGB", (200, 200), COLOURS["red"]).save(picture, "PNG")
     with agent_serving() as server:
@@ -421,6 +608,33 @@ def test_new_pages_of_a_corpus_with_vectors_get_vectors(notes: Path):
         until_indexed(server)
         hits = server.client.get("/v1/corpora/notes/search?q=red&by=visual&k=1").json()["results"][0]
         assert [hit["document"] for hit in hits] == ["red.png"]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_what_comes_while_the_encoder_is_away_is_found_by_its_text_and_encoded_later(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, opened: bool
+):
+    encode(notes)
+    monkeypatch.setattr("vrag.servers.agent.indexing.AGAIN", 0.02)
+
+    def away(*_: object) -> Any:
+        raise InfrastructureError("encoder server http://10.0.0.9: answered 502")
+
+    with agent_serving() as server:
+        if opened:
+            assert server.client.get("/v1/corpora/notes").json()["search"] == "fused"
+        with monkeypatch.context() as patched:
+            patched.setattr(ColourEncoder, "encode_pages", away)
+            patched.setattr("vrag.servers.serial.index_encoder", away)
+            upload(server, ("a.pdf", pdf(tmp_path / "a.pdf", "zebra")))
+            server.until(lambda: "again in 0.08 s: encoder server http://10.0.0.9" in caplog.text)
+            server.until(lambda: "the encoder" in str(server.service.indexer.state("notes").reason))
+            with Corpus.open(notes) as corpus:
+                assert [hit.ref.document for hit in corpus.search("zebra", 5)] == ["a.pdf"]
+        found = until_indexed(server)
+        assert found["indexing"]["state"] == "idle" and found["pages"] == 3
+        hits = server.client.get("/v1/corpora/notes/search?q=red&by=visual").json()["results"][0]
+        assert {hit["document"] for hit in hits} == {"manual.pdf", "a.pdf"}
 
 
 def test_what_an_ended_server_left_is_indexed_by_the_next(notes: Path, tmp_path: Path):

@@ -20,8 +20,10 @@ from tests.traces import make_trace
 from vrag.app.training_report import write_training_report
 from vrag.corpus.paths import uploads_folder
 from vrag.corpus.writer import sole_writer
+from vrag.errors import DataError
 from vrag.runs import RunDir
 from vrag.servers.agent.pictures import picture
+from vrag.servers.agent.runs import RunInfo, Runs
 from vrag.training.samples import KeptEpisode
 from vrag.types import Evidence, PageRef
 
@@ -551,6 +553,42 @@ def test_a_token_is_asked_for_and_images_come_with_it(page: Page, manual: Path):
         page.until("document.querySelector('.answer .part img').naturalWidth")
         assert TOKEN not in page.run("location.href + document.documentElement.outerHTML")
         assert all(TOKEN not in url for url in page.requests)
+
+
+def test_a_token_that_no_request_can_bear_is_refused_before_it_is_kept(page: Page, manual: Path):
+    with app_serving(chosen={"notes": manual}, token=TOKEN) as server:
+        page.open("about:blank")
+        page.open(server.url)
+        page.until("document.querySelector('#token-dialog').open")
+        page.write("тoken")
+        page.press("Enter", 13, "\r")
+        assert page.run("document.querySelector('#token').validity.patternMismatch")
+        assert page.run("document.querySelector('#token-dialog').open && sessionStorage.length === 0")
+        page.run("document.querySelector('#token').select()")
+        page.write(f" {TOKEN} ")
+        page.press("Enter", 13, "\r")
+        page.until(READY)
+        page.errors.clear()  # the console notes the 401
+
+
+def test_what_is_odd_leaves_the_rest_of_the_page_as_it_is(
+    page: Page, manual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(_: Runs) -> list[RunInfo]:
+        raise DataError("a run is damaged")
+
+    monkeypatch.setattr(Runs, "list", fails)
+    with app_serving(chosen={"notes": manual}, runs=tmp_path) as server:
+        page.open(server.url)
+        page.run(
+            """localStorage.setItem("vrag-history", '[null, {"id": 1}, {"id": 2, "question": "kept", "events": []}]')"""
+        )
+        opened(page, f"{server.url}/#/constructor")
+        assert "Runs can’t be shown" in page.text("#alert") and "2 documents" in page.text("#ask-empty")
+        assert page.run("document.querySelectorAll('#history-list li').length") == 1
+        assert "kept" in page.text("#history-list")
+        page.run("localStorage.clear()")
+        page.errors.clear()  # the console notes the 422
 
 
 @pytest.mark.parametrize("view", ["ask", "search", "documents"])

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from vrag.corpus.recognition import sole_recogniser
 from vrag.corpus.store import Corpus, names
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
+from vrag.errors import CorpusError
 from vrag.index.vectors import EncoderName
 
 
@@ -155,3 +157,9 @@ def test_who_interrupts_a_command_is_told(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("vrag.cli.corpora.overviews", interrupted)
     assert vrag("corpora") == 130
     assert capsys.readouterr().err == "vrag: interrupted\n"
+
+
+@pytest.mark.parametrize("what", [Corpus.open, Corpus.create])
+def test_a_path_that_the_file_system_cant_hold_is_no_corpus(what: Callable[[str], Corpus], tmp_path: Path):
+    with pytest.raises(CorpusError):
+        what(f"{tmp_path}/{'x' * 300}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -183,3 +185,21 @@ def test_a_run_that_goes_on_is_read_again(tmp_path: Path, manual: Path):
         assert len(get(server, "/episodes", run="live")["episodes"]) == 1
         log.append(episode(make_task("t2")))
         assert len(get(server, "/episodes", run="live")["episodes"]) == 2
+
+
+def test_a_run_that_is_odd_is_listed_and_keeps_no_other_from_being_so(tmp_path: Path, manual: Path):
+    odd: dict[str, Any] = {"a": {}, "b": {"model": 5}, "c": "\ud800", "d": ["qwen"], "e": {"model": "qwen"}}
+    for name, policy in odd.items():
+        (write_run(tmp_path / name, episode()) / "run.json").write_text(json.dumps({"policy": policy, "corpus": 5}))
+    (RunDir.open(tmp_path / "f", {}).path / "episodes.jsonl").symlink_to(tmp_path / "nothing")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/g\xff")).mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/g\xff/episodes.jsonl")).touch()
+    with app_serving(chosen={"notes": manual}, runs=tmp_path) as server:
+        listed = get(server)["runs"]
+        assert [(run["name"], run["policy"]) for run in listed] == [
+            *(("a", None), ("b", None), ("c", "?"), ("d", None), ("e", "qwen"), ("f", None), ("g\ufffd", None)),
+        ]
+        assert {run["kind"] for run in listed} == {"evaluation"}
+        assert len(get(server, "/episodes", run="b")["episodes"]) == 1
+        assert get(server, "/episodes", run="g\ufffd")["episodes"] == []
+        assert server.client.get("/v1/runs/episodes", params={"run": "f"}).status_code == 422

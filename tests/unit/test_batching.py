@@ -194,3 +194,25 @@ def test_several_batches_run_side_by_side():
             assert await both == [["A"], ["B"], ["C"]]
 
     done(story())
+
+
+def test_a_lane_that_hangs_holds_up_no_other():
+    async def story() -> None:
+        hung, free = Shouter(open=False), Shouter()
+
+        async def run(key: str, items: Sequence[str]) -> list[str]:
+            return await (hung if key.startswith("slow") else free)(key, items)
+
+        def lane(key: str) -> str:
+            return key.split()[0]
+
+        async with batcher(run, workers=2, max_batch=1, lane=lane) as queue:
+            held = asyncio.gather(*(queue.submit("slow", ["a"]) for _ in range(2)), queue.submit("slow too", ["b"]))
+            await settle()
+            assert len(hung.batches) == 2 and queue.waiting == 1, "keys of one lane wait for each other"
+            assert await queue.submit("quick", ["c"]) == ["C"]
+            assert queue.slots.taken == 3
+            hung.go.set()
+            assert await held == [["A"], ["A"], ["B"]]
+
+    done(story())

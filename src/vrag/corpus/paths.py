@@ -22,6 +22,7 @@ from vrag.errors import UsageError
 
 _PAGE_ID = re.compile(r"[0-9a-f]{24}-[0-9]{1,7}")
 _NAME = re.compile(r"[^\W][\w.-]{0,99}")
+_NAME_BYTES = 200  # so that any file system can hold it
 
 
 def home() -> Path:
@@ -51,7 +52,7 @@ def corpora_folder() -> Path:
 
 def is_corpus_name(text: str) -> bool:
     """Whether `text` can name a corpus of the home. Only such a text ever becomes part of a path."""
-    return _NAME.fullmatch(text) is not None
+    return _NAME.fullmatch(text) is not None and len(text.encode()) <= _NAME_BYTES
 
 
 def page_id(document_id: str, number: int) -> str:
@@ -68,8 +69,11 @@ def catalog_file(folder: Path) -> Path:
 
 
 def is_corpus(folder: Path) -> bool:
-    """Whether there is a catalogue; what it holds is for `vrag.corpus.catalog.connect` to say."""
-    return catalog_file(folder).is_file()
+    """Whether there is a catalogue that can be seen; what it holds is for `vrag.corpus.catalog.connect` to say."""
+    try:
+        return catalog_file(folder).is_file()
+    except OSError:  # a name that the file system can't hold, or a folder of someone else
+        return False
 
 
 def vectors_file(folder: Path) -> Path:

@@ -93,9 +93,9 @@ class Corpus:
         places of a corpus's own.
         """
         folder = paths.corpus_folder(name_or_path)
-        if paths.catalog_file(folder).exists():
-            raise CorpusError(f"corpus {folder} exists already")
         try:
+            if paths.catalog_file(folder).exists():
+                raise CorpusError(f"corpus {folder} exists already")
             _check_new(folder)
             paths.unfinished_pages(folder).mkdir(parents=True, exist_ok=True)
             catalog.create(folder, dpi)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,7 +19,7 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 WINDOW = 0.002  # s that the first of a batch waits for others
-WORKERS = 2  # batches that run at once
+WORKERS = 2  # batches of a lane that run at once
 
 
 class QueueFull(InfrastructureError):
@@ -61,8 +62,9 @@ class _Entry(Generic[K, Q, R]):
 
 class Batcher(Generic[K, Q, R]):
     """Answers items by `run(key, items)`, as many of one key at a time as together cost `max_batch`, or one that costs
-    more; oldest first. At most `max_queue` items are admitted at once. `observe` is told how many each batch has. An
-    async context manager: it works inside.
+    more; oldest first. At most `max_queue` items are admitted at once. Of the keys of a `lane` `workers` batches run at
+    once; one that hangs holds up no other lane. `observe` is told how many each batch has. An async context manager: it
+    works inside.
     """
 
     def __init__(
@@ -74,17 +76,18 @@ class Batcher(Generic[K, Q, R]):
         window: float = WINDOW,
         workers: int = WORKERS,
         cost: Callable[[Q], int] = lambda _: 1,
+        lane: Callable[[K], Hashable] = lambda _: None,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._run, self._observe, self._cost = run, observe, cost
+        self._run, self._observe, self._cost, self._lane = run, observe, cost, lane
         self._max_batch, self._window, self._workers = max_batch, window, workers
         self.slots = Slots(max_queue)
         self._waiting: list[_Entry[K, Q, R]] = []
         self._arrived, self._enough = asyncio.Event(), asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._running, self._tasks = Counter[Hashable](), set[asyncio.Task[None]]()
 
     async def __aenter__(self) -> Batcher[K, Q, R]:
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+        self._tasks.add(asyncio.create_task(self._work()))
         return self
 
     async def __aexit__(
@@ -116,14 +119,19 @@ class Batcher(Generic[K, Q, R]):
                 self._set([entry for entry in self._waiting if not entry.answer.done()])
 
     def _set(self, waiting: list[_Entry[K, Q, R]]) -> None:
-        """What waits now, and what the workers are told of it."""
+        """What waits now, and what `_work` is told of it."""
         self._waiting = waiting
-        enough = sum(self._cost(entry.item) for entry in waiting) >= self._max_batch
-        for event, is_set in ((self._arrived, bool(waiting)), (self._enough, enough)):
+        ready = self._ready()
+        enough = sum(self._cost(entry.item) for entry in ready) >= self._max_batch
+        for event, is_set in ((self._arrived, bool(ready)), (self._enough, enough)):
             if is_set:
                 event.set()
             else:
                 event.clear()
+
+    def _ready(self) -> list[_Entry[K, Q, R]]:
+        """What waits, without that whose lane is full."""
+        return [entry for entry in self._waiting if self._running[self._lane(entry.key)] < self._workers]
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -132,18 +140,32 @@ class Batcher(Generic[K, Q, R]):
             window = loop.call_later(self._window, self._enough.set)
             await self._enough.wait()
             window.cancel()
-            batch = self._take()
-            if batch:
-                await self._answer(batch)
+            while ready := self._ready():
+                self._begin(self._take(ready))
+            self._set(self._waiting)
 
-    def _take(self) -> list[_Entry[K, Q, R]]:
+    def _take(self, ready: Sequence[_Entry[K, Q, R]]) -> list[_Entry[K, Q, R]]:
         """Up to a batch of those that share the key of the oldest one."""
-        alike = [entry for entry in self._waiting if entry.key == self._waiting[0].key]
+        alike = [entry for entry in ready if entry.key == ready[0].key]
         costs = list(accumulate(self._cost(entry.item) for entry in alike))
         batch = alike[: max(1, bisect_right(costs, self._max_batch))]
         taken = set(map(id, batch))
         self._set([entry for entry in self._waiting if id(entry) not in taken])
         return batch
+
+    def _begin(self, batch: Sequence[_Entry[K, Q, R]]) -> None:
+        lane = self._lane(batch[0].key)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._running[lane] -= 1
+            self._running += Counter()  # without those that are empty
+            self._set(self._waiting)
+
+        self._running[lane] += 1
+        task = asyncio.create_task(self._answer(batch))
+        self._tasks.add(task)
+        task.add_done_callback(ended)
 
     async def _answer(self, batch: Sequence[_Entry[K, Q, R]]) -> None:
         batch = [entry for entry in batch if not entry.answer.done()]  # done: nobody waits for it any more

@@ -11,6 +11,8 @@ import asyncio
 import itertools
 import logging
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +56,16 @@ class Engine:
         self._boot, self._count = secrets.token_hex(4), itertools.count(1)
         self._refused: tuple[Identity, float] | None = None
         self._swapping, self._tasks = asyncio.Lock(), set[asyncio.Task[None]]()
-        self._current = self._open()
+        self._current, self.held = self._open(), 0
+
+    @contextmanager
+    def hold(self) -> Generator[None]:
+        """Meanwhile it isn't to be closed to make room for others, whatever is its generation."""
+        self.held += 1
+        try:
+            yield
+        finally:
+            self.held -= 1
 
     @property
     def current(self) -> Generation:

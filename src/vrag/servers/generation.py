@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +49,13 @@ class Generation:
         if way not in self.ways:
             raise UsageError(f"no search by {way!r} here: this server has {', '.join(sorted(self.ways))}")
         return self.ways[way]
+
+    def lane(self, retriever: Retriever) -> Hashable:
+        """What its searches wait for, together with others that do: an encoder, or nothing but the corpus."""
+        visual = self.ways.get("visual")
+        if not isinstance(visual, VisualRetriever) or retriever is self.ways.get("text"):
+            return self
+        return visual.encoder
 
     @contextmanager
     def used(self) -> Generator[Generation]:

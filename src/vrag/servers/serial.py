@@ -41,11 +41,16 @@ class Encoders:
     def __init__(self, name: EncoderName | None = None) -> None:
         """`name`: where else to find them than where the vectors say that they came from."""
         self.name = name
-        self._lock, self._used = threading.Lock(), WeakValueDictionary[str, SerialEncoder]()
+        self._lock, self._loading = threading.Lock(), dict[str, threading.Lock]()
+        self._used = WeakValueDictionary[str, SerialEncoder]()
 
     def of(self, index: VectorIndex) -> SerialEncoder:
-        """The one that made the vectors of `index`. Raises as `index_encoder`."""
+        """The one that made the vectors of `index`. Raises as `index_encoder`. One that takes long to load holds up no
+        other.
+        """
         with self._lock:
+            loading = self._loading.setdefault(index.fingerprint, threading.Lock())
+        with loading:
             encoder = self._used.get(index.fingerprint)
             if encoder is None:
                 encoder = SerialEncoder(index_encoder(index, self.name))

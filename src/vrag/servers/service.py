@@ -44,7 +44,11 @@ class Searching:
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits, self._lookups = limits, Slots(limits.queue)
         self._batcher: Batcher[_Key, str, list[Hit]] = Batcher(
-            _run, max_batch=limits.batch, max_queue=limits.queue, observe=metrics.batches("queries")
+            _run,
+            max_batch=limits.batch,
+            max_queue=limits.queue,
+            lane=lambda key: key.generation.lane(key.retriever),
+            observe=metrics.batches("queries"),
         )
         metrics.queue("queries", self._batcher)
 

@@ -89,6 +89,7 @@ class Asking:
         """Raises `QueueFull` at once when there is no place."""
         with ExitStack() as held:
             held.enter_context(self.slots.take())
+            held.enter_context(engine.hold())
             asked = Asked()
             asked.tell(events.Started(id=asked.id, corpus=corpus, policy=policy, question=question.text))
             task = asked.begin(self._run(asked, corpus, engine, policy, question), held.pop_all())

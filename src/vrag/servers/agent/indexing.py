@@ -15,18 +15,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vrag.corpus.ingest import ingest
+from vrag.corpus.ingest import IngestReport, ingest
 from vrag.corpus.options import IngestOptions, Progress
-from vrag.corpus.paths import uploads_folder
+from vrag.corpus.paths import uploads_folder, vectors_marker
 from vrag.corpus.recognition import recognise
 from vrag.corpus.store import Corpus, Failure
 from vrag.database import Busy
-from vrag.errors import VragError
+from vrag.errors import InfrastructureError, VragError
 from vrag.servers.agent.shelf import Shelf
 from vrag.servers.engine import Engine
 from vrag.types import Frozen
 
 AGAIN = 5.0  # s after which a corpus that another process indexes is tried again
+MOST = 300.0  # s to which AGAIN grows while an encoder doesn't answer
+AWAY = (
+    "the encoder, or what keeps its vectors, doesn't answer: it is asked again, and until then new pages are found by"
+    " their text; the server's log says more"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +66,8 @@ class Indexer:
         self._states: dict[str, IndexingState] = {}
         self._owed: dict[str, None] = {}  # in the order in which they came
         self._paths: dict[str, tuple[Path, ...]] = {}
+        self._pauses: dict[str, float] = {}  # s that a corpus waits whose encoder is away
+        self._later: dict[str, asyncio.TimerHandle] = {}
         self._arrived, self._ending = asyncio.Event(), False
 
     def ask(self, corpus: str, paths: Sequence[Path] = ()) -> None:
@@ -105,12 +112,18 @@ class Indexer:
 
         state, reason, left = "idle", None, list[Failure]()
         try:
-            engine = await self.shelf.engine(corpus)
-            left = await asyncio.to_thread(self._index, engine, self._paths.get(corpus, ()), progress)
+            left, away = await self._index(corpus, progress)
+            if away is None:
+                self._pauses.pop(corpus, None)
+            else:
+                state, reason = "waiting", AWAY
+                pause = self._pauses[corpus] = min(2 * self._pauses.get(corpus, AGAIN / 2), MOST)
+                _log.warning("corpus %s has pages without vectors, again in %g s: %s", corpus, pause, away)
+                self._ask_later(corpus, pause)
         except Busy as busy:
             _log.info("corpus %s: %s", corpus, busy)
             state, reason = "waiting", "another process is indexing this corpus"
-            loop.call_later(AGAIN, self.ask, corpus)
+            self._ask_later(corpus, AGAIN)
         except _Ended:
             state = "waiting"
         except Exception as error:  # noqa: BLE001  the boundary: the other corpora go on
@@ -120,15 +133,42 @@ class Indexer:
         runs = self.state(corpus).runs + (state != "waiting")
         self._set(corpus, state="waiting" if again else state, reason=reason, left=tuple(left), runs=runs, current=None)
 
-    def _index(self, engine: Engine, paths: Sequence[Path], progress: Callable[[Progress], None]) -> list[Failure]:
-        """As `vrag index`: first what makes pages searchable, OCR last. Returns what was left for a later run."""
-        uploads = uploads_folder(engine.folder)
-        uploads.mkdir(exist_ok=True)
-        with Corpus.open(engine.folder) as corpus:
-            report = ingest([uploads, *paths], corpus, replace(self.options, ocr="off"), progress)
-            _encode(engine, corpus, progress)
-            recognise(corpus, self.options, progress, [uploads, *paths])
-        return report.office.left()
+    def _ask_later(self, corpus: str, seconds: float) -> None:
+        if corpus in self._later:
+            self._later[corpus].cancel()  # one is enough, however often it was asked for
+        self._later[corpus] = asyncio.get_running_loop().call_later(seconds, self.ask, corpus)
+
+    async def _index(
+        self, corpus: str, progress: Callable[[Progress], None]
+    ) -> tuple[list[Failure], InfrastructureError | None]:
+        """As `vrag index`: first what makes pages searchable, OCR last. Returns what was left for a later run, and why
+        there are no vectors yet: text waits for no encoder.
+        """
+        folder = self.shelf.folder(corpus)
+        paths = [uploads_folder(folder), *self._paths.get(corpus, ())]
+        report = await asyncio.to_thread(self._read, folder, paths, progress)
+        away = None
+        try:
+            await self._encode(corpus, folder, progress)
+        except InfrastructureError as error:
+            away = error
+        await asyncio.to_thread(self._recognise, folder, paths, progress)
+        return report.office.left(), away
+
+    def _read(self, folder: Path, paths: Sequence[Path], progress: Callable[[Progress], None]) -> IngestReport:
+        uploads_folder(folder).mkdir(exist_ok=True)
+        with Corpus.open(folder) as corpus:
+            return ingest(paths, corpus, replace(self.options, ocr="off"), progress)
+
+    async def _encode(self, name: str, folder: Path, progress: Callable[[Progress], None]) -> None:
+        """Vectors of the new pages, where the corpus has vectors."""
+        if vectors_marker(folder) is not None:
+            engine = await self.shelf.engine(name)
+            await asyncio.to_thread(_embed, engine, progress)
+
+    def _recognise(self, folder: Path, paths: Sequence[Path], progress: Callable[[Progress], None]) -> None:
+        with Corpus.open(folder) as corpus:
+            recognise(corpus, self.options, progress, paths)
 
     def _note(self, corpus: str, made: Progress) -> None:
         fields = {"stage": made.stage, "done": made.done, "total": made.total, "failed": made.failed}
@@ -138,11 +178,8 @@ class Indexer:
         self._states[corpus] = self.state(corpus).model_copy(update=changes)
 
 
-def _encode(engine: Engine, corpus: Corpus, progress: Callable[[Progress], None]) -> None:
-    """Vectors of the new pages, where the corpus has vectors."""
-    if not corpus.has_vectors:
-        return
+def _embed(engine: Engine, progress: Callable[[Progress], None]) -> None:
     from vrag.embed import embed, open_index
 
-    with closing(open_index(corpus)) as index:
+    with Corpus.open(engine.folder) as corpus, closing(open_index(corpus)) as index:
         embed(corpus, engine.encoders.of(index), index, progress)

@@ -9,10 +9,12 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vrag.corpus.files import as_text
 from vrag.episode import EpisodeRecord
 from vrag.errors import CorpusError, DataError, UsageError
 from vrag.evaluation.metrics import ANSWER, is_correct
@@ -102,7 +104,10 @@ class Runs:
         """Raises `UnknownRun`, and `DataError` for a damaged one."""
         run = self._folder_of(name)
         file = _log(run)
-        state = file.stat()
+        try:
+            state = file.stat()
+        except OSError as error:
+            raise DataError(f"{file}: can't be read: {error.strerror or error}") from error
         key = file, state.st_mtime_ns, state.st_size
         with self._lock:
             if key not in self._read:
@@ -133,7 +138,7 @@ class Runs:
             below = path.relative_to(self._folder).parts
             folders[:] = sorted(one for one in folders if not one.startswith(".")) if len(below) < DEPTH else []
             if EPISODES in names or samples.FILE in names:
-                found["/".join(below) or self._folder.resolve().name] = path
+                found[as_text("/".join(below) or self._folder.resolve().name)] = path
         return found
 
 
@@ -162,24 +167,26 @@ class SeenPages:
 
 
 def _log(run: Path) -> Path:
-    return run / (EPISODES if (run / EPISODES).exists() else samples.FILE)
+    return run / (EPISODES if os.path.lexists(run / EPISODES) else samples.FILE)
 
 
 def _info(name: str, run: Path) -> RunInfo:
-    evaluation = _log(run).name == EPISODES
+    evaluation, finished = _log(run).name == EPISODES, False
     policy = corpus = None
-    try:
+    with suppress(DataError, OSError):
         config, origin = read_config(run), read_origin(run)
         named = config.get("policy")
-        policy = named if isinstance(named, str) else named["model"] if isinstance(named, dict) else None
-        policy = policy or (origin.base if origin else None)
-        told = config.get("corpus")
-        corpus = told if isinstance(told, str) else origin.corpus if origin else None
-    except DataError:
-        pass
-    finished = (run / ("summary.json" if evaluation else "final")).exists()
+        policy = _told(named.get("model") if isinstance(named, dict) else named) or (origin.base if origin else None)
+        corpus = _told(config.get("corpus")) or (origin.corpus if origin else None)
+    with suppress(OSError):
+        finished = (run / ("summary.json" if evaluation else "final")).exists()
     kind = "evaluation" if evaluation else "training"
     return RunInfo(name=name, kind=kind, policy=policy, corpus=corpus, finished=finished)
+
+
+def _told(value: object) -> str | None:
+    """A name as a configuration has it, which anyone may have written."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _kept(run: Path) -> list[Kept]:

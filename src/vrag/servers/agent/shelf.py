@@ -28,7 +28,7 @@ class Shelf:
     ) -> None:
         self._open_engine, self.chosen, self._keep = open_engine, chosen, keep
         self._engines: OrderedDict[str, Engine] = OrderedDict()
-        self._opening = asyncio.Lock()
+        self._opening: dict[str, asyncio.Task[Engine]] = {}
 
     def names(self) -> list[str]:
         return names() if self.chosen is None else list(self.chosen)
@@ -50,16 +50,31 @@ class Shelf:
         return found
 
     async def engine(self, name: str) -> Engine:
-        """Raises `UnknownCorpus`, and what opening the corpus and its encoder raises."""
+        """Raises `UnknownCorpus`, and what opening the corpus and its encoder raises. One that takes long to open holds
+        up those alone who ask for it.
+        """
         folder = self.folder(name)
-        async with self._opening:
-            engine = self._engines.get(name)
-            if engine is None:
-                engine = self._engines[name] = await asyncio.to_thread(self._open_engine, folder)
-            self._engines.move_to_end(name)
-            while len(self._engines) > self._keep:
-                self._engines.popitem(last=False)[1].close()  # after its last request
-            return engine
+        engine = self._engines.get(name)
+        if engine is None:
+            if name not in self._opening:
+                self._opening[name] = asyncio.create_task(self._open(name, folder))
+            return await asyncio.shield(self._opening[name])  # others may wait for it, too
+        self._engines.move_to_end(name)
+        return engine
+
+    async def _open(self, name: str, folder: Path) -> Engine:
+        try:
+            engine = self._engines[name] = await asyncio.to_thread(self._open_engine, folder)
+        finally:
+            del self._opening[name]
+        self._make_room(engine)
+        return engine
+
+    def _make_room(self, newest: Engine) -> None:
+        """Close those that were asked for the longest ago, but none that a question waits for."""
+        spare = [name for name, engine in self._engines.items() if engine is not newest and not engine.held]
+        for name in spare[: max(0, len(self._engines) - self._keep)]:
+            self._engines.pop(name).close()  # after its last request
 
     def create(self, name: str) -> None:
         """An empty corpus in the home. Raises `UsageError` for a bad name or a server of chosen corpora, `CorpusError`
@@ -68,7 +83,9 @@ class Shelf:
         if self.chosen is not None:
             raise UsageError("this server was started with the corpora that it has: make others with `vrag index`")
         if not is_corpus_name(name):
-            raise UsageError("a corpus name has letters, digits, '.', '_' and '-', and at most 100 of them")
+            raise UsageError(
+                "a corpus name has letters, digits, '.', '_' and '-', at most 100 of them, and of other alphabets fewer"
+            )
         Corpus.create(name).close()
 
     async def watch(self, seconds: float) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vrag.episode import Episode
+from vrag.errors import CorpusError
 from vrag.locate import Located, locate, says_none
 from vrag.protocols import PageStore
 from vrag.servers.agent import events
@@ -38,16 +40,18 @@ class Teller:
         return [*told, *self._seen(step, turn.observation)] if turn.observation else told
 
     def end(self, episode: Episode) -> list[Event]:
-        """The answer, if there is one, and what it cost. Raises as the store does."""
+        """The answer, if there is one, and what it cost."""
         told: list[Event] = []
         if episode.answer is not None:
             told.append(self.answer(episode.turns, episode.answer))
         return [*told, _spent(episode)]
 
     def answer(self, turns: Sequence[Turn], text: str) -> Event:
-        """With where it stands. Raises as the store does."""
-        found = locate(turns, text, self.store)
-        evidence = self._evidence(found) if found else None
+        """With where it stands, where the corpus still has the page."""
+        evidence = None
+        with suppress(CorpusError):
+            found = locate(turns, text, self.store)
+            evidence = self._evidence(found) if found else None
         return events.Answered(text=text, evidence=evidence, found=not says_none(text))
 
     def _seen(self, step: int, seen: Observation) -> list[Event]:

@@ -156,11 +156,10 @@ async def _answer(request: Request, shared: AgentService, record: EpisodeRecord,
         return []
     if corpus is not None:
         engine = await shared.shelf.engine(corpus)
-        with suppress(CorpusError):
-            found = await shared.searching.lookup(
-                engine, request, lambda store: Teller(corpus, store).answer(record.turns, text)
-            )
-            return [found]
+        found = await shared.searching.lookup(
+            engine, request, lambda store: Teller(corpus, store).answer(record.turns, text)
+        )
+        return [found]
     return [Answered(text=text, evidence=None, found=not says_none(text))]
 
 

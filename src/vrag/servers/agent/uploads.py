@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import shutil
 from filecmp import cmp
@@ -62,8 +63,9 @@ def checked_name(name: str) -> str:
 
 
 def remove(corpus: Corpus, document_id: str) -> list[str]:
-    """Delete the uploaded files that hold a document; their names. Raises `CorpusError` for a document that isn't
-    there or can't be deleted, `UsageError` for one that wasn't uploaded, or that a folder of the server holds as well.
+    """Delete the uploaded files that hold a document; their names, without those that have become other documents and
+    aren't indexed yet. Raises `CorpusError` for a document that isn't there or can't be deleted, `UsageError` for one
+    that wasn't uploaded, or that a folder of the server holds as well.
     """
     held = list(corpus.holders(document_id).values())
     if not held:
@@ -73,11 +75,12 @@ def remove(corpus: Corpus, document_id: str) -> list[str]:
             "this document was indexed from a folder of the server: remove its file there and run `vrag index` again"
         )
     try:
-        for file in held:
+        own = [file for file in held if not file.exists() or content_id(str(file)) == document_id]
+        for file in own:
             file.unlink(missing_ok=True)
     except OSError as error:
         raise write_error(error)(f"{error.filename}: can't be deleted: {error.strerror or error}") from error
-    return [file.name for file in held]
+    return [file.name for file in own]
 
 
 def uploaded_documents(corpus: Corpus) -> set[str]:
@@ -101,20 +104,36 @@ def _keep(folder: Path, name: str, content: BinaryIO, replace: bool) -> str | No
             sniff(part)
             target = uploads / name
             taken = target.is_symlink() or target.exists()
-            if taken and target.is_file() and not target.is_symlink() and cmp(part, target, shallow=False):
+            if _same(part, target):
                 return _present(folder, part) or name
             present = None if taken and replace else _present(folder, part)
             if present is not None:
                 return present
-            if taken and not replace:
-                raise Exists("another document of this name is there: remove it first, or upload with replace=true")
-            part.replace(target)
+            if replace:
+                part.replace(target)
+            elif not _placed(part, target):
+                return name
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         fix = "free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "let the server write there"
         raise write_error(error)(f"{uploads}: {error.strerror or error}: {fix} and upload again") from error
     return None
+
+
+def _placed(part: Path, target: Path) -> bool:
+    """Give it its name, which nothing else has; False where the same content came by that name in this moment."""
+    try:
+        os.link(part, target)  # unlike a rename, never in the place of what another upload has just put there
+    except FileExistsError:
+        if _same(part, target):
+            return False
+        raise Exists("another document of this name is there: remove it first, or upload with replace=true") from None
+    return True
+
+
+def _same(part: Path, target: Path) -> bool:
+    return target.is_file() and not target.is_symlink() and cmp(part, target, shallow=False)
 
 
 def _present(folder: Path, part: Path) -> str | None:

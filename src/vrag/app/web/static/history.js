@@ -8,7 +8,7 @@ const MOST = 100;
 export function entries() {
   try {
     const found = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? found : [];
+    return Array.isArray(found) ? found.filter((one) => Array.isArray(one?.events)) : [];
   } catch {
     return [];
   }

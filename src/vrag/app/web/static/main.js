@@ -13,7 +13,7 @@ const VIEWS = { ask: showAsk, search: showSearch, documents: () => {}, runs: sho
 async function route() {
   quiet();
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const view = path in VIEWS ? path : "ask";
+  const view = Object.hasOwn(VIEWS, path) ? path : "ask";
   const given = Object.fromEntries(new URLSearchParams(query ?? ""));
   for (const link of document.querySelectorAll("[data-view]")) {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
@@ -51,7 +51,7 @@ async function start() {
   startDocuments();
   onChange(empty);
   await startState();
-  await startRuns();
+  const failed = await startRuns().then(() => null, (error) => error); // the other views need none
   addEventListener("hashchange", () => route().catch((error) => alertUser(error.message)));
   addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.matches("input, textarea, select") || $("viewer").open) return;
@@ -61,6 +61,7 @@ async function start() {
     field.focus();
   });
   await route();
+  if (failed) alertUser(`Runs can’t be shown: ${failed.message}`);
   document.documentElement.dataset.ready = "yes";
 }
 
