@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import shutil
 import threading
@@ -492,6 +493,19 @@ def test_of_two_uploads_of_one_name_at_the_same_moment_one_is_kept(
     assert (second.accepted, second.unchanged, second.kind) == (kind is None, kind is None, kind)
     assert [file.name for file in uploads_folder(notes).iterdir()] == ["a.pdf"]
     assert (uploads_folder(notes) / "a.pdf").read_bytes() == soon
+
+
+def test_a_file_system_without_links_takes_uploads_too(
+    writing: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("vrag.servers.agent.uploads.os.link", refused)
+    first, other = pdf(tmp_path / "a.pdf", "zebra"), pdf(tmp_path / "b.pdf", "okapi")
+    assert upload(writing, ("a.pdf", first)).json()["files"][0]["accepted"]
+    assert upload(writing, ("a.pdf", other)).json()["files"][0]["kind"] == "Exists"
+    assert until_indexed(writing)["pages"] == 3
 
 
 def test_removing_a_document_spares_the_one_that_has_taken_its_name(notes: Path, tmp_path: Path):

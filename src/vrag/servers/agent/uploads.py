@@ -19,6 +19,8 @@ from vrag.errors import CorpusError, DocumentError, UnsupportedFormat, UsageErro
 from vrag.servers.agent.limits import MAX_NAME
 from vrag.types import Frozen
 
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of a file system without
+_TAKEN = "another document of this name is there: remove it first, or upload with replace=true"
 _RESERVED = frozenset('/\\:*?"<>|')
 
 
@@ -125,10 +127,14 @@ def _placed(part: Path, target: Path) -> bool:
     """Give it its name, which nothing else has; False where the same content came by that name in this moment."""
     try:
         os.link(part, target)  # unlike a rename, never in the place of what another upload has just put there
-    except FileExistsError:
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, *_NO_LINKS):
+            raise
         if _same(part, target):
             return False
-        raise Exists("another document of this name is there: remove it first, or upload with replace=true") from None
+        if os.path.lexists(target):
+            raise Exists(_TAKEN) from None
+        part.replace(target)
     return True
 
 
