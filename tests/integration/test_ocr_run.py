@@ -321,3 +321,14 @@ def test_a_corpus_that_cannot_be_written_is_an_error(corpus: Corpus, tmp_path: P
         recognise(corpus, OPTIONS)
     monkeypatch.undo()
     assert recognise(corpus, OPTIONS).pages == 1
+
+
+def test_a_text_that_was_given_stays_when_ocr_is_forced(corpus: Corpus, tmp_path: Path):
+    path = write_scans(tmp_path / "scans.tif", [1, 2])
+    ingest([path], corpus, LATER)
+    given = page(corpus, "scans.tif").id
+    for _ in range(2):
+        report = ingest([path], corpus, replace(OPTIONS, ocr="force"), texts={given: "from the dataset"})
+        assert report.ocr.not_done is None
+        assert [page.text_source for page in corpus.pages()] == ["given", "ocr"]
+    assert corpus.page(given).text == "from the dataset"
