@@ -332,3 +332,12 @@ def test_a_text_that_was_given_stays_when_ocr_is_forced(corpus: Corpus, tmp_path
         assert report.ocr.not_done is None
         assert [page.text_source for page in corpus.pages()] == ["given", "ocr"]
     assert corpus.page(given).text == "from the dataset"
+
+
+def test_an_engine_may_give_several_lines_in_one_box(corpus: Corpus, tmp_path: Path):
+    options = replace(OPTIONS, ocr_engine="tests.engines:Paragraphs")
+    assert ingest([write_scans(tmp_path / "scans.tif", [1])], corpus, options).ocr.failures == []
+    (id,) = corpus.page_ids()
+    words = [(word.text, word.box.as_tuple()) for word in corpus.words(id)]
+    assert words == [("two words", (10, 10, 90, 30)), ("and more", (10, 30, 90, 50)), ("end", (100, 12, 120, 28))]
+    assert "and more" in corpus.page(id).text
