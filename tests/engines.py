@@ -67,6 +67,13 @@ class SaysForced(Grey):
         return [Glyphs("forced", 10, 10, 60, 30)]
 
 
+class Paragraphs(Grey):
+    """Gives two lines in one box."""
+
+    def _read(self, number: int, image: Image.Image) -> list[Glyphs]:
+        return [Glyphs("two words\r\nand more\n", 10, 10, 90, 50), Glyphs("end", 100, 12, 120, 28)]
+
+
 class AlwaysFails:
     def __init__(self, threads: int) -> None:
         pass

@@ -192,8 +192,11 @@ def embed_by(
 
 
 def _tidy(index: VectorIndex) -> None:
+    if not isinstance(index, EmbeddedIndex):
+        return
+    index.empty_trash()
     stats = index.stats()
-    if isinstance(index, EmbeddedIndex) and stats.dead > _WASTE * (stats.vectors + stats.dead):
+    if stats.dead > _WASTE * (stats.vectors + stats.dead):
         index.compact()
 
 

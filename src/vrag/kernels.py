@@ -25,6 +25,10 @@ class KernelChoice:
     device: str | None = None
     memory: int | None = None
 
+    @property
+    def is_default(self) -> bool:
+        return self == KernelChoice()
+
     def load(self) -> Kernel:
         """Raises `UsageError` for a library or a device that isn't there, and for settings that the kernel hasn't."""
         if self.name != "torch" and (self.device, self.memory) != (None, None):

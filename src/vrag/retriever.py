@@ -115,15 +115,22 @@ def open_retriever(
     """What searches a corpus: its text, its page images by the encoder of its vectors, or both fused; "auto" is both
     where it has vectors, and the text where it hasn't. `encoder` says where else to find the same encoder, `kernel`
     what compares vectors. Raises `UsageError` for vectors that aren't there, for an extra that isn't installed, or an
-    encoder that nothing is asked of, and what loading encoder and kernel raises.
+    encoder or a kernel that nothing is asked of, and what loading them raises.
     """
+    if by == "text" or (by == "auto" and not corpus.has_vectors):
+        _check_unused(encoder, kernel)
     if encoder is None:
         return open_ways(corpus, by, kernel=kernel)[by]
-    if by == "text" or (by == "auto" and not corpus.has_vectors):
-        raise UsageError(f"search by text asks no encoder: leave {encoder.name} out")
     from vrag.embed import index_encoder
 
     return open_ways(corpus, by, lambda index: index_encoder(index, encoder), kernel)[by]
+
+
+def _check_unused(encoder: EncoderName | None, kernel: KernelChoice | None) -> None:
+    if encoder is not None:
+        raise UsageError(f"search by text asks no encoder: leave {encoder.name} out")
+    if kernel is not None and not kernel.is_default:
+        raise UsageError("search by text compares no vectors: choose no kernel and no device")
 
 
 def open_ways(

@@ -10,11 +10,15 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.colours import ColourEncoder
+from vrag.embed import embed
 from vrag.errors import CorpusError
 from vrag.index import segments
 from vrag.index.embedded import EmbeddedIndex
@@ -125,6 +129,21 @@ def test_a_writer_killed_at_random_moments_gets_there_in_the_end(folder: Path, u
         write(again)
         assert state(again) == undisturbed
         shutil.rmtree(again)
+
+
+@pytest.mark.parametrize("point", ["before-compacted:1", "compacted:1"])
+def test_files_of_a_killed_compaction_go_with_the_next_run_also_of_one_that_has_nothing_to_do(
+    folder: Path, point: str, undisturbed: object, monkeypatch: pytest.MonkeyPatch
+):
+    start(folder, point).communicate(timeout=60)
+    assert len(list(folder.glob("full-*.i8"))) == 2
+    monkeypatch.setattr("vrag.embed._WASTE", 1.0)  # it doesn't compact again
+    with closing(EmbeddedIndex.open(folder, kernel="numpy")) as index:
+        all_there = SimpleNamespace(page_ids=index.ids)
+        embed(all_there, ColourEncoder(), index)  # type: ignore[arg-type]
+    assert len(list(folder.glob("full-*.i8"))) == len(list(folder.glob("pool-*.u4"))) == 1
+    write(folder)
+    assert state(folder) == undisturbed
 
 
 @pytest.mark.parametrize("fails", range(1, 5))

@@ -23,6 +23,7 @@ from vrag.corpus.removal import take_back
 from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.index.tantivy_text import TantivyText
+from vrag.types import Page
 
 
 @pytest.fixture
@@ -74,6 +75,40 @@ def test_a_first_run_that_finds_no_document_leaves_no_corpus(docs: Path):
     write_report(docs / "report.pdf", 1, 2)
     assert vrag("index", docs, "-c", "mine", "--workers", 1) == 0
     assert store.names() == ["mine"]
+
+
+def test_a_first_run_that_finds_no_document_makes_no_vectors_either(docs: Path):
+    (docs / "report.pdf").unlink()
+    assert vrag("index", docs, "-c", "mine", "--workers", 1, "--encoder", "tests.colours:ColourEncoder") == 1
+    assert store.names() == []
+
+
+def test_search_by_text_refuses_a_kernel_and_a_device(docs: Path, capsys: pytest.CaptureFixture[str]):
+    vrag("index", docs, "-c", "mine", "--workers", 1)
+    for by in ("text", "auto"):
+        for chosen in (("--kernel", "torch", "--device", "cuda:7"), ("--kernel", "numpy"), ("--device", "cpu")):
+            assert vrag("search", "Report", "-c", "mine", "--by", by, *chosen) == 2
+            assert "choose no kernel and no device" in capsys.readouterr().err
+
+
+def test_a_page_that_leaves_before_its_snippet_is_made_is_no_hit(
+    docs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    write_report(docs / "leaves.pdf", 2, 1)
+    vrag("index", docs, "-c", "mine", "--workers", 1)
+    capsys.readouterr()
+    page = Corpus.page
+
+    def leaves_first(corpus: Corpus, id: str) -> Page:
+        if (docs / "leaves.pdf").exists():
+            (docs / "leaves.pdf").unlink()
+            ingest(docs, corpus, IngestOptions(workers=1, ocr="off"))
+        return page(corpus, id)
+
+    monkeypatch.setattr(Corpus, "page", leaves_first)
+    assert vrag("search", "Report", "-c", "mine", "--json") == 0
+    hits = json.loads(capsys.readouterr().out)["hits"]
+    assert [hit["ref"]["document"] for hit in hits] == ["report.pdf", "report.pdf"]
 
 
 def test_a_first_run_that_finds_no_document_takes_nothing_else_away(docs: Path, tmp_path: Path):

@@ -321,3 +321,23 @@ def test_a_corpus_that_cannot_be_written_is_an_error(corpus: Corpus, tmp_path: P
         recognise(corpus, OPTIONS)
     monkeypatch.undo()
     assert recognise(corpus, OPTIONS).pages == 1
+
+
+def test_a_text_that_was_given_stays_when_ocr_is_forced(corpus: Corpus, tmp_path: Path):
+    path = write_scans(tmp_path / "scans.tif", [1, 2])
+    ingest([path], corpus, LATER)
+    given = page(corpus, "scans.tif").id
+    for _ in range(2):
+        report = ingest([path], corpus, replace(OPTIONS, ocr="force"), texts={given: "from the dataset"})
+        assert report.ocr.not_done is None
+        assert [page.text_source for page in corpus.pages()] == ["given", "ocr"]
+    assert corpus.page(given).text == "from the dataset"
+
+
+def test_an_engine_may_give_several_lines_in_one_box(corpus: Corpus, tmp_path: Path):
+    options = replace(OPTIONS, ocr_engine="tests.engines:Paragraphs")
+    assert ingest([write_scans(tmp_path / "scans.tif", [1])], corpus, options).ocr.failures == []
+    (id,) = corpus.page_ids()
+    words = [(word.text, word.box.as_tuple()) for word in corpus.words(id)]
+    assert words == [("two words", (10, 10, 90, 30)), ("and more", (10, 30, 90, 50)), ("end", (100, 12, 120, 28))]
+    assert "and more" in corpus.page(id).text

@@ -23,11 +23,13 @@ from tests.colours import COLOURS, ColourEncoder
 from tests.qdrant_stub import LAYOUT, Seen, Stub, info, serving
 from tests.vectors import DIM, a_page, a_query
 from vrag.corpus.ingest import IngestOptions, ingest
+from vrag.corpus.paths import vectors_elsewhere
 from vrag.corpus.store import Corpus
-from vrag.embed import embed, index_encoder
+from vrag.embed import check_place, embed, index_encoder
 from vrag.errors import CorpusError, InfrastructureError, UsageError, VragError
 from vrag.index import qdrant_server
 from vrag.index.qdrant import QdrantIndex, connect
+from vrag.index.qdrant_place import QdrantPlace, write_place
 from vrag.index.qdrant_server import QdrantServer
 from vrag.index.vectors import EncoderName, Filter, PageRecord
 from vrag.retriever import VisualRetriever
@@ -74,6 +76,14 @@ def test_a_corpus_is_embedded_and_searched_as_with_an_index_of_its_own(tmp_path:
         hits = asyncio.run(retriever.search("blue", 2))
         assert hits[0].ref.document == "blue.png" and len(hits) == 2
         index.close()
+
+
+def test_an_address_with_a_slash_at_its_end_is_the_same_place(tmp_path: Path):
+    with Corpus.create(tmp_path / "corpus") as corpus:
+        write_place(vectors_elsewhere(corpus.folder), QdrantPlace(url="http://h:6333", collection="mine"))
+        check_place(corpus, QdrantPlace(url="http://h:6333/", collection="mine"))
+        with pytest.raises(CorpusError, match="leave the other place out"):
+            check_place(corpus, QdrantPlace(url="http://h:6334", collection="mine"))
 
 
 # -------------------------------------------------------------------------------------------- retries

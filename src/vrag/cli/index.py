@@ -108,7 +108,8 @@ def index(
         report = _read(store, named, options, console, who)
         if report and not json_:
             print(summary(report, corpus), file=out, flush=True)  # now: these pages can be searched
-        vectors = who.encode(store, name, place, console)
+        in_vain = new and report is not None and not report.files and not report.failures
+        vectors = None if in_vain else who.encode(store, name, place, console)
         if vectors and not json_:
             counts = f"{vectors.added} encoded, {counted(len(vectors.failures), 'failure')}, {vectors.seconds:.1f} s"
             print(f"{corpus}: {vectors.pages} pages have vectors ({counts})", file=out, flush=True)
@@ -127,7 +128,7 @@ def index(
     elif recognised.pages or recognised.failures or not report:
         counts = f"{recognised.owed} wait, {counted(len(recognised.failures), 'failure')}; {recognised.seconds:.1f} s"
         print(f"{corpus}: {counted(recognised.pages, 'page')} by OCR ({counts})")
-    if new and report and not vectors and not report.files and not report.failures:
+    if in_vain:
         take_back(store.folder, keep_folder=was_there)
     _exit(console, report, recognised)
 

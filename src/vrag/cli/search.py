@@ -14,6 +14,8 @@ from rich.table import Table
 from vrag.cli.asked import Asked, hint_spelling, open_to_read
 from vrag.cli.options import By, Device, Encoder, EncoderSet, Kernel, KernelOption, Way, encoder_name
 from vrag.cli.progress import printable
+from vrag.corpus.store import Corpus
+from vrag.errors import CorpusError
 from vrag.index.lexical import snippet
 from vrag.kernels import KernelChoice
 from vrag.retriever import open_retriever
@@ -38,8 +40,9 @@ def search(
     chosen = encoder_name(encoder, encoder_set)
     with open_to_read(corpus) as store:
         retriever = open_retriever(store, by.value, chosen, KernelChoice(kernel.value, device))
-        hits = asyncio.run(retriever.search(query, k))
-        snippets = [snippet(store.page(hit.page_id).text, query) for hit in hits]
+        texts = [(hit, _text(store, hit.page_id)) for hit in asyncio.run(retriever.search(query, k))]
+        hits = [hit for hit, text in texts if text is not None]
+        snippets = [snippet(text, query) for _, text in texts if text is not None]
         hint_spelling(store, query)
     if json_:
         found = [{**hit.model_dump(), "snippet": text} for hit, text in zip(hits, snippets, strict=True)]
@@ -55,6 +58,16 @@ def search(
         score = f"{hit.score:.4f}" if fused else f"{hit.score:.2f}"
         table.add_row(str(rank), name, str(hit.ref.page), score, *ranks, escape(printable(text)))
     Console().print(table)
+
+
+def _text(store: Corpus, page_id: str) -> str | None:
+    """None for a page that has just left the corpus."""
+    try:
+        return store.page(page_id).text
+    except CorpusError:
+        if store.refs([page_id]):
+            raise
+        return None
 
 
 def _ranks(hit: Hit) -> str:

@@ -20,7 +20,7 @@ from vrag.index import lexical
 from vrag.killpoints import killpoint
 
 _PATIENCE = 300_000  # milliseconds: an indexing run keeps a transaction open while it waits for a slow page
-_ANY = f"ocr_done <> {catalog.SEEN} AND text_source <> 'ocr'"
+_ANY = f"ocr_done <> {catalog.SEEN} AND text_source NOT IN ('ocr', 'given')"
 _EMPTY = "text_source = 'none' AND ocr_done ="
 
 
@@ -44,8 +44,8 @@ class Outcome:
 
 
 class Owed:
-    """The pages of the documents whose file's path is `wanted` (None: of all). With `force` every page is, and without
-    its layer's words.
+    """The pages of the documents whose file's path is `wanted` (None: of all). With `force` every page is that
+    nobody gave a text, and without its layer's words.
     """
 
     def __init__(self, folder: Path, wanted: Callable[[str], bool] | None, *, force: bool = False) -> None:

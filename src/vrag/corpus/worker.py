@@ -34,7 +34,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class Worker:
         layer = unpack(packed) if packed else []
         with Image.open(page_file(self.folder, job["id"])) as stored:
             image = stored.convert("RGB")
-        new = unseen(self._engine.read(image), layer)
+        new = unseen(_in_lines(self._engine.read(image)), layer)
         kept = [Glyphs(word.text, *word.box.as_tuple()) for word in layer] if new else []
         yield {"page": job["page"], **_content([*kept, *new], image)}
 
@@ -164,6 +164,19 @@ def _content(glyphs: list[Glyphs], image: Image.Image) -> Message:
         "words": base64.b64encode(pack(page.placed)).decode() if page.placed else "",
         "index": index_text(page.text),
     }
+
+
+def _in_lines(read: Iterable[Glyphs]) -> Iterator[Glyphs]:
+    """Each line by itself: an engine of one's own may give several in one box, and a word is stored in one line."""
+    for glyph in read:
+        lines = [line for line in glyph.text.splitlines() if line]
+        if lines == [glyph.text]:
+            yield glyph
+            continue
+        height = (glyph.y2 - glyph.y1) / max(1, len(lines))
+        for place, line in enumerate(lines):
+            top = glyph.y1 + place * height
+            yield Glyphs(line, glyph.x1, top, glyph.x2, top + height)
 
 
 def _failure(error: Exception) -> Message:

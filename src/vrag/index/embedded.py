@@ -166,7 +166,7 @@ class EmbeddedIndex:
                     catalog.move_page(db, int(row), place)
             killpoint("index.before-compacted")
         killpoint("index.compacted")
-        self._empty_trash()
+        self.empty_trash()
 
     @contextmanager
     def _write(self) -> Generator[sqlite3.Connection]:
@@ -176,13 +176,18 @@ class EmbeddedIndex:
     def _named(self) -> AbstractContextManager[None]:
         return database.translated(f"vector index {self.folder}")
 
-    def _empty_trash(self) -> None:
+    def empty_trash(self) -> None:
+        """Delete what compactions replaced, and what one that was killed left."""
         with self._write() as db:
             for (segment,) in db.execute("SELECT segment FROM trash").fetchall():
                 with suppress(PermissionError):  # Windows keeps what a reader has mapped: next time
                     for file in segments.files(self.folder, segment):
                         file.unlink(missing_ok=True)
                     db.execute("DELETE FROM trash WHERE segment = ?", (segment,))
+            known = [segment.id for segment in catalog.segments(db)]
+            for file in segments.strays(self.folder, known):  # of nobody: whoever writes a new one holds the lock
+                with suppress(PermissionError):
+                    file.unlink(missing_ok=True)
 
     def snapshot(self, path: Path) -> None:
         """Make a folder that opens as an index of what is committed now, whole or not at all. Nobody waits meanwhile.

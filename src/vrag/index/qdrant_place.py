@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from vrag.errors import CorpusError
 from vrag.index.qdrant import QdrantIndex, connect
@@ -26,6 +26,12 @@ class QdrantPlace(Frozen):
     url: str
     collection: str
     shared: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _without_slash(cls, url: str) -> str:
+        """One place has one name."""
+        return url.rstrip("/")
 
     def open(self, fingerprint: str | None = None) -> QdrantIndex:
         """Raises as `connect` and `QdrantIndex.open`."""

@@ -8,6 +8,7 @@ left behind, and the next append writes over them.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,13 @@ def _map(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
 def files(folder: Path, segment: int) -> list[Path]:
     """All files that a segment may have."""
     return [folder / f"{kind}-{segment:06d}.{suffix}" for kind in ("full", "pool") for suffix in ("i8", "u4", "u16")]
+
+
+def strays(folder: Path, known: Iterable[int]) -> list[Path]:
+    """Files of segments other than those: a compaction that was killed left them."""
+    own = {file for segment in known for file in files(folder, segment)}
+    found = [*folder.glob("full-*.*"), *folder.glob("pool-*.*")]
+    return [file for file in found if file.suffix in (".i8", ".u4", ".u16") and file not in own]
 
 
 def share(folder: Path, segment: int, kind: str, count: int, dim: int, target: Path, bits: Bits = 8) -> None:
