@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import shutil
 import threading
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
@@ -561,6 +562,29 @@ def test_an_upload_that_cant_be_written_is_logged_with_what_to_do(notes: Path, c
         answer = server.client.post("/v1/corpora/notes/documents", files=[("files", ("a.pdf", b"%PDF-1.4"))])
         assert answer.status_code == 503, answer.text
     assert "let the server write there and upload again" in caplog.text
+
+
+def test_a_file_that_cant_be_written_stops_none_of_the_others(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    real = shutil.copyfileobj
+
+    def copy(source: BinaryIO, target: Any, size: int) -> None:
+        if b"%full" in source.read():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        source.seek(0)
+        real(source, target, size)
+
+    monkeypatch.setattr("vrag.servers.agent.uploads.shutil.copyfileobj", copy)
+    good, full = pdf(tmp_path / "a.pdf", "zebra"), b"%PDF-1.4 %full"
+    with agent_serving() as server:
+        assert upload(server, ("full.pdf", full)).status_code == 503
+        outcome = upload(server, ("full.pdf", full), ("good.pdf", good), ("more.pdf", full))
+        files = outcome.json()["files"]
+        assert outcome.status_code == 202 and [one["accepted"] for one in files] == [False, True, False]
+        assert files[0]["kind"] == "CorpusError" and str(notes) not in outcome.text
+        assert until_indexed(server)["pages"] == 3
+    assert "free some space there" in caplog.text
 
 
 def test_what_a_get_cant_have_is_said_at_once(notes: Path):
