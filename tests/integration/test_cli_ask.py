@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -12,6 +14,7 @@ from tests.agents import plays
 from tests.chats import chat_server, fails
 from tests.papers import write_pdf
 from vrag.cli import main
+from vrag.cli.retries import Retries
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError
 from vrag.policies.load import SETTINGS
@@ -256,3 +259,9 @@ def test_a_retry_is_said_in_words(corpus: str, capsys: pytest.CaptureFixture[str
     first, last = capsys.readouterr().err.splitlines()
     assert "answered 503" in first and "; again in " in first
     assert "does it have the model qwen3-vl?" in last
+
+
+def test_a_retry_after_an_error_without_words_names_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    happened = {"stamina.caused_by": repr(httpx.ReadTimeout("")), "stamina.wait_for": 0.55}
+    Retries().emit(logging.makeLogRecord(happened))
+    assert capsys.readouterr().err == "vrag: ReadTimeout; again in 0.55 s\n"
