@@ -31,7 +31,7 @@ from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
 from vrag.environment import EnvironmentConfig
-from vrag.errors import InfrastructureError
+from vrag.errors import InfrastructureError, UsageError
 from vrag.index.vectors import EncoderName
 from vrag.kernels import KernelChoice
 from vrag.policies.scripted import ScriptedPolicy
@@ -283,6 +283,22 @@ def held_up(name: str) -> tuple[Callable[[Path], Engine], threading.Event, threa
         return Engine(folder, kernel=KernelChoice("numpy"))
 
     return open_engine, begun, go, opened
+
+
+def test_what_is_wrong_with_the_servers_setup_is_no_fault_of_a_request(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def refuses(corpus: Corpus, *_: object) -> None:
+        raise UsageError(f"corpus {corpus.folder} has no vectors")
+
+    monkeypatch.setattr("vrag.servers.engine.open_ways", refuses)
+    with agent_serving() as server:
+        for path in ("", "/search?q=port"):
+            answer = server.client.get(f"/v1/corpora/notes{path}")
+            assert answer.status_code == 503 and str(notes) not in answer.text
+        asked = server.client.post("/v1/corpora/notes/ask", json={"question": QUESTION})
+        assert asked.status_code == 503 and str(notes) not in asked.text
+    assert f"{notes} has no vectors" in caplog.text
 
 
 def test_a_corpus_that_doesnt_open_holds_up_no_other_and_is_opened_once(notes: Path):
