@@ -98,6 +98,7 @@ class Server:
         if token is not None and not is_token(token):
             raise UsageError(f"the token for {what} {url} is none: one line of printable ASCII without spaces")
         self.what, self.url, self._token = what, url.rstrip("/"), token
+        self._secret = re.compile("".join(map(_forms, token))) if token else None
         self.hints = hints or {
             401: "give the server's token",
             404: f"is this the URL of {_an(what)} of vrag?",
@@ -108,8 +109,8 @@ class Server:
         return f"{self.what} {self.url}"
 
     def masked(self, text: str) -> str:
-        """What the server said, without the token."""
-        return text.replace(self._token, "***") if self._token else text
+        """What the server said, without the token, however JSON or a URL writes it."""
+        return self._secret.sub("***", text) if self._secret else text
 
     def shown(self, text: str) -> str:
         """The beginning of what the server said, for a message; without the token."""
@@ -184,6 +185,12 @@ class Server:
 def is_token(text: str) -> bool:
     """Whether a header can carry `text` as a token."""
     return re.fullmatch(r"[\x21-\x7e]+", text) is not None
+
+
+def _forms(char: str) -> str:
+    """A pattern of the forms that a character of a token can have in what a server says."""
+    code = f"{ord(char):02x}"
+    return rf"(?:\\?{re.escape(char)}|(?i:\\u00{code}|%{code}))"
 
 
 def _an(what: str) -> str:

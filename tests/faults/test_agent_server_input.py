@@ -294,6 +294,18 @@ def test_no_answer_and_no_log_has_a_secret(
     assert not any(secret in text for secret in (KEY, KEY[::-1]) for text in [*said, caplog.text])
 
 
+def test_a_page_of_another_site_can_show_nothing_and_so_learn_nothing(server: Running):
+    (document,) = server.client.get("/v1/corpora/notes").json()["documents"]
+    image = f"/v1/corpora/notes/pages/{document['id']}/1"
+    for path in (image, image.replace(document["id"], "0" * 24), "/v1/corpora", "/health"):
+        shown = server.client.get(path, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"})
+        assert shown.status_code == 403
+        assert shown.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    for site in ("same-origin", "none"):
+        own = server.client.get(image, headers={"Sec-Fetch-Site": site})
+        assert own.status_code == 200 and own.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example"])
 def test_a_page_of_another_site_can_neither_upload_nor_ask(server: Running, origin: str, tmp_path: Path):
     content = write_pdf(tmp_path / "a.pdf", ["zebra"]).read_bytes()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
@@ -31,7 +31,7 @@ from vrag.corpus.store import Corpus
 from vrag.corpus.writer import sole_writer
 from vrag.embed import embed, make_index
 from vrag.environment import EnvironmentConfig
-from vrag.errors import InfrastructureError
+from vrag.errors import InfrastructureError, UsageError
 from vrag.index.vectors import EncoderName
 from vrag.kernels import KernelChoice
 from vrag.policies.scripted import ScriptedPolicy
@@ -283,6 +283,22 @@ def held_up(name: str) -> tuple[Callable[[Path], Engine], threading.Event, threa
         return Engine(folder, kernel=KernelChoice("numpy"))
 
     return open_engine, begun, go, opened
+
+
+def test_what_is_wrong_with_the_servers_setup_is_no_fault_of_a_request(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def refuses(corpus: Corpus, *_: object) -> None:
+        raise UsageError(f"corpus {corpus.folder} has no vectors")
+
+    monkeypatch.setattr("vrag.servers.engine.open_ways", refuses)
+    with agent_serving() as server:
+        for path in ("", "/search?q=port"):
+            answer = server.client.get(f"/v1/corpora/notes{path}")
+            assert answer.status_code == 503 and str(notes) not in answer.text
+        asked = server.client.post("/v1/corpora/notes/ask", json={"question": QUESTION})
+        assert asked.status_code == 503 and str(notes) not in asked.text
+    assert f"{notes} has no vectors" in caplog.text
 
 
 def test_a_corpus_that_doesnt_open_holds_up_no_other_and_is_opened_once(notes: Path):
@@ -575,6 +591,29 @@ def test_an_upload_that_cant_be_written_is_logged_with_what_to_do(notes: Path, c
         answer = server.client.post("/v1/corpora/notes/documents", files=[("files", ("a.pdf", b"%PDF-1.4"))])
         assert answer.status_code == 503, answer.text
     assert "let the server write there and upload again" in caplog.text
+
+
+def test_a_file_that_cant_be_written_stops_none_of_the_others(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    real = shutil.copyfileobj
+
+    def copy(source: BinaryIO, target: Any, size: int) -> None:
+        if b"%full" in source.read():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        source.seek(0)
+        real(source, target, size)
+
+    monkeypatch.setattr("vrag.servers.agent.uploads.shutil.copyfileobj", copy)
+    good, full = pdf(tmp_path / "a.pdf", "zebra"), b"%PDF-1.4 %full"
+    with agent_serving() as server:
+        assert upload(server, ("full.pdf", full)).status_code == 503
+        outcome = upload(server, ("full.pdf", full), ("good.pdf", good), ("more.pdf", full))
+        files = outcome.json()["files"]
+        assert outcome.status_code == 202 and [one["accepted"] for one in files] == [False, True, False]
+        assert files[0]["kind"] == "CorpusError" and str(notes) not in outcome.text
+        assert until_indexed(server)["pages"] == 3
+    assert "free some space there" in caplog.text
 
 
 def test_what_a_get_cant_have_is_said_at_once(notes: Path):

@@ -53,6 +53,12 @@ def test_the_page_and_all_that_it_names_are_served_under_a_policy_without_inline
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_a_link_on_another_site_opens_the_page_and_nothing_else(server: Running):
+    linked = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert server.client.get("/", headers=linked).status_code == 200
+    assert server.client.get("/v1/corpora", headers=linked).status_code == 403
+
+
 def test_a_file_that_a_browser_has_isnt_sent_again(server: Running):
     first = server.client.get("/app/main.js")
     again = server.client.get("/app/main.js", headers={"If-None-Match": first.headers["etag"]})

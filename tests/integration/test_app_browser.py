@@ -231,6 +231,28 @@ def test_a_score_of_next_to_nothing_isnt_said_to_be_none(page: Page, manual: Pat
         assert "· < 0.01" in page.run("document.querySelector('#search-results .about').textContent")
 
 
+def test_pages_that_were_found_are_those_of_the_corpus_that_is_shown(page: Page, manual: Path, tmp_path: Path):
+    other = make_corpus(tmp_path / "other", {"other.pdf": [["Another daemon"]]})
+    with app_serving(chosen={"notes": manual, "other": other}) as server:
+
+        def found(name: str) -> str:
+            return f"document.querySelector('#search-results')?.textContent.includes('{name}')"
+
+        opened(page, f"{server.url}/#/search?corpus=notes&q=daemon")
+        page.until(found("manual.pdf"))
+        page.run("location.hash = '#/search?corpus=other&q=daemon'")
+        page.until(found("other.pdf"))
+        assert not page.run(found("manual.pdf"))
+        searches = [url for url in page.requests if "/search?" in url]
+        page.run("location.hash = '#/search?corpus=other&q=daemon&by=text'")
+        heard(page, lambda: len([url for url in page.requests if "/search?" in url]) > len(searches))
+        page.until(found("other.pdf"))
+        page.run("document.querySelector('#corpus').value = 'notes'")
+        page.run("document.querySelector('#corpus').dispatchEvent(new Event('change'))")
+        page.until("!document.querySelector('#search-results').textContent")
+        assert page.text("#search-status") == ""
+
+
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_an_image_that_is_scrolled_past_before_it_came_isnt_waited_for(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -13,6 +15,7 @@ from tests.chats import chat_server, fails
 from tests.papers import write_pdf
 from vrag.cli import main
 from vrag.cli.progress import printable
+from vrag.cli.retries import Retries
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError
 from vrag.policies.load import SETTINGS
@@ -261,3 +264,9 @@ def test_a_retry_is_said_in_words(corpus: str, capsys: pytest.CaptureFixture[str
 
 def test_what_a_terminal_is_shown_has_no_control_characters_and_any_white_space_as_a_space() -> None:
     assert printable("3.45\u202fPM\nline\x1b[31m") == "3.45 PM line�[31m"
+
+
+def test_a_retry_after_an_error_without_words_names_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    happened = {"stamina.caused_by": repr(httpx.ReadTimeout("")), "stamina.wait_for": 0.55}
+    Retries().emit(logging.makeLogRecord(happened))
+    assert capsys.readouterr().err == "vrag: ReadTimeout; again in 0.55 s\n"

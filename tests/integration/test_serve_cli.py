@@ -192,3 +192,13 @@ def test_a_token_that_is_none_is_refused_and_not_shown(content: bytes, tmp_path:
         read_token("127.0.0.1", None, "")
     with pytest.raises(UsageError, match="can't be read"):
         read_token("127.0.0.1", tmp_path / "missing", TOKEN)
+
+
+@pytest.mark.parametrize("verb", [("serve", "search"), ("serve", "agent"), ("mcp",)])
+def test_a_time_that_never_ends_is_refused(
+    folder: Path, verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("vrag.servers.run.Server.until_ended", lambda _: None)
+    assert vrag(*verb, "--corpus", folder, "--port", 0, "--timeout", "inf") == 2
+    assert "inf is no number of seconds" in capsys.readouterr().err
+    assert vrag(*verb, "--corpus", folder, "--port", 0, "--timeout", "nan") == 2

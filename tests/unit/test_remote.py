@@ -16,6 +16,7 @@ from vrag.environment import DocumentEnvironment, EnvironmentConfig
 from vrag.episode import Episode
 from vrag.errors import InfrastructureError, UsageError
 from vrag.geometry import ViewSpec
+from vrag.http import Server
 from vrag.policies.scripted import ScriptedPolicy
 from vrag.remote import RemoteRetriever
 from vrag.rewards.combine import score_episode
@@ -120,6 +121,16 @@ def test_what_doesnt_pass_is_an_error_that_names_the_server(failure: httpx.Respo
     with pytest.raises(InfrastructureError, match=f"search server {URL}: "):
         search(remote(handler, attempts=4))
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{0}", "ab\\/c+d=\\\\e", "ab\\u002fc\\u002Bd\\u003d\\u005Ce", "ab%2Fc%2bd%3D%5Ce", "%61%62%2f%63%2b%64%3d%5c%65"],
+)
+def test_no_message_says_the_token_however_the_server_writes_it(form: str):
+    token = "ab/c+d=\\e"
+    masked = Server("search server", URL, token).masked(f"<{form.format(token)}> isn't AB/c+d=\\e")
+    assert masked == "<***> isn't AB/c+d=\\e"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 
-_REPR = re.compile(r"\w+\((['\"])(.*)\1\)", re.DOTALL)
+_REPR = re.compile(r"(\w+)\((['\"])(.*)\2\)", re.DOTALL)
 
 
 class Retries(logging.Handler):
@@ -16,7 +16,8 @@ class Retries(logging.Handler):
         fields = vars(record)
         error = str(fields.get("stamina.caused_by", record.getMessage()))
         said = _REPR.fullmatch(error)
-        print(f"vrag: {said[2] if said else error}; again in {fields.get('stamina.wait_for', 0)} s", file=sys.stderr)
+        what = said[3] or said[1] if said else error  # some errors are but a kind
+        print(f"vrag: {what}; again in {fields.get('stamina.wait_for', 0)} s", file=sys.stderr)
 
 
 def show_retries() -> None:

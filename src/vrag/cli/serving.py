@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from enum import Enum
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,13 @@ _EXTRA = {
 }
 
 
+def _finite(seconds: float) -> float:
+    """Seconds that end: whoever ends the server waits for no more."""
+    if not isfinite(seconds):
+        raise typer.BadParameter(f"{seconds} is no number of seconds")
+    return seconds
+
+
 class OcrOption(str, Enum):
     auto = "auto"
     off = "off"
@@ -43,13 +51,13 @@ Readers = Annotated[int, typer.Option(min=0, help="Processes that read documents
 Ocr = Annotated[OcrOption, typer.Option(help="Pages without text: auto reads them, if OCR is installed.")]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="No uploads, no removal, no new corpora.")]
 Episodes = Annotated[int, typer.Option(min=1, help="Questions that are answered at once.")]
-EpisodeSeconds = Annotated[float, typer.Option(min=0.1, help="Seconds that a question may take.")]
+EpisodeSeconds = Annotated[float, typer.Option(min=0.1, callback=_finite, help="Seconds that a question may take.")]
 TokenFile = Annotated[
     Path | None, typer.Option(help="File with the token that each request must bear; else VRAG_TOKEN, if set.")
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on; others than this machine's own need a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take; then 504.")]
+Timeout = Annotated[float, typer.Option(min=0.1, callback=_finite, help="Seconds that a request may take; then 504.")]
 Corpora = Annotated[
     list[str] | None,
     typer.Option("--corpus", "-c", help="Name or path of a corpus; repeat for more. None: all that have a name."),

@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 import anyio
 from fastapi import HTTPException
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vrag.errors import UsageError
 from vrag.http import is_token
+
+_ANOTHER = "without a token this server answers no page of another site"
 
 
 def is_loopback(host: str) -> bool:
@@ -45,7 +47,8 @@ def read_token(host: str, file: Path | None, environment: str | None, variable: 
 class Guard:
     """ASGI middleware. With a token each request must bear it, but those to an `is_public` path. Without one the Host
     must be this machine: the name of a web page whose address was changed to 127.0.0.1 isn't (DNS rebinding). Nor may a
-    page of another site send forms here. A body holds at most as many bytes as `max_bytes` says for its path.
+    page of another site send forms here, or show in itself what is here. A body holds at most as many bytes as
+    `max_bytes` says for its path.
     """
 
     def __init__(
@@ -63,12 +66,18 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+
+        async def own(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Cross-Origin-Resource-Policy"] = "same-origin"
+            await send(message)
+
         max_bytes = self._max_bytes(scope["path"])
         refusal = self._refusal(scope["path"], Headers(scope=scope), max_bytes)
         if refusal is not None:
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, own)
         else:
-            await self._app(scope, _Bounded(receive, self._body_seconds, max_bytes), send)
+            await self._app(scope, _Bounded(receive, self._body_seconds, max_bytes), own)
 
     def _refusal(self, path: str, headers: Headers, max_bytes: int) -> Response | None:
         if self._expected is not None:
@@ -80,7 +89,9 @@ class Guard:
         elif not is_loopback(_name(headers.get("host", ""))):
             return _refuse(421, "without a token this server answers only to 127.0.0.1 and localhost")
         elif not is_loopback(_name(headers.get("origin", "//localhost").partition("//")[2])):
-            return _refuse(403, "without a token this server answers no page of another site")
+            return _refuse(403, _ANOTHER)
+        elif "origin" not in headers and headers.get("sec-fetch-site") == "cross-site" and not self._is_public(path):
+            return _refuse(403, _ANOTHER)  # an image, a script or a link
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > max_bytes:
             return _refuse(422, f"a request holds at most {max_bytes} bytes")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path as Folder
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path
@@ -14,9 +17,10 @@ from vrag.database import ReadOnly
 from vrag.errors import CorpusError, UsageError
 from vrag.servers.agent.corpora import Name, Shared
 from vrag.servers.agent.limits import MAX_FILES
-from vrag.servers.agent.uploads import Received, receive, remove
+from vrag.servers.agent.uploads import Received, receive, refused, remove
 from vrag.types import Frozen
 
+_log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/corpora/{name}/documents", tags=["documents"])
 
 _FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
@@ -46,10 +50,7 @@ async def upload(request: Request, name: Name, shared: Shared, replace: bool = F
         try:
             async with request.form(max_files=MAX_FILES, max_fields=0) as form:
                 files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-                outcomes = [
-                    await asyncio.to_thread(receive, folder, one.filename or "", one.file, replace=replace)
-                    for one in files
-                ]
+                outcomes = await _received(folder, files, replace)
         except ClientDisconnect:
             raise HTTPException(499, "the client is gone") from None
     if not outcomes:
@@ -58,6 +59,23 @@ async def upload(request: Request, name: Name, shared: Shared, replace: bool = F
     if accepted:
         shared.indexer.ask(name)
     return JSONResponse(Uploaded(files=outcomes).model_dump(), 202 if accepted else 422)
+
+
+async def _received(folder: Folder, files: Sequence[UploadFile], replace: bool) -> list[Received]:
+    """What became of each. Raises `CorpusError` where one can't be written and none was taken."""
+    outcomes, failures = list[Received](), list[CorpusError]()
+    for one in files:
+        name = one.filename or ""
+        try:
+            outcomes.append(await asyncio.to_thread(receive, folder, name, one.file, replace=replace))
+        except CorpusError as error:
+            failures.append(error)
+            outcomes.append(refused(name, error, "it can't be written; the server's log says why"))
+    if failures and not any(one.accepted for one in outcomes):
+        raise failures[0]
+    for error in failures:
+        _log.warning("upload failed: %s", error)
+    return outcomes
 
 
 @router.delete("/{document_id}", status_code=202)

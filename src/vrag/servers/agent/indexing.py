@@ -128,7 +128,7 @@ class Indexer:
             state = "waiting"
         except Exception as error:  # noqa: BLE001  the boundary: the other corpora go on
             _log.warning("corpus %s can't be indexed: %s", corpus, error, exc_info=not isinstance(error, VragError))
-            state, reason = "failed", "the corpus can't be written; the server's log says why"
+            state, reason = "failed", "the corpus can't be read or written; the server's log says why"
         again = corpus in self._owed
         runs = self.state(corpus).runs + (state != "waiting")
         self._set(corpus, state="waiting" if again else state, reason=reason, left=tuple(left), runs=runs, current=None)

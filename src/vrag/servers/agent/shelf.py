@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vrag.corpus.paths import corpora_folder, corpus_folder, is_corpus, is_corpus_name
 from vrag.corpus.store import Corpus, names
-from vrag.errors import UsageError
+from vrag.errors import CorpusError, UsageError
 from vrag.servers.engine import Engine
 
 OPEN = 32  # corpora that are kept open
@@ -50,8 +50,8 @@ class Shelf:
         return found
 
     async def engine(self, name: str) -> Engine:
-        """Raises `UnknownCorpus`, and what opening the corpus and its encoder raises. One that takes long to open holds
-        up those alone who ask for it.
+        """Raises `UnknownCorpus`, and what opening the corpus and its encoder raises, a `UsageError` as `CorpusError`.
+        One that takes long to open holds up those alone who ask for it.
         """
         folder = self.folder(name)
         engine = self._engines.get(name)
@@ -65,6 +65,8 @@ class Shelf:
     async def _open(self, name: str, folder: Path) -> Engine:
         try:
             engine = self._engines[name] = await asyncio.to_thread(self._open_engine, folder)
+        except UsageError as error:  # in how the server was started: nothing in a request is wrong
+            raise CorpusError(f"corpus {name} can't be opened: {error}") from error
         finally:
             del self._opening[name]
         self._make_room(engine)

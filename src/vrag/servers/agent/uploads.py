@@ -45,12 +45,20 @@ def receive(folder: Path, name: str, content: BinaryIO, *, replace: bool) -> Rec
     """Keep an uploaded file for the corpus in `folder`. What is wrong with it is said in the answer; raises
     `CorpusError` when it can't be written.
     """
-    shown = "".join(char if char.isprintable() else "�" for char in name)[:MAX_NAME]
     try:
         present = _keep(folder, checked_name(name), content, replace)
     except DocumentError as error:
-        return Received(name=shown, accepted=False, kind=type(error).__name__, reason=str(error))
-    return Received(name=shown, accepted=True, unchanged=present is not None, document=present)
+        return refused(name, error, str(error))
+    return Received(name=_shown(name), accepted=True, unchanged=present is not None, document=present)
+
+
+def refused(name: str, error: Exception, reason: str) -> Received:
+    """What became of a file that isn't kept."""
+    return Received(name=_shown(name), accepted=False, kind=type(error).__name__, reason=reason)
+
+
+def _shown(name: str) -> str:
+    return "".join(char if char.isprintable() else "�" for char in name)[:MAX_NAME]
 
 
 def checked_name(name: str) -> str:

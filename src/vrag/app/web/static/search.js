@@ -10,6 +10,8 @@ const FIRST = 30;
 const MOST = 960;
 let asked = 0;
 let wanted = FIRST;
+let shown = ""; // what the results are of
+let from = ""; // their corpus
 
 export function startSearch() {
   $("search-form").addEventListener("submit", (event) => {
@@ -18,34 +20,47 @@ export function startSearch() {
     find(FIRST);
   });
   $("search-more").addEventListener("click", () => find(Math.min(MOST, wanted * 2)));
-  onChange(() => ($("by-choice").hidden = (state.info?.search ?? "text") === "text"));
+  onChange(() => {
+    $("by-choice").hidden = (state.info?.search ?? "text") === "text";
+    if (from !== state.corpus) clear();
+  });
 }
+
+const key = () => JSON.stringify([state.corpus, $("query").value.trim(), $("by").value]);
 
 export function showSearch({ q, by }) {
   if (by !== undefined) $("by").value = by;
-  if (q && q !== $("query").value) {
-    $("query").value = q;
-    return find(FIRST);
-  }
+  if (q) $("query").value = q;
+  if (q && key() !== shown) return find(FIRST);
   $("query").focus();
+}
+
+/** No results of another corpus under this one's name. */
+function clear() {
+  asked++; // what is still to come isn't wanted any more
+  shown = from = $("search-status").textContent = "";
+  $("search-results").replaceChildren();
+  $("search-more").hidden = true;
 }
 
 async function find(k) {
   const query = $("query").value.trim();
   if (!query || !state.corpus) return;
-  wanted = k;
+  if (from !== state.corpus) clear();
+  [wanted, shown, from] = [k, key(), state.corpus];
   const mine = ++asked;
   const began = performance.now();
   const given = new URLSearchParams({ q: query, k, snippets: true, ...($("by").value && !$("by-choice").hidden ? { by: $("by").value } : {}) });
   try {
     const { results } = await get(`${corpusPath(state.corpus)}/search?${given}`);
-    if (mine !== asked) return;
+    if (mine !== asked || from !== state.corpus) return;
     const [hits] = results;
     $("search-results").replaceChildren(...hits.map((hit, index) => card(hit, index, query)));
     $("search-more").hidden = hits.length < k || k >= MOST;
     const ms = Math.round(performance.now() - began);
     $("search-status").textContent = hits.length ? `The best ${hits.length === 1 ? "page" : `${hits.length} pages`} of ${state.info?.pages.toLocaleString() ?? "?"}, in ${ms} ms` : "No page matches.";
   } catch (error) {
+    if (mine === asked && k === FIRST) clear();
     alertUser(error.message);
   }
 }
