@@ -19,6 +19,7 @@ from tests.papers import write_pdf
 from tests.traces import make_trace
 from vrag.app.training_report import write_training_report
 from vrag.corpus.paths import uploads_folder
+from vrag.corpus.store import Corpus, Document
 from vrag.corpus.writer import sole_writer
 from vrag.errors import DataError
 from vrag.runs import RunDir
@@ -315,6 +316,33 @@ def test_only_what_the_server_takes_is_offered_and_a_complaint_goes_away(
             page.until("document.querySelector('#alert').hidden")
             page.run("document.querySelector('#new-name').value = ''")
         page.errors.clear()  # the console notes the refusals
+
+
+def test_all_documents_are_listed_and_filtered_however_many_there_are(
+    page: Page, manual: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def documents(_: Corpus) -> list[Document]:
+        names = [f"{number:04}.pdf" for number in range(2500)]
+        return [
+            Document(id=f"{n:024}", name=name, names=[name], kind="pdf", pages=1, stored=1)
+            for n, name in enumerate(names)
+        ]
+
+    monkeypatch.setattr(Corpus, "documents", documents)
+    rows = "document.querySelectorAll('#documents tbody tr').length"
+    with app_serving(chosen={"notes": manual}) as server:
+        opened(page, f"{server.url}/#/documents")
+        page.until(f"{rows} === 100")
+        page.click("#document-filter")
+        page.write("2499")
+        page.until(f"{rows} === 1 && document.querySelector('#documents tbody').textContent.includes('2499.pdf')")
+        page.run("document.querySelector('#document-filter').value = ''")
+        page.run("document.querySelector('#document-filter').dispatchEvent(new Event('input'))")
+        page.until(f"{rows} === 100")
+        for count in (300, 900, 2500):
+            page.click("#documents-more")
+            page.until(f"{rows} === {count}")
+        assert page.run("document.querySelector('#documents-more').hidden")
 
 
 def test_a_file_that_is_here_already_is_named_and_its_row_stays_the_folders(page: Page, vrag_home: Path):

@@ -6,11 +6,13 @@ import { loadCorpora, look, onChange, state } from "./state.js";
 import { openPage } from "./viewer.js";
 
 const FIRST = 100;
-const MOST = 1000; // that the server lists at once
+const AT_ONCE = 1000; // that the server lists
 const KINDS = [["PDF", ".pdf"], ["PNG", ".png"], ["JPEG", ".jpg"], ["TIFF", ".tif"], ["WebP", ".webp"], ["Word", ".docx"], ["PowerPoint", ".pptx"], ["Excel", ".xlsx"], ["OpenDocument", ".odt"], ["HTML", ".html"]];
 const NEW = "documents"; // the corpus that is made for the first files
 let listed = FIRST;
 let drawn = "";
+let held = { version: "", documents: [] }; // what the server has listed so far
+let drawing = 0;
 
 export function startDocuments() {
   $("files").addEventListener("change", () => {
@@ -22,7 +24,7 @@ export function startDocuments() {
     if (await create($("new-name").value.trim())) $("new-name").value = "";
   });
   $("documents-more").addEventListener("click", () => {
-    listed = Math.min(MOST, listed * 3);
+    listed *= 3;
     draw(true);
   });
   $("document-filter").addEventListener("input", () => draw(true));
@@ -109,17 +111,30 @@ async function draw(anyway) {
   if (version === drawn && !anyway) return;
   drawn = version;
   const filter = $("document-filter").value.trim().toLowerCase();
-  const full = await get(`${corpusPath(corpus)}?limit=${filter ? MOST : listed}`).catch((error) => alertUser(error.message));
-  if (!full || corpus !== state.corpus) return;
+  const mine = ++drawing;
+  const full = await list(corpus, version, filter ? Infinity : listed).catch((error) => alertUser(error.message));
+  if (!full || mine !== drawing || corpus !== state.corpus) return;
   const found = full.documents.filter((one) => one.names.some((name) => name.toLowerCase().includes(filter)));
-  $("documents").tBodies[0].replaceChildren(...found.map((one) => row(corpus, one)));
+  $("documents").tBodies[0].replaceChildren(...found.slice(0, listed).map((one) => row(corpus, one)));
   const all = count(full.document_count, "document");
   const read = full.read_count === full.document_count ? all : `${full.read_count.toLocaleString()} of ${all} read`;
   $("documents-title").textContent = `${read}, ${count(full.pages, "page")}`;
-  $("documents-more").hidden = Boolean(filter) || full.documents.length >= full.document_count || listed >= MOST;
+  $("documents-more").hidden = (filter ? found.length : full.document_count) <= listed;
   $("filter-choice").hidden = full.document_count < 10;
   $("failures").hidden = !full.failure_count;
   $("failure-list").replaceChildren(...full.failures.slice(0, 200).map(failure));
+}
+
+/** The corpus with its first `most` documents, of which the server lists so many at once. */
+async function list(corpus, version, most) {
+  let full = held.version === version ? held : { document_count: Infinity, documents: [] };
+  while (full.documents.length < Math.min(most, full.document_count)) {
+    const { documents } = full;
+    const next = await get(`${corpusPath(corpus)}?offset=${documents.length}&limit=${Math.min(AT_ONCE, most - documents.length)}`);
+    full = { ...next, version, documents: [...documents, ...next.documents] };
+    if (!next.documents.length) break; // some have left meanwhile
+  }
+  return (held = full);
 }
 
 function row(corpus, one) {
