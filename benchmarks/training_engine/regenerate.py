@@ -9,8 +9,9 @@ import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from vrag.codecs.qwen_vl import QwenVLCodec
-from vrag.policies.transformers import TAIL_TOKENS
 from vrag.types import Request, Sample
+
+_TAIL = 12  # tokens that hold any of the closing tags
 
 
 class Regenerating:
@@ -95,5 +96,5 @@ class _Tags(StoppingCriteria):
         self._codec, self._tags = codec, tags
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # type: ignore[override]
-        tails = self._codec.tokenizer.batch_decode(input_ids[:, -TAIL_TOKENS:], skip_special_tokens=False)
+        tails = self._codec.tokenizer.batch_decode(input_ids[:, -_TAIL:], skip_special_tokens=False)
         return torch.tensor([any(tag in tail for tag in self._tags) for tail in tails], device=input_ids.device)

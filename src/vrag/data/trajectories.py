@@ -46,9 +46,9 @@ def expert_episodes(
     *,
     samples: int = 1,
 ) -> list[Episode]:
-    """`samples` finished episodes per task; those that the expert could not finish, or in which it gave up, are left
-    out, and so are tasks that it can't play. Raises `UsageError` where the environment doesn't let the expert play as
-    `style` says.
+    """`samples` finished episodes per task; those that the expert could not finish, or in which it gave up (unless it
+    always did), are left out, and so are tasks that it can't play. Raises `UsageError` where the environment doesn't
+    let the expert play as `style` says.
     """
     _check_playable(style, make_environment())
 
@@ -59,7 +59,8 @@ def expert_episodes(
     jobs = [Job(task, sample, seed) for task in tasks if can_play(task) for sample in range(samples)]
     limits = Limits()
     episodes = asyncio.run(rollout_many(jobs, make_environment, expert, codec, limits, Sampling(), concurrency=8))
-    return [e for e in episodes if e.stop is StopReason.ANSWER and e.answer != NOTHING]
+    finished = [e for e in episodes if e.stop is StopReason.ANSWER]
+    return [e for e in finished if e.answer != NOTHING] or finished
 
 
 async def write_expert_trajectories(

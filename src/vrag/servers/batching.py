@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vrag.errors import InfrastructureError
 
@@ -85,9 +85,13 @@ class Batcher(Generic[K, Q, R]):
         self._waiting: list[_Entry[K, Q, R]] = []
         self._arrived, self._enough = asyncio.Event(), asyncio.Event()
         self._running, self._tasks = Counter[Hashable](), set[asyncio.Task[None]]()
+        self._begun: asyncio.Queue[Sequence[_Entry[K, Q, R]]] = asyncio.Queue()
+        self._idle = 0  # tasks that answer, without work
 
     async def __aenter__(self) -> Batcher[K, Q, R]:
-        self._tasks.add(asyncio.create_task(self._work()))
+        self._add(self._work())
+        for _ in range(self._workers):
+            self._add(self._answering())
         return self
 
     async def __aexit__(
@@ -154,18 +158,28 @@ class Batcher(Generic[K, Q, R]):
         return batch
 
     def _begin(self, batch: Sequence[_Entry[K, Q, R]]) -> None:
-        lane = self._lane(batch[0].key)
+        self._running[self._lane(batch[0].key)] += 1
+        self._begun.put_nowait(batch)
+        if self._begun.qsize() > self._idle:  # all answer for other lanes
+            self._add(self._answering())
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._running[lane] -= 1
+    async def _answering(self) -> None:
+        """Answer what is begun. Of those without work as many stay as a lane needs."""
+        while self._idle < self._workers:
+            self._idle += 1
+            try:
+                batch = await self._begun.get()
+            finally:
+                self._idle -= 1
+            await self._answer(batch)
+            self._running[self._lane(batch[0].key)] -= 1
             self._running += Counter()  # without those that are empty
             self._set(self._waiting)
 
-        self._running[lane] += 1
-        task = asyncio.create_task(self._answer(batch))
+    def _add(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(ended)
+        task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, batch: Sequence[_Entry[K, Q, R]]) -> None:
         batch = [entry for entry in batch if not entry.answer.done()]  # done: nobody waits for it any more
