@@ -66,9 +66,8 @@ class TransformersPolicy:
         self.model, self.codec = model, codec
         self.max_batch, self.patience = max_batch, patience
         self.stop_tags = tuple(stop_tags)
-        self._tail = max(
-            (len(tag.encode()) for tag in stop_tags), default=1
-        )  # tokens that hold any, however it is split
+        # tokens that hold any of them, however the vocabulary splits it
+        self._tail = max((len(tag.encode()) for tag in stop_tags), default=1)
         self._reserved = sorted(codec.forbidden_ids)
         forward = inspect.signature(type(model).forward).parameters
         self._cache_name = "cache" if "cache" in forward else "past_key_values"  # the latter before transformers 5.24
@@ -93,9 +92,13 @@ class TransformersPolicy:
         if held is None:
             return
         held[1].closed = True
-        for loop, queue in list(self._queues.items()):
-            if any(held[0] is self._rows[asked][0] for asked in list(queue.pending) if asked in self._rows):
-                self._schedule(loop, queue)  # the others of its wave may have waited for this one
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # that of its wave has ended
+            return
+        queue = self._queues.get(loop)
+        if queue is not None and queue.pending:
+            self._schedule(loop, queue)  # the others of its wave may have waited for this one
 
     # ------------------------------------------------------------------------------------- batching
 
