@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,14 @@ def quiet_elsewhere() -> None:
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
+
+
+@contextmanager
+def quiet_peft() -> Generator[None]:
+    """Without its warning that an attribute of transformers, which it reads, has a new name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def is_hub_name(name: str) -> bool:

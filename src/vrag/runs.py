@@ -79,11 +79,16 @@ def read_lines(path: Path) -> list[Json]:
     return [row for row, _ in _committed(path)]
 
 
-def said_of(failure: ValidationError) -> str:
-    """Why a line of a run is none of its kind, and what to do."""
+def first_fault(failure: ValidationError) -> str:
+    """The first field that is wrong, and why."""
     first = failure.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}; it was written by another version, or damaged: name another folder"
+    return f"{field}: {first['msg']}" if field else first["msg"]
+
+
+def said_of(failure: ValidationError) -> str:
+    """Why a line of a run is none of its kind, and what to do."""
+    return f"{first_fault(failure)}; it was written by another version, or damaged: name another folder"
 
 
 class Log:

@@ -27,7 +27,7 @@ from vrag.episode import Episode, Reward
 from vrag.errors import DataError, InvariantError, UsageError
 from vrag.killpoints import killpoint
 from vrag.rollout import Job
-from vrag.runs import Json, RunDir, atomic_write, read_lines
+from vrag.runs import Json, RunDir, atomic_write, first_fault, read_lines
 from vrag.types import Frozen, ImagePart, Message, StopReason, Task, Turn, Usage, View
 
 if TYPE_CHECKING:
@@ -259,9 +259,7 @@ def _trajectory(row: Json, where: str) -> Trajectory:
     try:
         return Trajectory.model_validate(row)
     except ValidationError as failure:
-        first = failure.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{where}: isn't a trajectory ({field}: {first['msg']}); mend or delete it") from failure
+        raise DataError(f"{where}: isn't a trajectory ({first_fault(failure)}); mend or delete it") from failure
 
 
 def _sampled(episode: Episode) -> list[list[int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vrag.errors import DataError
+from vrag.runs import first_fault
 from vrag.types import Task
 
 _TABLES = {".csv", ".tsv", ".xlsx", ".xls", ".ods"}
@@ -31,7 +32,7 @@ def read_tasks(path: str | Path) -> list[Task]:
             task = Task.model_validate_json(line)
         except ValidationError as error:
             how = "each line must be one task as JSON; `vrag data import` makes them of questions of your own"
-            raise DataError(f"{path}:{number}: {_first(error)}; {how}") from error
+            raise DataError(f"{path}:{number}: {first_fault(error)}; {how}") from error
         if task.id in seen:
             raise DataError(f"{path}:{number}: id {task.id!r} is also that of line {seen[task.id]}; ids must be unique")
         seen[task.id] = number
@@ -58,9 +59,3 @@ def _lines(path: Path) -> list[str]:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); task files are JSON lines") from error
-
-
-def _first(error: ValidationError) -> str:
-    detail = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in detail["loc"])
-    return f"{where}: {detail['msg']}" if where else detail["msg"]

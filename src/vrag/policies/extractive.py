@@ -52,7 +52,8 @@ class ExtractivePolicy:
         """Nothing to free."""
 
     def _act(self, messages: Sequence[Message]) -> _Move:
-        text, may_crop = question_of(_text(messages[0])), teaches_crop(_text(messages[0]))
+        prompt = _text(messages[0])
+        text, may_crop = question_of(prompt), teaches_crop(prompt)
         question = Question.of(text)
         views = [part.view for message in messages for part in message.parts if isinstance(part, ImagePart)]
         if not views:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrag.environment import EnvironmentConfig
 from vrag.errors import CheckpointError, UsageError
 from vrag.geometry import ViewSpec
-from vrag.hub import MODELS, fetch, is_hub_name, quiet_elsewhere, refuse_pickles
+from vrag.hub import MODELS, fetch, is_hub_name, quiet_elsewhere, quiet_peft, refuse_pickles
 
 if TYPE_CHECKING:
     from vrag.codecs.qwen_vl import QwenVLCodec
@@ -88,8 +87,7 @@ def _merged(model: Any, adapters: Path) -> Any:
         import peft
     except ImportError as failure:
         raise UsageError(f"{adapters} holds adapters, which need peft: pip install 'vrag[lora]'") from failure
-    with warnings.catch_warnings():  # peft reads an attribute that transformers has renamed
-        warnings.simplefilter("ignore", FutureWarning)
+    with quiet_peft():
         return peft.PeftModel.from_pretrained(model, str(adapters)).merge_and_unload()
 
 

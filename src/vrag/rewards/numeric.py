@@ -83,13 +83,14 @@ _FUNCTION = frozenset(
     }
 )
 _ABOUT = frozenset({"about", "approximately", "approx", "around", "circa", "ca", "roughly", "~", "≈", "约", "約"})
-_BOUNDS = {
+_BOUNDS = {  # at the end of the text before a number, or before its currency
     "<": r"<|\b(?:less|fewer|lower|smaller) than|\b(?:under|below)",
     ">": r">|\b(?:more|greater|higher|larger) than|\b(?:over|above)",
     "<=": r"≤|<=|\bat most|\bup to",
     ">=": r"≥|>=|\bat least",
     "not": r"\bnot",
 }
+_BOUND = {sign: re.compile(rf"(?:{written})\s?[$€£¥]?$") for sign, written in _BOUNDS.items()}
 _CURRENCY = re.compile(r"[$€£¥]$|\b(?:usd|eur|gbp)\s?$")
 _DIGITS = re.compile(r"\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?!\d)|\d+(?:[.,'’]\d+)*", re.ASCII)
 _WORD = re.compile(r"°[cf]|[^\W\d_]+\$?|[%$€£¥₹₩~≈]")
@@ -147,10 +148,7 @@ _LONGEST = 10_000  # characters; nobody states one quantity at such length
 
 def _bound(before: str) -> str:
     """What the end of the text before a number says of it."""
-    for sign, written in _BOUNDS.items():
-        if re.search(rf"(?:{written})\s?[$€£¥]?$", before):
-            return sign
-    return ""
+    return next((sign for sign, written in _BOUND.items() if written.search(before)), "")
 
 
 def _scale(words: list[str], *, adjacent: bool) -> tuple[float, list[str], bool]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from pydantic import Field
 
 from vrag.errors import ConfigError, UsageError
+from vrag.hub import quiet_peft
 from vrag.types import Frozen
 
 
@@ -51,8 +51,7 @@ def with_adapters(model: Any, lora: LoraConfig, seed: int, exclude: str | None =
     )
     torch.manual_seed(seed)
     try:
-        with warnings.catch_warnings():  # peft reads an attribute that transformers has renamed
-            warnings.simplefilter("ignore", FutureWarning)
+        with quiet_peft():
             return peft.get_peft_model(model, settings)
     except ValueError as failure:
         raise ConfigError(f"lora.targets: {failure}") from failure

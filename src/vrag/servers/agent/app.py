@@ -95,19 +95,16 @@ def _unknown(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 404)
 
 
-def _damaged(_: Request, error: Exception) -> Response:
-    """Names no path either."""
-    _log.warning("request failed: %s", error)
-    return JSONResponse({"detail": "the run can't be read: damaged, or of another version; the log says where"}, 422)
-
-
-def _read_only(_: Request, error: Exception) -> Response:
-    """Names no path either."""
-    _log.warning("request failed: %s", error)
-    return JSONResponse({"detail": "the server may not write there; its log says where"}, 403)
-
-
-def _failed(_: Request, error: Exception) -> Response:
+def _logged(status: int, detail: str) -> Handler:
     """Names no path: the server's log does."""
-    _log.warning("request failed: %s", error)
-    return JSONResponse({"detail": "the corpus can't be read, written or searched; the server's log says why"}, 503)
+
+    def handle(_: Request, error: Exception) -> Response:
+        _log.warning("request failed: %s", error)
+        return JSONResponse({"detail": detail}, status)
+
+    return handle
+
+
+_damaged = _logged(422, "the run can't be read: damaged, or of another version; the log says where")
+_read_only = _logged(403, "the server may not write there; its log says where")
+_failed = _logged(503, "the corpus can't be read, written or searched; the server's log says why")
